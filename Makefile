@@ -1,0 +1,73 @@
+# hedgegrid: set up, run, check. It needs Python 3.11 to 3.14 (with venv and pip) and make, nothing else.
+#
+#   make run ARGS="--duration 60s"   the demo, or whatever ARGS names (see `python -m hedgegrid run --help`)
+#   make test                        every check; pytest last, TESTS="tests/test_tidy.py -k name" narrows it
+#   make lint | format               the static checks alone | mend what can be mended
+#   make lock [UPGRADE=--upgrade]    bring the locks in line with pyproject.toml [and to the newest releases]
+#   make clean                       forget the environment and everything built
+
+PYTHON ?= python3
+ARGS ?=
+TESTS ?=
+UPGRADE ?=
+VENV := .venv
+BIN := $(VENV)/bin/python
+INSTALL := $(BIN) -m pip install --quiet --disable-pip-version-check
+PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable .
+LOCK := $(BIN) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--fork-strategy fewest --no-config --no-annotate $(UPGRADE) \
+	--custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format lock clean
+
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
+
+run: $(VENV)/run.stamp
+	@$(BIN) -m hedgegrid run $(ARGS)
+
+test: lint
+	$(BIN) -m tools.wheel_check
+	$(BIN) -m pytest -n 2 $(TESTS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN) -m ruff check .
+	$(BIN) -m ruff format --check .
+	$(BIN) -m mypy
+	$(VENV)/bin/lint-imports
+	$(BIN) -m tools.tidy
+
+format: $(VENV)/dev.stamp
+	$(BIN) -m ruff check --fix .
+	$(BIN) -m ruff format .
+
+# The dev lock is held to the run lock's versions: what is tested is what is shipped.
+lock: $(VENV)/dev.stamp
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) --group build --output-file requirements-build.lock
+	$(LOCK) pyproject.toml --extra dev --output-file requirements-dev.lock \
+		--constraint requirements.lock --constraint requirements-build.lock
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+# A stamp is younger than the lock that it stands for, so nothing is installed twice.
+$(VENV)/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
+		{ echo "hedgegrid needs Python 3.11 to 3.14: name one with make PYTHON=python3.13"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/made.stamp requirements.lock requirements-build.lock pyproject.toml
+	@echo "installing the locked packages into $(VENV) (once, a minute or two)"
+	@$(INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PROJECT)
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/made.stamp requirements-dev.lock pyproject.toml
+	@echo "installing the locked packages and the development tools into $(VENV) (once, a minute or two)"
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(PROJECT)
+	@touch $@ $(VENV)/run.stamp

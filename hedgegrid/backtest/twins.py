@@ -1,0 +1,99 @@
+"""Compiled twins of the hot path: the same source, function by function, in machine code.
+
+A twin namespace looks like ``hedgegrid.core``: a module for each module of the hot path with the same function names, in which every
+function is compiled and calls compiled functions only. Tables are NumPy structured arrays (``core.records.pack``) instead of lists.
+
+Invariants: no function is written twice; floats are compiled without fast-math, so both executions agree to the last bit; the cache
+lives in a folder named after a hash of all core sources, since the compiler's own cache does not notice a change in a callee's file.
+"""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from types import FunctionType, ModuleType, SimpleNamespace
+
+import numba
+
+from hedgegrid.core import (
+    actions,
+    diff,
+    exits,
+    fixed,
+    funding,
+    grid,
+    inventory,
+    ledger,
+    matching,
+    pipeline,
+    policy,
+    regime,
+    risk,
+)
+
+HOT_MODULES: tuple[ModuleType, ...] = (
+    fixed,
+    ledger,
+    regime,
+    grid,
+    policy,
+    funding,
+    inventory,
+    actions,
+    diff,
+    exits,
+    pipeline,
+    matching,
+    risk,
+)
+
+PLAIN_FUNCTIONS = frozenset({"hedgegrid.core.risk.approve"})
+"""Functions of hot modules that make messages and therefore stay plain Python."""
+
+
+def source_hash() -> str:
+    """Give a hash of every source file of the core, for the compiled code's cache folder."""
+    folder = Path(fixed.__file__).parent
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def hot_functions() -> dict[str, FunctionType]:
+    """Give every function of the hot path by its full name, in the order of its source."""
+    found: dict[str, FunctionType] = {}
+    for module in HOT_MODULES:
+        for name, value in vars(module).items():
+            full = f"{module.__name__}.{name}"
+            if isinstance(value, FunctionType) and value.__module__ == module.__name__ and full not in PLAIN_FUNCTIONS:
+                found[full] = value
+    return found
+
+
+@cache
+def compiled(cache_dir: Path | None = None) -> SimpleNamespace:
+    """Give the namespace of twins: ``compiled().pipeline.on_bar`` and so on. Compilation happens at the first call of each.
+
+    ``cache_dir`` keeps machine code between runs, below a folder of the sources' hash.
+    """
+    if cache_dir is not None:
+        numba.config.CACHE_DIR = str(cache_dir / source_hash())
+    twins = {module.__name__: ModuleType(module.__name__) for module in HOT_MODULES}
+    by_function: dict[FunctionType, object] = {}
+    for full, function in hot_functions().items():
+        module_name, _, name = full.rpartition(".")
+        twin = twins[module_name]
+        clone = FunctionType(function.__code__, vars(twin), name, function.__defaults__)
+        clone.__module__ = module_name
+        by_function[function] = numba.njit(cache=cache_dir is not None)(clone)
+    for module in HOT_MODULES:
+        scope = vars(twins[module.__name__])
+        for name, value in vars(module).items():
+            if isinstance(value, FunctionType):
+                scope[name] = by_function.get(value, value)
+            elif isinstance(value, ModuleType):
+                scope[name] = twins.get(value.__name__, value)
+            elif not name.startswith("__"):
+                scope[name] = value
+    return SimpleNamespace(**{m.__name__.rpartition(".")[2]: twins[m.__name__] for m in HOT_MODULES})

@@ -1,0 +1,405 @@
+"""Lots and the orders that close them.
+
+Invariants: a lot keeps the take-profit and the stop that it was born with, whatever the grid does later; the exits of a kind never exceed
+the leg's open lots; equal stop prices share an order, and a leg has at most ``max_stop_orders`` of them, merged toward the
+earlier trigger; a stop on the wrong side of the mark goes as a market reduction at once.
+"""
+
+from hedgegrid.core.actions import PLACE, RETIRE, put
+from hedgegrid.core.codes import BACKSTOP, FLATTEN, FREE, LONG, NO_PRICE, STOP, TAKE_PROFIT
+from hedgegrid.core.fixed import ceil_div, mul_ppm
+from hedgegrid.core.grid import first_rung, rung_index
+from hedgegrid.core.ledger import average_micro
+from hedgegrid.core.records import (
+    Action,
+    Counter,
+    GridParams,
+    GridState,
+    LegAccount,
+    Lot,
+    Rung,
+    StopOrder,
+)
+from hedgegrid.units import MICRO
+
+OPEN = 1
+STANDING = 1
+
+
+def take_profit_ticks(leg: int, entry_ticks: int, tp_micro: int) -> int:
+    """Give a take-profit's limit: rounded away from the spread, at least one tick from the entry."""
+    ticks = max(1, ceil_div(tp_micro, MICRO))
+    return entry_ticks + ticks if leg == LONG else entry_ticks - ticks
+
+
+def stop_ticks(leg: int, entry_ticks: int, sl_micro: int) -> int:
+    """Give a stop's trigger: rounded toward the earlier trigger, at least one tick from the entry."""
+    ticks = max(1, sl_micro // MICRO)
+    return entry_ticks - ticks if leg == LONG else entry_ticks + ticks
+
+
+def next_no(state: GridState) -> int:
+    """Give an order number never used before."""
+    no = state.next_order_no
+    state.next_order_no += state.order_no_stride
+    return no
+
+
+def open_lot(
+    params: GridParams,
+    state: GridState,
+    rungs: list[Rung],
+    lots: list[Lot],
+    lot_id: int,
+    leg: int,
+    level: int,
+    generation: int,
+    price_ticks: int,
+    qty_lots: int,
+    tp_micro: int,
+    step_micro: int,
+    out: list[Action],
+    used: Counter,
+) -> int:
+    """Book a filled entry as a lot with its birth prices and send its take-profit; give its index, -1 where the table is full."""
+    index = -1
+    for i in range(len(lots)):
+        if lots[i].state == FREE:
+            index = i
+            break
+    if index < 0:
+        state.overflowed += 1
+        return -1
+    lot = lots[index]
+    lot.state = OPEN
+    lot.lot_id = lot_id
+    lot.leg = leg
+    lot.level = level
+    lot.generation = generation
+    lot.entry_ticks = price_ticks
+    lot.qty_lots = qty_lots
+    lot.tp_ticks = take_profit_ticks(leg, price_ticks, tp_micro)
+    lot.stop_ticks = stop_ticks(leg, price_ticks, mul_ppm(step_micro, params.sl_ppm))
+    lot.step_micro = step_micro
+    lot.stop_no = 0
+    lot.closing = 0
+    lot.group_ticks = 0
+    if generation == state.generation:
+        rungs[rung_index(params, leg, level)].open_lots += 1
+    _count_position(state, leg, qty_lots)
+    if leg == LONG:
+        state.newest_step_long = step_micro
+    else:
+        state.newest_step_short = step_micro
+    send_take_profit(state, lot, out, used)
+    return index
+
+
+def send_take_profit(state: GridState, lot: Lot, out: list[Action], used: Counter) -> None:
+    """Send the take-profit of a lot's open quantity. A target at or below zero cannot rest; the stop alone guards such a lot."""
+    lot.tp_no = 0
+    if lot.tp_ticks <= 0:
+        return
+    lot.tp_no = next_no(state)
+    action = out[put(state, out, used, PLACE, lot.tp_no)]
+    action.leg = lot.leg
+    action.purpose = TAKE_PROFIT
+    action.level = lot.level
+    action.generation = lot.generation
+    action.price_ticks = lot.tp_ticks
+    action.qty_lots = lot.qty_lots
+    action.lot_id = lot.lot_id
+
+
+def _count_position(state: GridState, leg: int, change_lots: int) -> None:
+    """Add to the leg's position and mark its stops as out of date."""
+    if leg == LONG:
+        state.position_long_lots += change_lots
+        state.dirty_long = 1
+    else:
+        state.position_short_lots += change_lots
+        state.dirty_short = 1
+
+
+def cut_lot(
+    params: GridParams, state: GridState, rungs: list[Rung], lots: list[Lot], lot_id: int, qty_lots: int
+) -> None:
+    """Take a filled exit's quantity from a lot; a lot with nothing left is closed and its rung is free again."""
+    for i in range(len(lots)):
+        lot = lots[i]
+        if lot.state != OPEN or lot.lot_id != lot_id:
+            continue
+        cut = min(qty_lots, lot.qty_lots)
+        lot.qty_lots -= cut
+        _count_position(state, lot.leg, -cut)
+        if lot.qty_lots == 0:
+            if lot.generation == state.generation:
+                rungs[rung_index(params, lot.leg, lot.level)].open_lots -= 1
+            lot.state = FREE
+            lot.stop_no = 0
+            lot.tp_no = 0
+        return
+
+
+def lay_stops(
+    params: GridParams,
+    state: GridState,
+    account: LegAccount,
+    lots: list[Lot],
+    stops: list[StopOrder],
+    leg: int,
+    mark_ticks: int,
+    out: list[Action],
+    used: Counter,
+) -> None:
+    """Lay a leg's stops anew from its open lots, once per batch of fills; stops that would stay the same are kept.
+
+    The new ones are placed before the old ones are retired, earliest trigger first.
+    """
+    _group(params, state, account, lots, leg)
+    _merge(params, lots, leg, mark_ticks)
+    for i in range(len(stops)):
+        stops[i].kept = 0
+    price = _next_trigger(lots, leg, NO_PRICE if leg == LONG else 0)
+    while price > 0:
+        _stand(state, lots, stops, leg, price, mark_ticks, out, used)
+        price = _next_trigger(lots, leg, price)
+    for i in range(len(stops)):
+        stop = stops[i]
+        if stop.state == FREE or stop.leg != leg or stop.kept == 1:
+            continue
+        action = out[put(state, out, used, RETIRE, stop.no)]
+        action.leg = leg
+        action.purpose = STOP
+        action.price_ticks = stop.price_ticks
+        stop.state = FREE
+
+
+def _group(params: GridParams, state: GridState, account: LegAccount, lots: list[Lot], leg: int) -> None:
+    """Give every lot of the leg the trigger it asks for: its own, or the leg's one stop."""
+    shared = 0
+    if params.leg_stop == 1 and account.qty_lots > 0:
+        shared = leg_stop_ticks(params, state, account, leg)
+    for i in range(len(lots)):
+        lot = lots[i]
+        if lot.state == OPEN and lot.leg == leg:
+            lot.group_ticks = shared if params.leg_stop == 1 else lot.stop_ticks
+
+
+def leg_stop_ticks(params: GridParams, state: GridState, account: LegAccount, leg: int) -> int:
+    """Give the one stop of a leg: its average entry -/+ sl_steps of its newest entry's step, toward the earlier trigger."""
+    average = average_micro(account, params.unit_e8)
+    if leg == LONG:
+        return ceil_div(average - mul_ppm(state.newest_step_long, params.sl_ppm), MICRO)
+    return (average + mul_ppm(state.newest_step_short, params.sl_ppm)) // MICRO
+
+
+def is_wrong_side(leg: int, trigger_ticks: int, mark_ticks: int) -> bool:
+    """Tell whether a stop would trigger at this mark already (equality included)."""
+    return trigger_ticks >= mark_ticks if leg == LONG else trigger_ticks <= mark_ticks
+
+
+def _stands(lot: Lot, leg: int) -> bool:
+    """Tell whether a lot of this leg wants a stop: no market reduction is under way for it, and its trigger is a price."""
+    return lot.state == OPEN and lot.leg == leg and lot.closing == 0 and lot.group_ticks > 0
+
+
+def _next_trigger(lots: list[Lot], leg: int, from_ticks: int) -> int:
+    """Give the leg's next distinct trigger after ``from_ticks``, from the earliest on (LONG falls, SHORT rises), or 0."""
+    best = 0
+    for i in range(len(lots)):
+        lot = lots[i]
+        if not _stands(lot, leg):
+            continue
+        price = lot.group_ticks
+        if leg == LONG:
+            if price < from_ticks and price > best:
+                best = price
+        elif price > from_ticks and (best == 0 or price < best):
+            best = price
+    return best
+
+
+def _merge(params: GridParams, lots: list[Lot], leg: int, mark_ticks: int) -> None:
+    """Join the two nearest resting stops until the leg has no more than it may; ties go farthest from the mark."""
+    while True:
+        count = 0
+        best_gap = NO_PRICE
+        near = 0
+        far = 0
+        last = 0
+        # Stops on the wrong side do not rest, so the walk begins at the mark.
+        price = _next_trigger(lots, leg, mark_ticks)
+        while price > 0:
+            count += 1
+            if last > 0 and abs(last - price) <= best_gap:
+                best_gap = abs(last - price)
+                near = last
+                far = price
+            last = price
+            price = _next_trigger(lots, leg, price)
+        if count <= params.max_stop_orders:
+            return
+        for i in range(len(lots)):
+            if _stands(lots[i], leg) and lots[i].group_ticks == far:
+                lots[i].group_ticks = near
+
+
+def _stand(
+    state: GridState,
+    lots: list[Lot],
+    stops: list[StopOrder],
+    leg: int,
+    price: int,
+    mark_ticks: int,
+    out: list[Action],
+    used: Counter,
+) -> None:
+    """See to it that the lots with this trigger have their one stop, or their market reduction where it is too late."""
+    wrong = is_wrong_side(leg, price, mark_ticks)
+    if not wrong and _keep(lots, stops, leg, price):
+        return
+    no = next_no(state)
+    index = put(state, out, used, PLACE, no)
+    action = out[index]
+    members = 0
+    for i in range(len(lots)):
+        member = lots[i]
+        if _stands(member, leg) and member.group_ticks == price:
+            members += 1
+            member.stop_no = no
+            action.qty_lots += member.qty_lots
+            action.level = member.level if members == 1 else -1
+            action.generation = member.generation if members == 1 else -1
+            if wrong:
+                member.closing = 1
+    action.leg = leg
+    action.purpose = STOP
+    # A market reduction has no trigger: price 0 says so.
+    action.price_ticks = 0 if wrong else price
+    if not wrong:
+        _remember(state, stops, no, leg, price)
+
+
+def _keep(lots: list[Lot], stops: list[StopOrder], leg: int, price: int) -> bool:
+    """Keep the standing stop at this price if it covers exactly the lots that ask for it."""
+    for i in range(len(stops)):
+        stop = stops[i]
+        if stop.state == FREE or stop.leg != leg or stop.price_ticks != price:
+            continue
+        same = True
+        for j in range(len(lots)):
+            lot = lots[j]
+            if _stands(lot, leg):
+                same = same and (lot.stop_no == stop.no) == (lot.group_ticks == price)
+        if same:
+            stop.kept = 1
+            return True
+    return False
+
+
+def _remember(state: GridState, stops: list[StopOrder], no: int, leg: int, price: int) -> None:
+    """Write a stop into the table of standing stops."""
+    for i in range(len(stops)):
+        if stops[i].state == FREE:
+            stops[i].state = STANDING
+            stops[i].no = no
+            stops[i].leg = leg
+            stops[i].price_ticks = price
+            stops[i].kept = 1
+            return
+    state.overflowed += 1
+
+
+def forget_exit(state: GridState, lots: list[Lot], stops: list[StopOrder], no: int) -> None:
+    """An exit has ended (filled, cancelled, refused, rejected): whatever it still covered counts as bare and the leg as out of date."""
+    for i in range(len(stops)):
+        if stops[i].state != FREE and stops[i].no == no:
+            stops[i].state = FREE
+    if no == state.backstop_long_no:
+        state.backstop_long_no = 0
+        state.backstop_long = 0
+    if no == state.backstop_short_no:
+        state.backstop_short_no = 0
+        state.backstop_short = 0
+    for i in range(len(lots)):
+        lot = lots[i]
+        if lot.state != OPEN:
+            continue
+        if lot.stop_no == no:
+            lot.stop_no = 0
+            lot.closing = 0
+            _count_position(state, lot.leg, 0)
+        if lot.tp_no == no:
+            lot.tp_no = 0
+
+
+def resend_take_profits(state: GridState, lots: list[Lot], out: list[Action], used: Counter) -> None:
+    """Send the take-profit of every open lot that lost it (a refusal, a rejection, a restart)."""
+    for i in range(len(lots)):
+        if lots[i].state == OPEN and lots[i].tp_no == 0 and lots[i].closing == 0:
+            send_take_profit(state, lots[i], out, used)
+
+
+def flatten_leg(state: GridState, lots: list[Lot], leg: int, out: list[Action], used: Counter) -> None:
+    """Send one market reduction for all lots of a leg that none is under way for."""
+    qty = 0
+    for i in range(len(lots)):
+        if lots[i].state == OPEN and lots[i].leg == leg and lots[i].closing == 0:
+            qty += lots[i].qty_lots
+    if qty == 0:
+        return
+    no = next_no(state)
+    for i in range(len(lots)):
+        if lots[i].state == OPEN and lots[i].leg == leg and lots[i].closing == 0:
+            lots[i].closing = 1
+            lots[i].stop_no = no
+    action = out[put(state, out, used, PLACE, no)]
+    action.leg = leg
+    action.purpose = FLATTEN
+    action.qty_lots = qty
+
+
+def lay_backstop(
+    params: GridParams, state: GridState, rungs: list[Rung], lots: list[Lot], leg: int, out: list[Action], used: Counter
+) -> None:
+    """Keep the leg's one close-everything stop beyond the deepest stop that its ladder or its lots could need."""
+    price = _backstop_ticks(params, state, rungs, lots, leg)
+    old_price = state.backstop_long if leg == LONG else state.backstop_short
+    old_no = state.backstop_long_no if leg == LONG else state.backstop_short_no
+    if price == old_price:
+        return
+    no = 0
+    if price > 0:
+        no = next_no(state)
+        action = out[put(state, out, used, PLACE, no)]
+        action.leg = leg
+        action.purpose = BACKSTOP
+        action.price_ticks = price
+    if old_no > 0:
+        action = out[put(state, out, used, RETIRE, old_no)]
+        action.leg = leg
+        action.purpose = BACKSTOP
+        action.price_ticks = old_price
+    if leg == LONG:
+        state.backstop_long = price
+        state.backstop_long_no = no
+    else:
+        state.backstop_short = price
+        state.backstop_short_no = no
+
+
+def _backstop_ticks(params: GridParams, state: GridState, rungs: list[Rung], lots: list[Lot], leg: int) -> int:
+    """Give the backstop's trigger, or 0 where the leg has no ladder or the price would not be one."""
+    levels = params.levels_long if leg == LONG else params.levels_short
+    if levels == 0 or state.generation == 0 or params.backstop_ppm == 0:
+        return 0
+    deepest = stop_ticks(
+        leg, rungs[first_rung(params, leg) + levels - 1].price_ticks, mul_ppm(state.step_micro, params.sl_ppm)
+    )
+    for i in range(len(lots)):
+        if lots[i].state == OPEN and lots[i].leg == leg:
+            own = lots[i].stop_ticks
+            deepest = min(deepest, own) if leg == LONG else max(deepest, own)
+    beyond = max(1, mul_ppm(state.step_micro, params.backstop_ppm) // MICRO)
+    return max(0, deepest - beyond) if leg == LONG else deepest + beyond

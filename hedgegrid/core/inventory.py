@@ -1,0 +1,74 @@
+"""Ladders trimmed to the inventory that may be held, then scaled by volatility and the operator's throttle.
+
+Invariants: a leg's position at the mid, its entries outside the ladder and the kept rungs together stay within the limit; rungs go from
+the far end; the floor to whole lots is made once, after the last factor.
+"""
+
+from hedgegrid.core.codes import FREE, LONG, SHORT
+from hedgegrid.core.fixed import mul_ppm
+from hedgegrid.core.grid import first_rung, rung_index
+from hedgegrid.core.ledger import notional_e8
+from hedgegrid.core.records import EntryOrder, GridParams, GridState, Rung
+from hedgegrid.units import MICRO
+
+
+def trim(params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder]) -> None:
+    """Drop each leg's rungs from the first that does not fit into the inventory limit on."""
+    for leg in (LONG, SHORT):
+        position = state.position_long_lots if leg == LONG else state.position_short_lots
+        used = notional_e8(state.mid_ticks, position, params.unit_e8) + _outside_e8(params, state, rungs, entries, leg)
+        first = first_rung(params, leg)
+        levels = params.levels_long if leg == LONG else params.levels_short
+        fits = True
+        for i in range(levels):
+            rung = rungs[first + i]
+            if rung.in_ladder == 0:
+                continue
+            rung.trim_lots = rung.micro_lots // MICRO
+            used += _rung_e8(params, rung, entries)
+            fits = fits and used <= params.max_inventory_e8
+            if not fits:
+                rung.in_ladder = 0
+
+
+def _rung_e8(params: GridParams, rung: Rung, entries: list[EntryOrder]) -> int:
+    """Give what a rung could add: the larger of its desired and its working notional."""
+    desired = notional_e8(rung.price_ticks, rung.trim_lots, params.unit_e8)
+    if rung.slot < 0:
+        return desired
+    order = entries[rung.slot]
+    if order.filled_lots > 0:
+        # The filled part is in the position already; only the remainder can still come.
+        return notional_e8(order.price_ticks, order.qty_lots - order.filled_lots, params.unit_e8)
+    return max(desired, notional_e8(order.price_ticks, order.qty_lots - order.filled_lots, params.unit_e8))
+
+
+def _outside_e8(
+    params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder], leg: int
+) -> int:
+    """Give the notional of a leg's working entries whose rung is not in the present ladder."""
+    total = 0
+    for i in range(len(entries)):
+        order = entries[i]
+        if order.state == FREE or order.leg != leg:
+            continue
+        if order.generation == state.generation and rungs[rung_index(params, leg, order.level)].in_ladder == 1:
+            continue
+        total += notional_e8(order.price_ticks, order.qty_lots - order.filled_lots, params.unit_e8)
+    return total
+
+
+def finish(params: GridParams, state: GridState, rungs: list[Rung], vol_factor_ppm: int) -> None:
+    """Apply volatility and throttle, floor to whole lots once, and drop (and count) rungs under the exchange's minimum."""
+    for i in range(len(rungs)):
+        rung = rungs[i]
+        if rung.in_ladder == 0:
+            continue
+        micro = mul_ppm(mul_ppm(rung.micro_lots, vol_factor_ppm), state.throttle_ppm)
+        lots = micro // MICRO
+        small = notional_e8(rung.price_ticks, lots, params.unit_e8) < params.min_notional_e8
+        if lots < params.min_qty_lots or lots <= 0 or small:
+            state.below_minimum += 1
+            rung.in_ladder = 0
+            continue
+        rung.qty_lots = lots

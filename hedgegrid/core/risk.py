@@ -1,0 +1,268 @@
+"""The gate that every order passes: section 6's checks, in its order, and the one place that makes an ``Approved``.
+
+``check`` is of the hot path and gives a code; ``approve`` wraps a pass into a message that the executor will send. What the catalogue names
+and is not here yet is listed in ARCHITECTURE.md.
+
+Invariants: working, reserved and unknown orders count at their worst case; an order is booked before it is sent; a reducing order is never
+refused for comfort, only where it would not reduce, is a duplicate, or may not be sent at all.
+"""
+
+from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LONG, SHORT, STOP, TAKE_PROFIT
+from hedgegrid.core.records import Booked, Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.messages.events import Approved
+from hedgegrid.model.order import OrderRequest
+from hedgegrid.units import PPM
+
+PASS = 0
+PERMISSION = 1
+EXPIRED_APPROVAL = 2
+QUOTE_AGE = 3
+MARK_AGE = 4
+BALANCE_AGE = 5
+PRICE_COLLAR = 6
+MAX_ORDER_NOTIONAL = 7
+MAX_ORDER_QTY = 8
+MIN_NOTIONAL = 9
+MAX_POSITION = 10
+MAX_LEG_NOTIONAL = 11
+MAX_GROSS_NOTIONAL = 12
+MAX_NET_NOTIONAL = 13
+MAX_OPEN_ORDERS = 14
+DUPLICATE = 15
+SELF_CROSS = 16
+REDUCE_PROOF = 17
+BOOK_FULL = 18
+
+CONTROL_NAMES = {
+    PERMISSION: "permission",
+    EXPIRED_APPROVAL: "approval_ttl_ms",
+    QUOTE_AGE: "max_quote_age_ms",
+    MARK_AGE: "max_mark_age_ms",
+    BALANCE_AGE: "max_balance_age_ms",
+    PRICE_COLLAR: "price_collar_bps",
+    MAX_ORDER_NOTIONAL: "max_order_notional_quote",
+    MAX_ORDER_QTY: "max_order_qty",
+    MIN_NOTIONAL: "min_notional",
+    MAX_POSITION: "max_position_qty",
+    MAX_LEG_NOTIONAL: "max_notional_per_leg_quote",
+    MAX_GROSS_NOTIONAL: "max_gross_notional_quote",
+    MAX_NET_NOTIONAL: "max_net_notional_quote",
+    MAX_OPEN_ORDERS: "max_open_orders_per_leg",
+    DUPLICATE: "duplicate",
+    SELF_CROSS: "self_cross",
+    REDUCE_PROOF: "reduce_only_proof",
+    BOOK_FULL: "book_full",
+}
+"""The name of each control, as in configuration, refusals, metrics and the journal."""
+
+
+def check(
+    limits: RiskLimits,
+    rules: list[InstrumentRisk],
+    exposures: list[Exposure],
+    booked: list[Booked],
+    order: Booked,
+    kind_has_price: int,
+    may_send: int,
+    decided_ns: int,
+    now_ns: int,
+    balance_ns: int,
+) -> int:
+    """Give PASS or the code of the first control that refuses ``order``.
+
+    ``exposures`` holds two records an instrument (LONG, SHORT) at the present marks; ``may_send`` is the permission's answer for this
+    order; ``kind_has_price`` is 0 for market orders.
+    """
+    if may_send == 0:
+        return PERMISSION
+    if order.purpose != ENTRY:
+        return _check_reducing(exposures, booked, order, kind_has_price)
+    if now_ns - decided_ns > limits.approval_ttl_ns:
+        return EXPIRED_APPROVAL
+    code = _check_ages(limits, rules[order.instrument], now_ns, balance_ns)
+    if code == PASS:
+        code = _check_order(limits, rules[order.instrument], order)
+    if code == PASS:
+        code = _check_exposure(limits, rules, exposures, order)
+    if code == PASS:
+        code = _check_book(limits, exposures, booked, order)
+    return code
+
+
+def _check_ages(limits: RiskLimits, rule: InstrumentRisk, now_ns: int, balance_ns: int) -> int:
+    """Refuse on data older than its limit; the limit is never under two beats of the source."""
+    floor_ns = 2 * rule.cadence_ns
+    if rule.quote_ns == 0 or now_ns - rule.quote_ns > max(limits.max_quote_age_ns, floor_ns):
+        return QUOTE_AGE
+    if rule.mark_ns == 0 or now_ns - rule.mark_ns > max(limits.max_mark_age_ns, floor_ns):
+        return MARK_AGE
+    if balance_ns == 0 or now_ns - balance_ns > max(limits.max_balance_age_ns, floor_ns):
+        return BALANCE_AGE
+    return PASS
+
+
+def _check_order(limits: RiskLimits, rule: InstrumentRisk, order: Booked) -> int:
+    """Refuse an order that is wrong by itself: its price, its size."""
+    mark = rule.mark_ticks
+    quote = rule.bid_ticks if order.leg == LONG else rule.ask_ticks
+    allowed = limits.price_collar_ppm
+    if abs(order.price_ticks - mark) * PPM > allowed * mark or abs(order.price_ticks - quote) * PPM > allowed * quote:
+        return PRICE_COLLAR
+    notional = order.price_ticks * order.qty_lots * rule.unit_e8
+    if notional > limits.max_order_notional_e8:
+        return MAX_ORDER_NOTIONAL
+    if order.qty_lots > rule.max_qty_lots:
+        return MAX_ORDER_QTY
+    if notional < rule.min_notional_e8 or order.qty_lots < rule.min_qty_lots:
+        return MIN_NOTIONAL
+    return PASS
+
+
+def worst_entry_e8(price_ticks: int, qty_lots: int, mark_ticks: int, unit_e8: int) -> int:
+    """Give an entry's notional at its worst case: the larger of its limit and the mark."""
+    return max(price_ticks, mark_ticks) * qty_lots * unit_e8
+
+
+def _check_exposure(
+    limits: RiskLimits, rules: list[InstrumentRisk], exposures: list[Exposure], order: Booked
+) -> int:
+    """Refuse an order that could take a leg, the gross or the net position of the account over its limit."""
+    rule = rules[order.instrument]
+    leg = exposures[2 * order.instrument + order.leg]
+    if leg.position_lots + leg.entry_lots + order.qty_lots > rule.max_position_lots:
+        return MAX_POSITION
+    held_long = 0
+    held_short = 0
+    worst_long = 0
+    worst_short = 0
+    for i in range(len(rules)):
+        unit = rules[i].unit_e8 * rules[i].mark_ticks
+        held_long += exposures[2 * i].position_lots * unit
+        held_short += exposures[2 * i + 1].position_lots * unit
+        worst_long += exposures[2 * i].entry_worst_e8
+        worst_short += exposures[2 * i + 1].entry_worst_e8
+    added = worst_entry_e8(order.price_ticks, order.qty_lots, rule.mark_ticks, rule.unit_e8)
+    if order.leg == LONG:
+        worst_long += added
+        leg_total = held_long + worst_long
+    else:
+        worst_short += added
+        leg_total = held_short + worst_short
+    if leg_total > limits.max_leg_notional_e8:
+        return MAX_LEG_NOTIONAL
+    if held_long + worst_long + held_short + worst_short > limits.max_gross_notional_e8:
+        return MAX_GROSS_NOTIONAL
+    net = max(abs(held_long + worst_long - held_short), abs(held_short + worst_short - held_long))
+    if net > limits.max_net_notional_e8:
+        return MAX_NET_NOTIONAL
+    return PASS
+
+
+def _check_book(limits: RiskLimits, exposures: list[Exposure], booked: list[Booked], order: Booked) -> int:
+    """Refuse an entry that its leg's open orders leave no room for, that is already live, or that meets our own."""
+    leg = exposures[2 * order.instrument + order.leg]
+    if leg.open_orders >= limits.max_open_orders_per_leg:
+        return MAX_OPEN_ORDERS
+    # ``best_own_ticks`` of the LONG record is our highest resting buy, of the SHORT record our lowest resting sell.
+    rival = exposures[2 * order.instrument + (SHORT if order.leg == LONG else LONG)].best_own_ticks
+    for i in range(len(booked)):
+        other = booked[i]
+        same = other.state != FREE and other.instrument == order.instrument and other.purpose == ENTRY
+        if same and other.leg == order.leg and other.level == order.level and other.generation == order.generation:
+            return DUPLICATE
+    if rival > 0 and (order.price_ticks >= rival if order.leg == LONG else order.price_ticks <= rival):
+        return SELF_CROSS
+    return PASS
+
+
+def _check_reducing(exposures: list[Exposure], booked: list[Booked], order: Booked, kind_has_price: int) -> int:
+    """Refuse a reducing order only where it is a duplicate or more than its leg holds for its class."""
+    for i in range(len(booked)):
+        if booked[i].state != FREE and booked[i].no == order.no:
+            return DUPLICATE
+    leg = exposures[2 * order.instrument + order.leg]
+    if order.purpose == BACKSTOP:
+        return PASS
+    if order.purpose == TAKE_PROFIT:
+        room = leg.position_lots - leg.take_profit_lots
+    elif order.purpose == STOP and kind_has_price == 1:
+        room = leg.position_lots - leg.stop_lots
+    else:
+        room = leg.position_lots - leg.market_lots
+    return REDUCE_PROOF if order.qty_lots > room else PASS
+
+
+def recount(rules: list[InstrumentRisk], exposures: list[Exposure], booked: list[Booked], instrument: int) -> None:
+    """Work out both legs' exposures of an instrument anew from the book, at its present mark. Positions are kept."""
+    rule = rules[instrument]
+    for leg in (LONG, SHORT):
+        exposure = exposures[2 * instrument + leg]
+        exposure.entry_lots = 0
+        exposure.entry_worst_e8 = 0
+        exposure.take_profit_lots = 0
+        exposure.stop_lots = 0
+        exposure.market_lots = 0
+        exposure.open_orders = 0
+        exposure.best_own_ticks = 0
+    for i in range(len(booked)):
+        if booked[i].state != FREE and booked[i].instrument == instrument:
+            count_in(rule, exposures, booked[i])
+
+
+def count_in(rule: InstrumentRisk, exposures: list[Exposure], order: Booked) -> None:
+    """Add one booked order to its leg's exposure."""
+    exposure = exposures[2 * order.instrument + order.leg]
+    exposure.open_orders += 1
+    if order.purpose == ENTRY:
+        exposure.entry_lots += order.qty_lots
+        exposure.entry_worst_e8 += worst_entry_e8(order.price_ticks, order.qty_lots, rule.mark_ticks, rule.unit_e8)
+    elif order.purpose == TAKE_PROFIT:
+        exposure.take_profit_lots += order.qty_lots
+    elif order.purpose == STOP and order.price_ticks > 0:
+        exposure.stop_lots += order.qty_lots
+        return
+    elif order.purpose != BACKSTOP:
+        exposure.market_lots += order.qty_lots
+        return
+    else:
+        return
+    buys = (order.leg == LONG) == (order.purpose == ENTRY)
+    own = exposures[2 * order.instrument + (LONG if buys else SHORT)]
+    if own.best_own_ticks == 0:
+        own.best_own_ticks = order.price_ticks
+    elif buys:
+        own.best_own_ticks = max(own.best_own_ticks, order.price_ticks)
+    else:
+        own.best_own_ticks = min(own.best_own_ticks, order.price_ticks)
+
+
+def book(rule: InstrumentRisk, exposures: list[Exposure], booked: list[Booked], order: Booked) -> bool:
+    """Reserve an order before it is sent; False where the book is full."""
+    for i in range(len(booked)):
+        slot = booked[i]
+        if slot.state == FREE:
+            slot.state = 1
+            slot.no = order.no
+            slot.instrument = order.instrument
+            slot.leg = order.leg
+            slot.purpose = order.purpose
+            slot.price_ticks = order.price_ticks
+            slot.qty_lots = order.qty_lots
+            slot.level = order.level
+            slot.generation = order.generation
+            count_in(rule, exposures, slot)
+            return True
+    return False
+
+
+def find(booked: list[Booked], no: int) -> int:
+    """Give the slot of a booked order, or -1."""
+    for i in range(len(booked)):
+        if booked[i].state != FREE and booked[i].no == no:
+            return i
+    return -1
+
+
+def approve(request: OrderRequest, *, limits_version: str, expires_ns: int) -> Approved:
+    """Wrap a request that passed ``check``. Nothing else in the house may make an ``Approved``."""
+    return Approved(request=request, limits_version=limits_version, expires_ns=expires_ns)

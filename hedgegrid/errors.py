@@ -1,0 +1,24 @@
+"""What can go wrong with the world, in the four kinds that decide what is done about it.
+
+Broken invariants are not here: they raise ``AssertionError`` and the supervisor restarts the actor.
+"""
+
+
+class HedgegridError(Exception):
+    """The root of every error that hedgegrid raises on purpose."""
+
+
+class Transient(HedgegridError):
+    """The request was not accepted and may be sent again later (a busy exchange, a lost connection before sending)."""
+
+
+class Rejected(HedgegridError):
+    """The exchange answered no: the request has no effect and the same request would be refused again."""
+
+
+class OutcomeUnknown(HedgegridError):
+    """Nobody knows whether the request took effect. It is never sent again; only the exchange's evidence ends it."""
+
+
+class Fatal(HedgegridError):
+    """Going on would be unsafe: bad input, a corrupt journal, a second writer. One line says what to do."""

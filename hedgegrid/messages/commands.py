@@ -1,0 +1,86 @@
+"""What one actor asks of another."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from hedgegrid.messages.events import Message
+from hedgegrid.model.order import OrderRequest
+
+
+@attrs.frozen(kw_only=True)
+class IntentBatch(Message):
+    """What a strategy wants done, in order: cancels by client id, placements, and retirements once the placements stand."""
+
+    instrument: str
+    orders: tuple[OrderRequest, ...]
+    cancels: tuple[str, ...]
+    retires: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Wake(Message):
+    """A moment has come that the receiver asked for."""
+
+
+@attrs.frozen(kw_only=True)
+class Rehydrate(Message):
+    """Tell me where I stand: the exchange's word on one instrument, or on all ("").
+
+    It goes through the risk actor to the executor, so that whatever was asked for before it has been dealt with.
+    """
+
+    instrument: str
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class NeedHistory(Message):
+    """Give a strategy the bars up to now."""
+
+    instrument: str
+
+
+@attrs.frozen(kw_only=True)
+class RaiseReason(Message):
+    """Pause: a reason exists. ``scope`` is "" for the account, else an instrument."""
+
+    reason: str
+    scope: str
+    figures: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class ClearReason(Message):
+    """The cause of a reason is gone; trading resumes once it has stayed away for its time."""
+
+    reason: str
+    scope: str
+    figures: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class Pause(Message):
+    """The operator pauses the account: nothing that increases a leg is sent."""
+
+
+@attrs.frozen(kw_only=True)
+class Resume(Message):
+    """The operator lifts the latched reasons."""
+
+
+@attrs.frozen(kw_only=True)
+class Throttle(Message):
+    """The operator scales the quantity of new entries, 0..1e6 ppm."""
+
+    factor_ppm: int
+
+
+@attrs.frozen(kw_only=True)
+class CancelEntries(Message):
+    """Take every resting entry away; exits and protective stops stay."""
+
+
+@attrs.frozen(kw_only=True)
+class Flatten(Message):
+    """Take every entry away and close both legs of every instrument at the market."""

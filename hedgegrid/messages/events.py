@@ -1,0 +1,318 @@
+"""What has happened, as the actors tell each other."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import attrs
+
+from hedgegrid.model.account import Balance, Position
+from hedgegrid.model.grid import GridMemory, OpenLot
+from hedgegrid.model.market import Bar
+from hedgegrid.model.order import Fill, Leg, OpenOrder, OrderRequest
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """What every message carries."""
+
+    seq: int
+    cause_seq: int
+    ts_venue_ns: int
+    ts_recv_ns: int
+
+
+# --- market -------------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Quote(Message):
+    """The best bid and ask of an instrument, in ticks."""
+
+    instrument: str
+    bid_ticks: int
+    ask_ticks: int
+
+
+@attrs.frozen(kw_only=True)
+class MarkPrice(Message):
+    """The mark price with the funding rate (x 1e8, for one interval) and its settlement; None where the venue gave none."""
+
+    instrument: str
+    mark_ticks: int
+    rate_e8: int | None
+    next_funding_ns: int | None
+    funding_interval_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class BarClosed(Message):
+    """A bar has closed."""
+
+    instrument: str
+    bar: Bar
+
+
+@attrs.frozen(kw_only=True)
+class HistoryLoaded(Message):
+    """Closed bars up to now, oldest first, for a strategy's indicators before its first decision."""
+
+    instrument: str
+    bars: tuple[Bar, ...]
+
+
+@attrs.frozen(kw_only=True)
+class StrategyReady(Message):
+    """A strategy is hydrated and has taken in the history there is."""
+
+    instrument: str
+
+
+@attrs.frozen(kw_only=True)
+class FundingRate(Message):
+    """The rate (x 1e8) that the next settlement will use, as far as is known now."""
+
+    instrument: str
+    rate_e8: int
+    next_funding_ns: int
+    funding_interval_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class FundingRateMissing(Message):
+    """No valid funding rate is known: none was ever received, or its settlement has passed (``expired_ns`` > 0)."""
+
+    instrument: str
+    expired_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class FundingPaid(Message):
+    """A settlement was charged: per leg in quote x 1e8, negative = received."""
+
+    instrument: str
+    rate_e8: int
+    mark_ticks: int
+    long_e8: int
+    short_e8: int
+
+
+# --- orders -------------------------------------------------------------------------------------------------------------
+
+
+class OrderEventKind(StrEnum):
+    """What the exchange said about an order."""
+
+    ACCEPTED = "accepted"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCEL_FAILED = "cancel_failed"
+    AMENDED = "amended"
+    UNKNOWN = "unknown"
+
+
+class EndReason(StrEnum):
+    """Why an order ended or changed."""
+
+    NONE = ""
+    BY_REQUEST = "by_request"
+    OTHER_EXIT = "other_exit"
+    LIQUIDATION = "liquidation"
+    POST_ONLY = "post_only"
+    NOTHING_TO_CLOSE = "nothing_to_close"
+    REFUSED = "refused"
+    EXPIRED_APPROVAL = "expired_approval"
+    NOT_FOUND = "not_found"
+
+
+@attrs.frozen(kw_only=True)
+class OrderEvent:
+    """One thing the exchange said about one order. ``qty_lots``: the quantity left after an amendment; ``fill`` only on FILLED."""
+
+    kind: OrderEventKind
+    client_id: str
+    reason: EndReason = EndReason.NONE
+    qty_lots: int = 0
+    fill: Fill | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ExecutionBatch(Message):
+    """All that the exchange said at one instant about one instrument's orders, in order, with the mark at that instant.
+
+    It is one batch of fills: stops are laid anew once after it.
+    """
+
+    instrument: str
+    mark_ticks: int
+    events: tuple[OrderEvent, ...]
+
+
+@attrs.frozen(kw_only=True)
+class VenueReport(Message):
+    """What the exchange said, as it came; the executor checks it against its table and tells the others."""
+
+    instrument: str
+    mark_ticks: int
+    events: tuple[OrderEvent, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Approved:
+    """An order that passed the risk gate. Only ``core/risk.py`` makes one; the executor sends nothing else."""
+
+    request: OrderRequest
+    limits_version: str
+    expires_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class ApprovedBatch(Message):
+    """What the executor is to do, in this order: cancels, placements, and retirements once the placements stand."""
+
+    instrument: str
+    approved: tuple[Approved, ...]
+    cancels: tuple[str, ...]
+    retires: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Refused:
+    """An order that the gate refused: the control, its limit and the value that broke it, and what would help."""
+
+    request: OrderRequest
+    control: str
+    limit: str
+    value: str
+    remedy: str
+
+
+@attrs.frozen(kw_only=True)
+class RefusedBatch(Message):
+    """The refusals of one batch of intents."""
+
+    instrument: str
+    refused: tuple[Refused, ...]
+
+
+# --- state --------------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class LotOpened(Message):
+    """A filled entry became a lot with the exits it keeps for life. Prices in ticks, step in millionths of a tick."""
+
+    instrument: str
+    lot_id: int
+    leg: Leg
+    level: int
+    generation: int
+    entry_ticks: int
+    qty_lots: int
+    tp_ticks: int
+    stop_ticks: int
+    step_micro: int
+
+
+@attrs.frozen(kw_only=True)
+class GridMoved(Message):
+    """The grid was (re)centered or changed its regime: what a restarted strategy must remember."""
+
+    instrument: str
+    regime: int
+    center_ticks: int
+    step_micro: int
+    generation: int
+
+
+@attrs.frozen(kw_only=True)
+class Hydrated(Message):
+    """The exchange's word on one instrument after a start, a restart or a gap; every later event counts on top of it.
+
+    ``orders`` are all open orders that are ours, of both lists; ``lots`` what is open by the journal and the fills since.
+    ``mark_ticks`` is 0 where the venue has none yet.
+    """
+
+    instrument: str
+    positions: tuple[Position, ...]
+    orders: tuple[OpenOrder, ...]
+    lots: tuple[OpenLot, ...]
+    grid: GridMemory | None
+    mark_ticks: int
+    next_order_no: int
+
+
+@attrs.frozen(kw_only=True)
+class AccountHydrated(Message):
+    """Every instrument has been read from the exchange and agrees with the books."""
+
+    balance: Balance
+    foreign_orders: int
+
+
+@attrs.frozen(kw_only=True)
+class EquitySampled(Message):
+    """The account as the decision of this instant sees it, in quote x 1e8. Fees and funding are costs since the account began."""
+
+    wallet_e8: int
+    unrealised_e8: int
+    equity_e8: int
+    realised_e8: int
+    fees_e8: int
+    funding_e8: int
+
+
+@attrs.frozen(kw_only=True)
+class PermissionChanged(Message):
+    """The trading permission moved. ``scope`` is the account ("") or an instrument; ``figures`` are what caused it."""
+
+    before: str
+    after: str
+    reason: str
+    scope: str
+    figures: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class PermissionView(Message):
+    """What an instrument's strategy may do now: add entries at all, and whether its resting entries must go."""
+
+    instrument: str
+    may_add: bool
+    hold_entries: bool
+
+
+@attrs.frozen(kw_only=True)
+class Liquidated(Message):
+    """The exchange closed everything: equity fell under the maintenance margin."""
+
+    equity_e8: int
+    maintenance_e8: int
+
+
+@attrs.frozen(kw_only=True)
+class Incident(Message):
+    """Something that a person should know, with its figures. Never carries a secret."""
+
+    actor: str
+    text: str
+    figures: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class ActorRestarted(Message):
+    """The supervisor restarted an actor; ``error`` is the kind of exception, without its data."""
+
+    actor: str
+    error: str
+    attempt: int
+
+
+@attrs.frozen(kw_only=True)
+class MarketEnded(Message):
+    """The recorded market has no further step."""
+
+    steps: int
+
+
