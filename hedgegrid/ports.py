@@ -3,15 +3,18 @@
 Two venues stand behind these protocols: the simulated one and a real exchange. Errors are of ``hedgegrid.errors``'s four kinds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
 
+from hedgegrid.core.order_state import OrderRecord
+from hedgegrid.core.reconcile_views import FillKey, LegLots
 from hedgegrid.messages.events import FundingPaid, Liquidated, Message, OrderEvent
 from hedgegrid.model.account import Balance, Position
+from hedgegrid.model.grid import GridMemory, OpenLot, UnbookedEntry
 from hedgegrid.model.instrument import Instrument
-from hedgegrid.model.market import Bar
+from hedgegrid.model.market import Bar, MarketUpdate
 from hedgegrid.model.order import Fill, OpenOrder, OrderRequest
 
 
@@ -23,24 +26,6 @@ class VenueBatch:
     ts_venue_ns: int
     mark_ticks: int
     events: tuple[OrderEvent, ...]
-
-
-@attrs.frozen(kw_only=True)
-class MarketUpdate:
-    """What the venue shows at one instant of one instrument; ``bar`` where one closed then.
-
-    ``mark_ticks``, ``rate_e8`` and ``next_funding_ns`` are None where the venue did not say.
-    """
-
-    instrument: str
-    ts_venue_ns: int
-    bid_ticks: int
-    ask_ticks: int
-    mark_ticks: int | None
-    rate_e8: int | None
-    next_funding_ns: int | None
-    funding_interval_ns: int
-    bar: Bar | None
 
 
 class MarketData(Protocol):
@@ -62,8 +47,10 @@ class Trading(Protocol):
         """Have every private event handed to ``sink``, in order, without blocking."""
         ...
 
-    async def place(self, requests: Sequence[OrderRequest], retires: Sequence[str]) -> tuple[OrderEvent, ...]:
-        """Send orders in one batch, and retire stops once the new ones stand; one answer a request, by index.
+    async def place(
+        self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
+    ) -> tuple[OrderEvent, ...]:
+        """Send one instrument's orders in one batch, and retire stops once the new ones stand; one answer a request, by index.
 
         An answer is ACCEPTED (taken by the venue, not necessarily live), REJECTED or UNKNOWN. Raises Transient, OutcomeUnknown.
         """
@@ -103,6 +90,41 @@ class Trading(Protocol):
 
     def instruments(self) -> tuple[Instrument, ...]:
         """Give the rules of the instruments that are traded."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class RememberedOrder:
+    """An order of ours that may still change, by the journal: its life so far and the request it was sent with."""
+
+    record: OrderRecord
+    request: OrderRequest
+
+
+@attrs.frozen(kw_only=True)
+class Recollection:
+    """What the journal remembers of the account, for hydration.
+
+    ``applied`` are the fills from ``fill_cursor`` on that the journal has; ``positions`` what its fills add up to; ``first_boot``: this
+    account has no past. ``lots``, ``unbooked`` and ``grids`` are by instrument.
+    """
+
+    first_boot: bool
+    orders: tuple[RememberedOrder, ...]
+    applied: frozenset[FillKey]
+    fill_cursor: int
+    positions: tuple[LegLots, ...]
+    lots: Mapping[str, tuple[OpenLot, ...]]
+    unbooked: Mapping[str, tuple[UnbookedEntry, ...]]
+    grids: Mapping[str, GridMemory]
+    next_sequence: int
+
+
+class Memory(Protocol):
+    """What is read back from the journal at a start or a restart."""
+
+    async def recall(self) -> Recollection:
+        """Read what the journal holds, everything appended so far included. Raises Fatal."""
         ...
 
 

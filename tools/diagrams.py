@@ -62,6 +62,9 @@ def main(arguments: list[str]) -> int:
     check = "--check" in arguments
     paths = [argument for argument in arguments if argument != "--check"]
     path = Path(paths[0]) if paths else Path(__file__).parents[1] / "ARCHITECTURE.md"
+    if not path.is_file():
+        print(f"{path.name}: there is no such page")
+        return 1
     page = path.read_text(encoding="utf-8")
     amiss: list[str] = []
     for name in DIAGRAMS:

@@ -46,8 +46,8 @@ HOT_MODULES: tuple[ModuleType, ...] = (
     risk,
 )
 
-PLAIN_FUNCTIONS = frozenset({"hedgegrid.core.risk.approve"})
-"""Functions of hot modules that make messages and therefore stay plain Python."""
+PLAIN_FUNCTIONS = frozenset({"hedgegrid.core.risk.approve", "hedgegrid.core.risk.explain"})
+"""Functions of hot modules that make messages or texts and therefore stay plain Python."""
 
 
 def source_hash() -> str:

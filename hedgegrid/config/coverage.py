@@ -10,9 +10,9 @@ from functools import reduce
 from hedgegrid.config.advice import Advice
 from hedgegrid.config.schema import AccountConfig
 
-_SESSION = "this session control is not judged in this version"
-_GATE = "this control of the gate is not checked in this version"
-_EXCHANGE = "no real exchange is connected in this version"
+_SESSION = "no session control is judged yet"
+_GATE = "the gate does not check it yet"
+_EXCHANGE = "no real exchange is connected yet"
 
 NOT_ENFORCED: Mapping[str, str] = {
     "account.adopt_foreign": _EXCHANGE,
@@ -34,8 +34,8 @@ NOT_ENFORCED: Mapping[str, str] = {
     "watchdog.max_clock_skew_ms": _EXCHANGE,
     "watchdog.exchange_countdown_s": _EXCHANGE,
     "watchdog.quote_silence_ms": _EXCHANGE,
-    "ops.control_token": "the HTTP interface has no controls in this version",
-    "alerts": "no alert is sent in this version",
+    "ops.control_token": "the HTTP interface has no controls yet",
+    "alerts": "no alert is sent yet",
 }
 """Path of a setting or section -> why it has no effect yet."""
 

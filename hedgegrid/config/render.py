@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Literal
 
-from hedgegrid.config.fields import Section, Setting, is_rows, is_section, is_table, settings_of
+import attrs
+
+from hedgegrid.config.fields import Section, Setting, settings_of
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.config.secrets import SecretRef
 from hedgegrid.config.values import key_text, plain, quoted
@@ -65,40 +67,47 @@ def _inline_table(entries: Mapping[str, object]) -> str:
     return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
 
 
+@attrs.frozen(kw_only=True)
+class _Block:
+    """A section under a heading of its own: `place` is its path, `array` tells [[place]] from [place]."""
+
+    place: str
+    section: Section
+    doc: str
+    array: bool = False
+
+    def heading(self, *, comments: bool) -> str:
+        """Write the heading, with the meaning of the section behind it."""
+        text = f"[[{self.place}]]" if self.array else f"[{self.place}]"
+        return f"{text.ljust(_COMMENT_COLUMN)}  # {self.doc}" if comments else text
+
+
 def _section_lines(section: Section, path: str, *, comments: bool, secrets: bool) -> Iterator[str]:
     """Write a section: its own values first, then the sections inside it."""
-    nested: list[tuple[str, Section]] = []
+    blocks: list[_Block] = []
     for setting in settings_of(type(section)):
         value = getattr(section, setting.name)
-        inner = list(_nested(setting, value, path))
-        nested += inner
-        if inner or _is_heading(setting):
-            continue
-        if isinstance(value, SecretRef) and not secrets:
+        if setting.unit in {"section", "rows"} and not setting.inline:
+            blocks += _blocks(setting, value, path)
             continue
         line = _value_line(setting, value, comments=comments)
-        if line is not None:
+        if line is not None and (secrets or not isinstance(value, SecretRef)):
             yield line
-    for heading, inner_section in nested:
-        yield from ("", heading)
-        place = heading.strip("[]")
-        yield from _section_lines(inner_section, place, comments=comments, secrets=secrets)
+    for block in blocks:
+        yield from ("", block.heading(comments=comments))
+        yield from _section_lines(block.section, block.place, comments=comments, secrets=secrets)
 
 
-def _is_heading(setting: Setting) -> bool:
-    """Whether a setting is written as headings, so that an empty one is written as nothing."""
-    return setting.unit in {"section", "rows"} and not setting.inline
-
-
-def _nested(setting: Setting, value: object, path: str) -> Iterator[tuple[str, Section]]:
-    """Headings and sections of a setting that is written as such."""
+def _blocks(setting: Setting, value: object, path: str) -> Iterator[_Block]:
+    """Sections of a setting that is written under headings."""
     place = f"{path}.{setting.key}" if path else setting.key
-    if is_section(setting.type) and isinstance(value, Section):
-        yield f"[{place}]", value
-    elif is_rows(setting.type) and not setting.inline and isinstance(value, tuple):
-        yield from ((f"[[{place}]]", each) for each in value)
-    elif is_table(setting.type) and setting.unit == "section" and isinstance(value, Mapping):
-        yield from ((f"[{place}.{key_text(key)}]", value[key]) for key in sorted(value))
+    if isinstance(value, Section):
+        yield _Block(place=place, section=value, doc=setting.doc)
+    elif isinstance(value, tuple):
+        yield from (_Block(place=place, section=each, doc=setting.doc, array=True) for each in value)
+    elif isinstance(value, Mapping):
+        for key in sorted(value):
+            yield _Block(place=f"{place}.{key_text(key)}", section=value[key], doc=setting.doc)
 
 
 def _value_line(setting: Setting, value: object, *, comments: bool) -> str | None:

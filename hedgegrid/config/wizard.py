@@ -177,16 +177,15 @@ def _quantity_questions(answers: Answers, instrument: str) -> Iterator[Question]
         yield Question(
             key=f"base_qty {instrument}",
             prompt=f"{instrument}: quantity of a rung, in base units",
-            default=plain(max(usual.quantize(_LEAST_QTY), _LEAST_QTY)),
+            default=plain(_quantity(usual)),
             check=_judge(LadderConfig, "base_qty"),
         )
     affordable = Decimal(answers["max_inventory_quote"]) / _price(answers, instrument)
     filled = Decimal(answers.get(f"base_qty {instrument}", "0")) * int(answers["levels"])
-    largest = min(max(affordable, filled, _LEAST_QTY), _AMOUNT_MAX)
     yield Question(
         key=f"max_position_qty {instrument}",
         prompt=f"{instrument}: largest position of a leg, in base units",
-        default=plain(largest.quantize(_LEAST_QTY)),
+        default=plain(_quantity(max(affordable, filled))),
         check=_judge(GridConfig, "max_position_qty"),
     )
 
@@ -247,6 +246,11 @@ def _risk(answers: Answers, grids: int) -> dict[str, object]:
 def _amount(quote: Decimal) -> Decimal:
     """Bring a derived amount within what a quote setting can be."""
     return min(max(quote.quantize(_LEAST_QUOTE), _LEAST_QUOTE), _AMOUNT_MAX)
+
+
+def _quantity(base: Decimal) -> Decimal:
+    """Bring a derived quantity within what a base setting can be, not finer than a user would write."""
+    return min(max(base, _LEAST_QTY).quantize(_LEAST_QTY), _AMOUNT_MAX)
 
 
 def _instruments(answers: Answers) -> list[str]:

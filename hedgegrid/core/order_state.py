@@ -85,7 +85,12 @@ def _table() -> dict[tuple[OrderState, LifeEventKind], OrderState]:
             e.CANCEL_SENT: s.CANCELLING,
             e.AMENDED: s.WORKING,
         },
-        s.PARTIAL: {e.ACCEPTED: s.PARTIAL, e.CANCEL_SENT: s.CANCELLING, e.AMENDED: s.PARTIAL},
+        s.PARTIAL: {
+            e.ACCEPTED: s.PARTIAL,
+            e.CANCEL_SENT: s.CANCELLING,
+            e.AMENDED: s.PARTIAL,
+            e.FOUND_WORKING: s.PARTIAL,
+        },
         s.CANCELLING: {
             e.ACCEPTED: s.CANCELLING,
             e.REJECTED: s.REJECTED,

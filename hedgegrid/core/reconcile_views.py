@@ -1,7 +1,7 @@
 """The two sides that reconciliation compares, and the plan that it makes of them.
 
-Invariants: every value is frozen; quantities are lots of a leg, never signed by side; a plan says everything that changes,
-with the evidence in words, and changes nothing itself.
+Invariants: every value is frozen; quantities are lots of a leg, never signed by side; a plan says everything that
+changes, with the evidence in words, and changes nothing itself.
 """
 
 from collections.abc import Iterable
@@ -40,8 +40,8 @@ def held(positions: Iterable[Position]) -> tuple[LegLots, ...]:
 class EvidenceRule:
     """When an order that no source shows is dead.
 
-    Not before ``validity_ns`` after its last change (a request may still arrive within its validity: recv window and clock
-    skew), and then only after ``absences_min`` reads that lie ``interval_ns`` or more apart, all in the exchange's time.
+    Not before ``validity_ns`` after its last change (recv window and clock skew: a request may still arrive), and then
+    only after ``absences_min`` reads that lie ``interval_ns`` or more apart, all in the exchange's time.
     """
 
     validity_ns: int
@@ -62,10 +62,10 @@ class Absence:
 class LocalView:
     """What we believe, from the journal.
 
-    ``orders``: all that may still change, and the ended ones that late fills may reach. ``applied``: the fills since the
-    cursor that are in ``positions`` already. ``positions`` are ours, ``foreign`` what else the account held at the last
-    reconciliation; None at the first boot of an account, when whatever is not ours is foreign. ``open_lot_ids`` are the open
-    lots, None where the caller knows of none.
+    ``orders``: all that may still change, and the ended ones that late fills may reach. ``applied``: the fills since
+    the cursor that are in ``positions`` already. ``positions`` are ours, ``foreign`` what else the account held at the
+    last reconciliation; None at the first boot of an account, when whatever is not ours is foreign. ``open_lot_ids``
+    are the lots that are open, None where the caller does not know them.
     """
 
     account: str
@@ -79,7 +79,7 @@ class LocalView:
 
 @attrs.frozen(kw_only=True)
 class VenueView:
-    """What the exchange says: both open-order lists, fills since the cursor, positions; ``read_ns`` by its own clock."""
+    """What the exchange says: both open-order lists, fills since the cursor, positions; ``read_ns`` by its clock."""
 
     read_ns: int
     limit_orders: tuple[OpenOrder, ...] = ()

@@ -11,7 +11,7 @@ from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LONG, SHORT, STOP, TAKE_
 from hedgegrid.core.records import Booked, Exposure, InstrumentRisk, RiskLimits
 from hedgegrid.messages.events import Approved
 from hedgegrid.model.order import OrderRequest
-from hedgegrid.units import PPM
+from hedgegrid.units import PPM, quote_text
 
 PASS = 0
 PERMISSION = 1
@@ -31,7 +31,6 @@ MAX_OPEN_ORDERS = 14
 DUPLICATE = 15
 SELF_CROSS = 16
 REDUCE_PROOF = 17
-BOOK_FULL = 18
 
 CONTROL_NAMES = {
     PERMISSION: "permission",
@@ -51,7 +50,6 @@ CONTROL_NAMES = {
     DUPLICATE: "duplicate",
     SELF_CROSS: "self_cross",
     REDUCE_PROOF: "reduce_only_proof",
-    BOOK_FULL: "book_full",
 }
 """The name of each control, as in configuration, refusals, metrics and the journal."""
 
@@ -261,6 +259,48 @@ def find(booked: list[Booked], no: int) -> int:
         if booked[i].state != FREE and booked[i].no == no:
             return i
     return -1
+
+
+def explain(
+    code: int, limits: RiskLimits, rules: list[InstrumentRisk], exposures: list[Exposure], order: Booked
+) -> tuple[str, str, str]:
+    """Give the limit, the value that met it, and what would help, in words, for a refusal of ``order``."""
+    rule = rules[order.instrument]
+    leg = exposures[2 * order.instrument + order.leg]
+    notional = order.price_ticks * order.qty_lots * rule.unit_e8
+    held = leg.position_lots * rule.mark_ticks * rule.unit_e8 + leg.entry_worst_e8
+    texts: dict[int, tuple[str, str, str]] = {
+        PERMISSION: ("active", "paused", "see the reasons of the pause; nothing that adds risk is sent until they are gone"),
+        EXPIRED_APPROVAL: (f"{limits.approval_ttl_ns} ns", "older", "the machine is too slow or was suspended"),
+        QUOTE_AGE: (f"{limits.max_quote_age_ns} ns", f"since {rule.quote_ns}", "the feed is silent; it resumes by itself"),
+        MARK_AGE: (f"{limits.max_mark_age_ns} ns", f"since {rule.mark_ns}", "the feed is silent; it resumes by itself"),
+        BALANCE_AGE: (f"{limits.max_balance_age_ns} ns", "older", "the account stream is silent; it is polled"),
+        PRICE_COLLAR: (
+            f"{limits.price_collar_ppm} ppm",
+            f"{order.price_ticks} ticks at mark {rule.mark_ticks}",
+            "widen risk.price_collar_bps or narrow the ladder",
+        ),
+        MAX_ORDER_NOTIONAL: (quote_text(limits.max_order_notional_e8), quote_text(notional), "lower the base quantity"),
+        MAX_ORDER_QTY: (f"{rule.max_qty_lots} lots", f"{order.qty_lots} lots", "lower the base quantity"),
+        MIN_NOTIONAL: (quote_text(rule.min_notional_e8), quote_text(notional), "raise the base quantity"),
+        MAX_POSITION: (
+            f"{rule.max_position_lots} lots",
+            f"{leg.position_lots + leg.entry_lots + order.qty_lots} lots",
+            "the leg is full; raise max_position_qty or wait for exits",
+        ),
+        MAX_LEG_NOTIONAL: (quote_text(limits.max_leg_notional_e8), quote_text(held + notional), "the leg is full"),
+        MAX_GROSS_NOTIONAL: (quote_text(limits.max_gross_notional_e8), quote_text(held + notional), "the account is full"),
+        MAX_NET_NOTIONAL: (quote_text(limits.max_net_notional_e8), quote_text(held + notional), "one side is too large"),
+        MAX_OPEN_ORDERS: (f"{limits.max_open_orders_per_leg}", f"{leg.open_orders + 1}", "use fewer levels"),
+        DUPLICATE: ("one order a rung", "one is live", "none: the live order stands"),
+        SELF_CROSS: ("no meeting of own orders", f"{order.price_ticks} ticks", "none: the resting order stands"),
+        REDUCE_PROOF: (
+            f"{leg.position_lots} lots held",
+            f"{order.qty_lots} lots more",
+            "none: an exit never exceeds what is held",
+        ),
+    }
+    return texts[code]
 
 
 def approve(request: OrderRequest, *, limits_version: str, expires_ns: int) -> Approved:

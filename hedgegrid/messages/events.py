@@ -6,8 +6,8 @@ from enum import StrEnum
 import attrs
 
 from hedgegrid.model.account import Balance, Position
-from hedgegrid.model.grid import GridMemory, OpenLot
-from hedgegrid.model.market import Bar
+from hedgegrid.model.grid import GridMemory, OpenLot, UnbookedEntry
+from hedgegrid.model.market import Bar, MarketUpdate
 from hedgegrid.model.order import Fill, Leg, OpenOrder, OrderRequest
 
 
@@ -22,6 +22,13 @@ class Message:
 
 
 # --- market -------------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class MarketSeen(Message):
+    """What the venue showed at one instant, as it came; the feed makes quotes, marks and bars of it."""
+
+    updates: tuple[MarketUpdate, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -230,14 +237,15 @@ class GridMoved(Message):
 class Hydrated(Message):
     """The exchange's word on one instrument after a start, a restart or a gap; every later event counts on top of it.
 
-    ``orders`` are all open orders that are ours, of both lists; ``lots`` what is open by the journal and the fills since.
-    ``mark_ticks`` is 0 where the venue has none yet.
+    ``orders`` are all open orders that are ours, of both lists; ``lots`` what is open by the journal and the fills since,
+    ``unbooked`` the entries among those fills that became no lot yet. ``mark_ticks`` is 0 where the venue has none yet.
     """
 
     instrument: str
     positions: tuple[Position, ...]
     orders: tuple[OpenOrder, ...]
     lots: tuple[OpenLot, ...]
+    unbooked: tuple[UnbookedEntry, ...]
     grid: GridMemory | None
     mark_ticks: int
     next_order_no: int
@@ -265,10 +273,11 @@ class EquitySampled(Message):
 
 @attrs.frozen(kw_only=True)
 class PermissionChanged(Message):
-    """The trading permission moved. ``scope`` is the account ("") or an instrument; ``figures`` are what caused it."""
+    """The trading permission moved, or a reason did (``change`` says how). ``scope`` is the account ("") or an instrument; ``figures`` are what caused it."""
 
     before: str
     after: str
+    change: str
     reason: str
     scope: str
     figures: Mapping[str, str]

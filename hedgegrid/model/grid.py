@@ -28,3 +28,20 @@ class GridMemory:
     center_ticks: int
     step_micro: int
     generation: int
+
+
+@attrs.frozen(kw_only=True)
+class UnbookedEntry:
+    """A filled entry of which no lot was remembered (the process died in between): what its lot is made of.
+
+    ``tp_micro`` and ``step_micro`` are what the order was sent with, in millionths of a tick.
+    """
+
+    trade_id: int
+    leg: Leg
+    level: int
+    generation: int
+    price_ticks: int
+    qty_lots: int
+    tp_micro: int
+    step_micro: int

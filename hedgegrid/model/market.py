@@ -29,7 +29,7 @@ class Point:
 
     ``jump``: the move into this point skips the prices between. ``bar_low_ticks``/``bar_high_ticks``: the range of the bar that
     the point belongs to (the venue counts ambiguity with it, nobody else may look); 0 on ticks. ``qty_lots``: the traded
-    quantity of a trade tick, 0 where unbounded. ``bid``, ``ask`` and ``mark`` equal ``price`` on bars without a mark series.
+    quantity of a trade tick, 0 where unbounded; ``bid_qty_lots``/``ask_qty_lots``: what the best bid and ask show (0 where unknown). ``bid``, ``ask`` and ``mark`` equal ``price`` on bars without a mark series.
     """
 
     instrument_index: int
@@ -38,9 +38,29 @@ class Point:
     qty_lots: int
     bid_ticks: int
     ask_ticks: int
+    bid_qty_lots: int = 0
+    ask_qty_lots: int = 0
     mark_ticks: int
     bar_low_ticks: int
     bar_high_ticks: int
+
+
+@attrs.frozen(kw_only=True)
+class MarketUpdate:
+    """What the venue shows at one instant of one instrument; ``bar`` where one closed then.
+
+    ``mark_ticks``, ``rate_e8`` and ``next_funding_ns`` are None where the venue did not say.
+    """
+
+    instrument: str
+    ts_venue_ns: int
+    bid_ticks: int
+    ask_ticks: int
+    mark_ticks: int | None
+    rate_e8: int | None
+    next_funding_ns: int | None
+    funding_interval_ns: int
+    bar: Bar | None
 
 
 @attrs.frozen(kw_only=True)

@@ -166,6 +166,7 @@ def test_fill_after_cancel() -> None:
 def test_a_refused_cancel_gives_the_order_back_with_its_fills() -> None:
     """An order that lives on after a refused cancel is WORKING, or PARTIAL when it has fills."""
     cancelling = lived(ORDER, *plain(K.SENT, K.ACCEPTED, K.CANCEL_SENT))
+    assert lived(cancelling, *plain(K.FOUND_WORKING)) is cancelling
     assert lived(cancelling, *plain(K.CANCEL_REJECTED)).state is S.WORKING
     filled_in_part = lived(cancelling, fill_event(cancelling, 1, 20, "trade 4"))
     assert filled_in_part.state is S.CANCELLING
@@ -314,3 +315,4 @@ def test_stale_diagrams_are_found_and_rewritten(tmp_path: Path, capsys: pytest.C
     assert diagrams.main(["--check", str(page)]) == 0
     page.write_text("no block here\n")
     assert diagrams.main(["--check", str(page)]) == 1
+    assert diagrams.main(["--check", str(tmp_path / "absent.md")]) == 1

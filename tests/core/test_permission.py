@@ -52,7 +52,7 @@ EVENTS: st.SearchStrategy[PermissionEvent] = st.one_of(
     st.builds(ReasonRaised, reason=REASONS, scope=SCOPE, resume_after_ns=st.none() | st.integers(0, 20)),
     st.builds(ReasonGone, reason=REASONS, scope=SCOPE),
     st.builds(OperatorPause, scope=SCOPE),
-    st.builds(OperatorResume, reasons=st.lists(st.sampled_from(Reason), max_size=4).map(tuple)),
+    st.builds(OperatorResume, reasons=st.lists(REASONS, max_size=4).map(tuple)),
     st.builds(FlattenStarted, reason=LATCHING),
     st.just(Tick()),
 )
@@ -229,6 +229,16 @@ def test_a_cause_that_comes_back_restarts_its_recovery() -> None:
     state = told(ReasonGone(reason=Reason.FEED_STALE), state=state, at_ns=20)
     assert told(Tick(), state=state, at_ns=20 + RESUME_NS - 1).mode is Mode.REDUCING
     assert told(Tick(), state=state, at_ns=20 + RESUME_NS).mode is Mode.ACTIVE
+
+
+def test_a_latched_reason_waits_for_the_operator() -> None:
+    """A drawdown is not over because the price came back, and the operator lifts latched reasons only."""
+    state = told(*READY, ReasonRaised(reason=Reason.DRAWDOWN), ReasonRaised(reason=Reason.FEED_STALE))
+    state = told(ReasonGone(reason=Reason.DRAWDOWN), Tick(), state=state, at_ns=5)
+    state = told(Tick(), state=state, at_ns=1_000)
+    assert standing(state) == ((Reason.DRAWDOWN, ACCOUNT), (Reason.FEED_STALE, ACCOUNT))
+    state = told(OperatorResume(reasons=(Reason.DRAWDOWN, Reason.FEED_STALE)), state=state)
+    assert standing(state) == ((Reason.FEED_STALE, ACCOUNT),)
 
 
 def test_two_reasons_overlap() -> None:

@@ -128,7 +128,7 @@ def test_three_real_instruments_with_funding(shared_dir: Path) -> None:
     assert sum(len(step.settlements) for step in steps) == 3 * 90
     crash = range(1_738_546_200 * NS_PER_S, 1_738_549_800 * NS_PER_S)
     lows = [step.points[1].price_ticks for step in steps if step.ts_ns in crash]
-    assert min(lows) == 212_500
+    assert min(lows) == 208_019
     rate = tape.last_rate(0, steps[0].ts_ns)
     assert rate is not None
     assert rate.ts_ns == 1_737_964_800 * NS_PER_S

@@ -55,12 +55,15 @@ def test_similar_names_are_not_the_instrument(tmp_path: Path) -> None:
     made(tmp_path, "WBTCUSDT-1m.feather", "BTCUSDC-1m.feather", "1000BTCUSDT-1m.feather")
     with pytest.raises(Fatal, match=r"no market file for BTC/USDT:USDT"):
         match_files([tmp_path], [BTC])
+    made(tmp_path, "BTCUSDT-1m.feather")
+    with pytest.raises(Fatal, match=r"no market file for BTC/USD:USD"):
+        match_files([tmp_path], ["BTC/USD:USD"])
 
 
 def test_two_candidates_are_refused(tmp_path: Path) -> None:
     """Nobody guesses which of two files was meant."""
     made(tmp_path, "BTCUSDT-1m.feather", "BTCUSDT-5m.feather")
-    with pytest.raises(Fatal, match="BTCUSDT-1m.feather and .*BTCUSDT-5m.feather: more than one file for BTC"):
+    with pytest.raises(Fatal, match=r"BTCUSDT-1m.feather and .*BTCUSDT-5m.feather: more than one file for BTC"):
         match_files([tmp_path], [BTC])
 
 

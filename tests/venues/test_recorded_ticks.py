@@ -45,9 +45,9 @@ def aggregate(number: int, price: str) -> bytes:
     return line("aggTrade", e="aggTrade", T=T0, a=number, p=price, q="0.005", f=1, l=2, m=True)
 
 
-def book(bid: str, ask: str, symbol: str = "BTCUSDT") -> bytes:
+def book(bid: str, ask: str, symbol: str = "BTCUSDT", qty: str = "1.2345") -> bytes:
     """A line of the best bid and ask."""
-    return line("bookTicker", symbol, e="bookTicker", b=bid, B="1", a=ask, A="2", T=T0)
+    return line("bookTicker", symbol, e="bookTicker", b=bid, B=qty, a=ask, A="2", T=T0)
 
 
 def mark(
@@ -82,6 +82,8 @@ def test_a_trade_carries_the_book_and_mark_above_it(tmp_path: Path) -> None:
     assert ticks.qty_lots.tolist() == [2, 3]
     assert ticks.bid_ticks.tolist() == [1000, 999]
     assert ticks.ask_ticks.tolist() == [1000, 1001]
+    assert ticks.bid_qty_lots.tolist() == [0, 1234]
+    assert ticks.ask_qty_lots.tolist() == [0, 2000]
     assert ticks.mark_ticks.tolist() == [1000, 999]
     assert ticks.notes == ()
 
@@ -194,7 +196,10 @@ def test_a_settlement_after_a_silence_has_no_rate(tmp_path: Path) -> None:
         (trade(2, "100", ms=0), "row 2: .*no id or no time"),
         (mark("0"), "row 2: .*0 is not above zero"),
         (trade(2, "1e12"), "beyond the bounds of ticks and lots"),
-        (trade(2, "0.04"), "beyond the bounds of ticks and lots"),
+        (trade(2, "0.04"), "a price is under half a tick"),
+        (book("100", "1e300") + trade(2, "100"), "beyond the bounds of ticks and lots"),
+        (mark("1e300") + trade(2, "100"), "beyond the bounds of ticks and lots"),
+        (book("100", "101", qty="1e12") + trade(2, "100"), "beyond the bounds of ticks and lots"),
         (trade(2, "100", "1e12"), "beyond the bounds of ticks and lots"),
     ],
 )

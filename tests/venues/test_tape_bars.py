@@ -85,7 +85,7 @@ def test_points_on_bars_have_one_price_and_no_quantity() -> None:
     for step in tape_of([(0, 100, 120, 90, 110, 7)]).steps(0):
         point = step.points[0]
         assert {point.bid_ticks, point.ask_ticks, point.mark_ticks} == {point.price_ticks}
-        assert point.qty_lots == 0
+        assert point.qty_lots == point.bid_qty_lots == point.ask_qty_lots == 0
 
 
 def test_offsets_are_integer_divisions_of_the_length() -> None:

@@ -24,7 +24,7 @@ def funding_of(*settlements: tuple[int, int]) -> FundingArrays:
 
 
 def arrays_of(trades: list[Trade], seen: FundingArrays | None = None) -> TickArrays:
-    """Trades whose bid is the price less 1, ask the price plus 1, mark the price plus 2."""
+    """Trades whose bid is the price less 1, ask the price plus 1, mark the price plus 2; 10 and 20 lots more shown."""
     columns = np.array(trades, np.int64).reshape(-1, 3).T
     return TickArrays(
         ts_ns=columns[0],
@@ -32,6 +32,8 @@ def arrays_of(trades: list[Trade], seen: FundingArrays | None = None) -> TickArr
         qty_lots=columns[2],
         bid_ticks=columns[1] - 1,
         ask_ticks=columns[1] + 1,
+        bid_qty_lots=columns[2] + 10,
+        ask_qty_lots=columns[2] + 20,
         mark_ticks=columns[1] + 2,
         funding=seen or no_funding(),
     )
@@ -47,7 +49,7 @@ def tape_of(*instruments: list[Trade], funding: tuple[FundingArrays, ...] | None
     )
 
 
-def told(step: Step) -> tuple[int, list[int], list[tuple[int, ...]]]:
+def told(step: Step) -> tuple[int, list[int], list[tuple[int, int, int, int, int, int, int]]]:
     """A step in short: time, prices, bars."""
     bars = [(i, b.open_ns, b.open_ticks, b.high_ticks, b.low_ticks, b.close_ticks, b.volume_lots) for i, b in step.bars]
     return step.ts_ns, [point.price_ticks for point in step.points], bars
@@ -91,6 +93,7 @@ def test_a_trade_is_a_jump_with_its_own_book_and_quantity() -> None:
     point = next(tape_of([(900, 50, 3)]).steps(0)).points[0]
     assert point.jump
     assert (point.qty_lots, point.bid_ticks, point.ask_ticks, point.mark_ticks) == (3, 49, 51, 52)
+    assert (point.bid_qty_lots, point.ask_qty_lots) == (13, 23)
     assert (point.bar_low_ticks, point.bar_high_ticks) == (0, 0)
 
 
@@ -100,6 +103,15 @@ def test_instruments_merge_by_time_then_index() -> None:
     steps = list(tape.steps(0))
     merged = [(s.ts_ns, s.points[0].instrument_index, s.points[0].price_ticks) for s in steps if s.points]
     assert merged == [(1400, 1, 20), (1500, 0, 10), (1500, 0, 11), (1500, 1, 21), (2600, 0, 12)]
+
+
+def test_many_trades_of_one_instant_keep_their_order() -> None:
+    """A burst in one millisecond is common, and its order is the market's."""
+    bursts = [[(1500 + 7 * (place // 300), place + 1, 1) for place in range(600)] for _ in range(2)]
+    points = [step.points[0] for step in tape_of(*bursts).steps(0) if step.points]
+    merged = [(point.instrument_index, point.price_ticks) for point in points]
+    half = [(index, place + 1) for index in range(2) for place in range(300)]
+    assert merged == half + [(index, price + 300) for index, price in half]
 
 
 def test_bars_of_several_instruments_share_a_step() -> None:

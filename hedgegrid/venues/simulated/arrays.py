@@ -50,6 +50,7 @@ class FundingArrays:
 class TickArrays:
     """The trades of one instrument, each with the book and the mark that were known before it; times may repeat.
 
+    Where no book was known the price stands in for both its sides, which then show 0 lots; likewise for the mark.
     ``funding`` holds the settlements that the capture saw; ``notes`` say what was left out, with counts.
     """
 
@@ -58,13 +59,23 @@ class TickArrays:
     qty_lots: IntArray
     bid_ticks: IntArray
     ask_ticks: IntArray
+    bid_qty_lots: IntArray
+    ask_qty_lots: IntArray
     mark_ticks: IntArray
     funding: FundingArrays
     notes: tuple[str, ...] = ()
 
     def columns(self) -> tuple[IntArray, ...]:
-        """Give price, quantity, bid, ask and mark: ticks, and lots for the quantity."""
-        return (self.price_ticks, self.qty_lots, self.bid_ticks, self.ask_ticks, self.mark_ticks)
+        """Give price, quantity, bid, ask, the quantities that those show, and the mark."""
+        return (
+            self.price_ticks,
+            self.qty_lots,
+            self.bid_ticks,
+            self.ask_ticks,
+            self.bid_qty_lots,
+            self.ask_qty_lots,
+            self.mark_ticks,
+        )
 
 
 def no_funding() -> FundingArrays:

@@ -39,7 +39,8 @@ _REPAIR = "repair the line or fetch the file again"
 _RULES = "check that the file is this instrument's and that its tick and lot are right"
 _MS_PER_MINUTE = NS_PER_MINUTE // NS_PER_MS
 
-_TradeRow = tuple[int, int, float, float, float, float, float]
+_TradeRow = tuple[int, int, float, float, float, float, float, float, float]
+"""Id, ms, price, quantity, bid, ask, the quantities that those show, mark; NaN where it was not known yet."""
 
 
 class _Envelope(msgspec.Struct, rename={"payload": "data"}):
@@ -72,12 +73,14 @@ class _Trade(
     aggregate_id: int = -1
 
 
-class _Book(msgspec.Struct, rename={"symbol": "s", "bid": "b", "ask": "a"}):
+class _Book(msgspec.Struct, rename={"symbol": "s", "bid": "b", "ask": "a", "bid_qty": "B", "ask_qty": "A"}):
     """The best bid and ask."""
 
     symbol: str
     bid: str
     ask: str
+    bid_qty: str
+    ask_qty: str
 
 
 class _Mark(
@@ -108,8 +111,7 @@ class _Capture:
     aggregates: list[_TradeRow] = attrs.field(factory=list)
     settled: list[tuple[int, float]] = attrs.field(factory=list)
     counts: Counter[str] = attrs.field(factory=Counter)
-    bid: float = math.nan
-    ask: float = math.nan
+    book: tuple[float, float, float, float] = (math.nan, math.nan, 0.0, 0.0)
     mark: float = math.nan
     _rate: _Mark | None = None
 
@@ -143,7 +145,7 @@ class _Capture:
             price, qty = _positive(trade.price), _positive(trade.qty)
             if trade_id < 0 or trade.trade_ms <= 0:
                 raise ValueError("the trade has no id or no time")
-            rows.append((trade_id, trade.trade_ms, price, qty, self.bid, self.ask, self.mark))
+            rows.append((trade_id, trade.trade_ms, price, qty, *self.book, self.mark))
 
     def _take_book(self, book: _Book) -> None:
         if book.symbol != self.symbol:
@@ -152,7 +154,7 @@ class _Capture:
         if not 0 < bid < ask < math.inf:
             self.counts["books that were one-sided or crossed"] += 1
             return
-        self.bid, self.ask = bid, ask
+        self.book = (bid, ask, _positive(book.bid_qty), _positive(book.ask_qty))
 
     def _take_mark(self, mark: _Mark) -> None:
         if mark.symbol != self.symbol:
@@ -199,7 +201,7 @@ def _ordered(rows: list[_TradeRow], counts: Counter[str]) -> tuple[IntArray, lis
     ms = np.array([row[1] for row in rows], np.int64)[first]
     held = np.maximum.accumulate(ms)
     counts["trades held back to the time of the trade before"] += int(np.count_nonzero(held != ms))
-    floats = [np.array([row[place] for row in rows])[first] for place in range(2, 7)]
+    floats = [np.array([row[place] for row in rows])[first] for place in range(2, len(rows[0]))]
     return held * NS_PER_MS, floats
 
 
@@ -210,24 +212,32 @@ def _whole(
     instrument: Instrument,
 ) -> TickArrays:
     """Give the trades in ticks and lots, less those of no whole lot."""
-    ts_ns, (price, qty, *beside) = columns
+    ts_ns, (price, qty, bid, ask, bid_qty, ask_qty, mark) = columns
     lots = in_units(qty, instrument.lot)
     keep = lots >= 1
     capture.counts["trades under one lot"] += int(np.count_nonzero(~keep))
     ticks = in_units(price, instrument.tick)
-    if np.any(ticks >= TICKS_BELOW - 1) or np.any(lots >= LOTS_BELOW) or not nearest(ticks).all():
+    prices = [in_units(column, instrument.tick) for column in (price, ask, mark)]
+    shown = [in_units(column, instrument.lot) for column in (qty, bid_qty, ask_qty)]
+    if any(np.any(column >= TICKS_BELOW - 1) for column in prices) or any(
+        np.any(column >= LOTS_BELOW) for column in shown
+    ):
         raise refusal(path, "a price or a quantity is beyond the bounds of ticks and lots", _RULES)
     if not keep.any():
         raise refusal(path, "no trade is as large as one lot", _RULES)
     price_ticks = nearest(ticks[keep])
-    book = [_or_price(column[keep], price_ticks, instrument) for column in beside]
+    if not price_ticks.all():
+        raise refusal(path, "a price is under half a tick", _RULES)
+    bid_ticks, ask_ticks, mark_ticks = (_or_price(column[keep], price_ticks, instrument) for column in (bid, ask, mark))
     return TickArrays(
         ts_ns=ts_ns[keep],
         price_ticks=price_ticks,
         qty_lots=floored(lots[keep]),
-        bid_ticks=book[0],
-        ask_ticks=book[1],
-        mark_ticks=book[2],
+        bid_ticks=bid_ticks,
+        ask_ticks=ask_ticks,
+        bid_qty_lots=floored(in_units(bid_qty[keep], instrument.lot)),
+        ask_qty_lots=floored(in_units(ask_qty[keep], instrument.lot)),
+        mark_ticks=mark_ticks,
         funding=_funding(capture.settled),
         notes=tuple(f"{path.name}: {count} {what}" for what, count in sorted(capture.counts.items()) if count),
     )

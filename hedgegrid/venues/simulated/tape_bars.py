@@ -73,6 +73,8 @@ def steps_of_bar(
                     qty_lots=0,
                     bid_ticks=price,
                     ask_ticks=price,
+                    bid_qty_lots=0,
+                    ask_qty_lots=0,
                     mark_ticks=price,
                     bar_low_ticks=low,
                     bar_high_ticks=high,

@@ -153,11 +153,13 @@ class TickTape:
                 qty_lots=qty,
                 bid_ticks=bid,
                 ask_ticks=ask,
+                bid_qty_lots=bid_qty,
+                ask_qty_lots=ask_qty,
                 mark_ticks=mark,
                 bar_low_ticks=0,
                 bar_high_ticks=0,
             )
-            for index, price, qty, bid, ask, mark in zip(*columns, strict=True)
+            for index, price, qty, bid, ask, bid_qty, ask_qty, mark in zip(*columns, strict=True)
         ]
 
     def _bars_at(self, end_ns: int) -> tuple[IndexedBar, ...]:

@@ -1,0 +1,1 @@
+"""The actors: each receives, calls the core, and sends. What is decided is decided in ``hedgegrid.core``."""

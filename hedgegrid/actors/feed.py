@@ -1,0 +1,134 @@
+"""The feed: it turns what the venue shows into quotes, marks and gap-free bars, and serves history to strategies.
+
+Invariants: bars of an instrument go out once each and in order; a hole is filled from the venue's history before the newer bar goes out, or
+reported; a strategy gets history before its first decision.
+"""
+
+import attrs
+
+from hedgegrid.actors.post import FEED, FUNDING, JOURNAL, RISK, Post, strategy_name
+from hedgegrid.messages.commands import NeedHistory
+from hedgegrid.messages.events import BarClosed, HistoryLoaded, Incident, MarketSeen, MarkPrice, Quote
+from hedgegrid.model.market import Bar, MarketUpdate
+from hedgegrid.ports import MarketData
+from hedgegrid.runtime.actor import Actor
+from hedgegrid.runtime.clock import Clock
+from hedgegrid.runtime.mailbox import Mailbox
+from hedgegrid.runtime.router import Router
+
+FeedMessage = MarketSeen | NeedHistory
+
+
+@attrs.define
+class SourceTimes:
+    """When each instrument was last heard of: what the watchdog reads. Times in ns; an instrument not heard of is absent."""
+
+    last_ns: dict[str, int] = attrs.field(factory=dict)
+
+
+class Feed(Actor[FeedMessage]):
+    """Market data from the venue to the actors."""
+
+    def __init__(
+        self,
+        *,
+        mailbox: Mailbox[FeedMessage],
+        router: Router,
+        clock: Clock,
+        post: Post,
+        market: MarketData,
+        history_bars: int,
+        times: SourceTimes,
+    ) -> None:
+        """Read from ``market``; give a strategy ``history_bars`` bars at its start."""
+        super().__init__(mailbox=mailbox, router=router, clock=clock)
+        self._post = post
+        self._market = market
+        self._history_bars = history_bars
+        self._times = times
+        self._last_bar_ns: dict[str, int] = {}
+        self._rates: dict[str, tuple[int | None, int | None]] = {}
+
+    async def on_start(self) -> None:
+        """Begin to listen."""
+        self._market.subscribe(self._on_updates)
+
+    def _on_updates(self, updates: tuple[MarketUpdate, ...]) -> None:
+        """Take what the venue shows into the mailbox."""
+        self._post.send(MarketSeen(**self._post.head(ts_venue_ns=updates[0].ts_venue_ns), updates=updates), FEED)
+
+    async def handle(self, message: FeedMessage) -> None:
+        """Pass prices and bars on, or give history."""
+        match message:
+            case MarketSeen():
+                for update in message.updates:
+                    if update.bar is None:
+                        self._pass_prices(message, update)
+                    else:
+                        await self._pass_bar(message, update.instrument, update.bar)
+            case NeedHistory():
+                await self._give_history(message)
+
+    def _pass_prices(self, cause: MarketSeen, update: MarketUpdate) -> None:
+        """Publish a quote and a mark; the funding actor hears of a mark only where its rate is news."""
+        self._times.last_ns[update.instrument] = update.ts_venue_ns
+        quote = Quote(
+            **self._post.head(cause, update.ts_venue_ns),
+            instrument=update.instrument,
+            bid_ticks=update.bid_ticks,
+            ask_ticks=update.ask_ticks,
+        )
+        self._post.show(quote, RISK)
+        if update.mark_ticks is None:
+            return
+        mark = MarkPrice(
+            **self._post.head(cause, update.ts_venue_ns),
+            instrument=update.instrument,
+            mark_ticks=update.mark_ticks,
+            rate_e8=update.rate_e8,
+            next_funding_ns=update.next_funding_ns,
+            funding_interval_ns=update.funding_interval_ns,
+        )
+        self._post.show(mark, RISK)
+        rate = (update.rate_e8, update.next_funding_ns)
+        if self._rates.get(update.instrument, ()) != rate:
+            self._rates[update.instrument] = rate
+            self._post.send(mark, FUNDING)
+
+    async def _pass_bar(self, cause: MarketSeen, instrument: str, bar: Bar) -> None:
+        """Publish a bar, after whatever is missing before it."""
+        last_ns = self._last_bar_ns.get(instrument)
+        if last_ns is not None and bar.open_ns <= last_ns:
+            return
+        if last_ns is not None and bar.open_ns > last_ns + bar.length_ns:
+            await self._fill_hole(cause, instrument, bar, last_ns)
+        self._publish_bar(cause, instrument, bar)
+
+    async def _fill_hole(self, cause: MarketSeen, instrument: str, bar: Bar, last_ns: int) -> None:
+        """Publish the bars between the last one and ``bar`` from the venue's history, and report what it does not have."""
+        missing = (bar.open_ns - last_ns) // bar.length_ns - 1
+        found = 0
+        for old in await self._market.history(instrument, missing + 1):
+            if last_ns < old.open_ns < bar.open_ns:
+                found += 1
+                self._publish_bar(cause, instrument, old)
+        if found < missing:
+            incident = Incident(
+                **self._post.head(cause),
+                actor=self.name,
+                text="bars are missing and the venue's history does not have them: the gap counts as one jump",
+                figures={"instrument": instrument, "missing": str(missing - found), "before_ns": str(bar.open_ns)},
+            )
+            self._post.publish(incident)
+
+    def _publish_bar(self, cause: MarketSeen, instrument: str, bar: Bar) -> None:
+        self._last_bar_ns[instrument] = bar.open_ns
+        closed = BarClosed(**self._post.head(cause), instrument=instrument, bar=bar)
+        # Risk first: the equity sample belongs before the decision.
+        self._post.publish(closed, RISK, strategy_name(instrument), JOURNAL)
+
+    async def _give_history(self, message: NeedHistory) -> None:
+        """Send a strategy the bars up to now."""
+        bars = await self._market.history(message.instrument, self._history_bars)
+        loaded = HistoryLoaded(**self._post.head(message), instrument=message.instrument, bars=bars)
+        self._post.send(loaded, strategy_name(message.instrument))

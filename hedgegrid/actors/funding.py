@@ -1,0 +1,113 @@
+"""The funding actor: it keeps the rate of the next settlement known or says that it is not, and books what was paid.
+
+Invariants: a missing or expired rate is an event and, where the settings say so, a pause; it is never taken for zero; a settlement is booked
+once by (instrument, time).
+"""
+
+from collections.abc import Callable, Collection
+
+from hedgegrid.actors.post import RISK, Post, strategy_name
+from hedgegrid.core.pause import Reason
+from hedgegrid.messages.commands import ClearReason, RaiseReason, Wake
+from hedgegrid.messages.events import FundingPaid, FundingRate, FundingRateMissing, MarkPrice, Message
+from hedgegrid.ports import Trading
+from hedgegrid.runtime.actor import Actor
+from hedgegrid.runtime.clock import Clock
+from hedgegrid.runtime.mailbox import Mailbox
+from hedgegrid.runtime.router import Router
+
+FundingMessage = MarkPrice | FundingPaid | Wake
+
+
+class Funding(Actor[FundingMessage]):
+    """Rates and settlements of all instruments."""
+
+    def __init__(
+        self,
+        *,
+        mailbox: Mailbox[FundingMessage],
+        router: Router,
+        clock: Clock,
+        post: Post,
+        trading: Trading,
+        paid_until_ns: Callable[[], int],
+        pause_when_missing: Collection[str],
+    ) -> None:
+        """``paid_until_ns`` gives the newest settlement in the journal; ``pause_when_missing``: who pauses without a rate."""
+        super().__init__(mailbox=mailbox, router=router, clock=clock)
+        self._post = post
+        self._trading = trading
+        self._paid_until_ns = paid_until_ns
+        self._paid_ns: dict[str, int] = {}
+        self._pause_when_missing = frozenset(pause_when_missing)
+        self._next_ns: dict[str, int] = {}
+        self._missing: dict[str, int] = {}
+
+    async def on_start(self) -> None:
+        """Book the settlements that happened while nobody listened."""
+        # Several instruments may settle at one time: the newest one is read again, the books know what they have.
+        for paid in await self._trading.funding_since(self._paid_until_ns() - 1):
+            self._book(paid)
+
+    async def handle(self, message: FundingMessage) -> None:
+        """Take a rate, a settlement, or look whether a rate has expired."""
+        match message:
+            case MarkPrice():
+                self._take_rate(message)
+            case FundingPaid():
+                self._book(message)
+            case Wake():
+                for instrument, next_ns in tuple(self._next_ns.items()):
+                    if self.clock.now_ns() > next_ns:
+                        self._lose(message, instrument, next_ns)
+
+    def _take_rate(self, mark: MarkPrice) -> None:
+        if mark.rate_e8 is None or mark.next_funding_ns is None:
+            self._lose(mark, mark.instrument, 0)
+            return
+        self._next_ns[mark.instrument] = mark.next_funding_ns
+        rate = FundingRate(
+            **self._post.head(mark),
+            instrument=mark.instrument,
+            rate_e8=mark.rate_e8,
+            next_funding_ns=mark.next_funding_ns,
+            funding_interval_ns=mark.funding_interval_ns,
+        )
+        self._post.publish(rate, strategy_name(mark.instrument))
+        if self._missing.pop(mark.instrument, None) is not None and mark.instrument in self._pause_when_missing:
+            gone = ClearReason(
+                **self._post.head(mark), reason=Reason.FUNDING_MISSING, scope=mark.instrument, figures={}
+            )
+            self._post.publish(gone, RISK)
+        self.remind_at(mark.next_funding_ns + 1, Wake(**self._post.head(mark)))
+
+    def _lose(self, cause: Message, instrument: str, expired_ns: int) -> None:
+        """Say once that an instrument's rate is missing or has expired."""
+        if instrument in self._missing:
+            return
+        self._missing[instrument] = expired_ns
+        self._next_ns.pop(instrument, None)
+        missing = FundingRateMissing(**self._post.head(cause), instrument=instrument, expired_ns=expired_ns)
+        self._post.publish(missing, strategy_name(instrument))
+        if instrument in self._pause_when_missing:
+            raised = RaiseReason(
+                **self._post.head(cause),
+                reason=Reason.FUNDING_MISSING,
+                scope=instrument,
+                figures={"expired_ns": str(expired_ns)},
+            )
+            self._post.publish(raised, RISK)
+
+    def _book(self, paid: FundingPaid) -> None:
+        if paid.ts_venue_ns <= self._paid_ns.get(paid.instrument, 0):
+            return
+        self._paid_ns[paid.instrument] = paid.ts_venue_ns
+        booked = FundingPaid(
+            **self._post.head(None, paid.ts_venue_ns),
+            instrument=paid.instrument,
+            rate_e8=paid.rate_e8,
+            mark_ticks=paid.mark_ticks,
+            long_e8=paid.long_e8,
+            short_e8=paid.short_e8,
+        )
+        self._post.publish(booked, RISK)

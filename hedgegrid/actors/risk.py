@@ -1,0 +1,366 @@
+"""The risk actor: every order passes here, and here is the trading permission.
+
+Invariants: it approves nothing before the exchange's word on every instrument; an order is booked before its approval leaves; every change of
+permission is journaled with its figures and told to the strategies before any later order is judged.
+"""
+
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
+from hedgegrid.actors.risk_book import RiskBook
+from hedgegrid.core import permission, risk
+from hedgegrid.core.pause import Reason, cancels_entries
+from hedgegrid.core.permission import LatchedEntry
+from hedgegrid.core.permission_events import (
+    FlattenDone,
+    FlattenStarted,
+    Halt,
+    Hydrated as HydratedFact,
+    Hydrating,
+    OperatorPause,
+    OperatorResume,
+    PermissionEvent,
+    ReasonGone,
+    ReasonRaised,
+    Started,
+    Tick,
+    Warmed,
+)
+from hedgegrid.core.records import Booked, InstrumentRisk, RiskLimits
+from hedgegrid.messages.commands import (
+    CancelEntries,
+    ClearReason,
+    Flatten,
+    IntentBatch,
+    Pause,
+    RaiseReason,
+    Rehydrate,
+    Resume,
+    Throttle,
+    Wake,
+)
+from hedgegrid.messages.events import (
+    AccountHydrated,
+    Approved,
+    ApprovedBatch,
+    BarClosed,
+    EquitySampled,
+    ExecutionBatch,
+    FundingPaid,
+    Hydrated,
+    Liquidated,
+    MarkPrice,
+    Message,
+    PermissionChanged,
+    PermissionView,
+    Quote,
+    Refused,
+    RefusedBatch,
+    StrategyReady,
+)
+from hedgegrid.model.instrument import Instrument
+from hedgegrid.model.order import Kind, OrderRequest, Purpose
+from hedgegrid.runtime.actor import Actor
+from hedgegrid.runtime.clock import Clock
+from hedgegrid.runtime.mailbox import Mailbox
+from hedgegrid.runtime.router import Router
+
+RiskMessage = (
+    IntentBatch
+    | ExecutionBatch
+    | Quote
+    | MarkPrice
+    | BarClosed
+    | FundingPaid
+    | Hydrated
+    | AccountHydrated
+    | StrategyReady
+    | Liquidated
+    | RaiseReason
+    | ClearReason
+    | Rehydrate
+    | Pause
+    | Resume
+    | Throttle
+    | CancelEntries
+    | Flatten
+    | Wake
+)
+
+TICK_NS = 1_000_000_000
+"""How often the recovery of a reason is looked at while one is recovering."""
+
+
+@attrs.frozen(kw_only=True)
+class RiskSettings:
+    """What the risk actor is told at its start; ``limits_version`` names the limits in every approval."""
+
+    limits: RiskLimits
+    limits_version: str
+    resume_after_ns: int
+    start_halted: bool
+
+
+class Risk(Actor[RiskMessage]):
+    """The gate and the permission of one account."""
+
+    def __init__(
+        self,
+        *,
+        mailbox: Mailbox[RiskMessage],
+        router: Router,
+        clock: Clock,
+        post: Post,
+        instruments: Sequence[Instrument],
+        rules: Sequence[InstrumentRisk],
+        settings: RiskSettings,
+        latched: Callable[[], tuple[LatchedEntry, ...]],
+        keep_latched: Callable[[tuple[LatchedEntry, ...]], None],
+        on_liquidated: Callable[[], None],
+    ) -> None:
+        """``latched`` reads the latched reasons of the journal, ``keep_latched`` writes them; ``on_liquidated`` ends the run."""
+        super().__init__(mailbox=mailbox, router=router, clock=clock)
+        self._post = post
+        self._book = RiskBook(instruments, [attrs.evolve(rule) for rule in rules])
+        self._settings = settings
+        self._permission = permission.initial(settings.resume_after_ns, latched())
+        self._keep_latched = keep_latched
+        self._on_liquidated = on_liquidated
+        self._unready = set(self._book.names)
+        self._views: dict[str, tuple[bool, bool]] = {}
+        self._sampled_ns = 0
+        self._ticking = False
+        self._stale_exposure = False
+
+    async def on_start(self) -> None:
+        """Ask the executor where the account stands."""
+        self._step(None, Started())
+        self._post.send(Rehydrate(**self._post.head(), instrument="", why="risk started"), EXECUTOR)
+
+    async def handle(self, message: RiskMessage) -> None:
+        """Judge, book, or change the permission."""
+        match message:
+            case Quote() | MarkPrice():
+                self._take_price(message)
+            case IntentBatch():
+                self._judge(message)
+            case ExecutionBatch():
+                self._on_execution(message)
+            case BarClosed():
+                self._sample_equity(message)
+            case FundingPaid():
+                self._book.apply_funding(message)
+            case Hydrated() | AccountHydrated() | StrategyReady() | Rehydrate():
+                self._on_state(message)
+            case Liquidated():
+                self._step(message, Halt(figures={"equity_e8": message.equity_e8}))
+                self._on_liquidated()
+            case _:
+                self._on_control(message)
+
+    # --- prices and money -----------------------------------------------------------------------------------------------
+
+    def _take_price(self, message: Quote | MarkPrice) -> None:
+        index = self._book.index[message.instrument]
+        rule = self._book.rules[index]
+        if isinstance(message, Quote):
+            rule.bid_ticks = message.bid_ticks
+            rule.ask_ticks = message.ask_ticks
+            rule.quote_ns = message.ts_venue_ns
+            # The simulated exchange pushes the wallet with everything it says; a quiet one is polled.
+            self._book.balance_ns = message.ts_venue_ns
+            return
+        rule.mark_ns = message.ts_venue_ns
+        if rule.mark_ticks != message.mark_ticks:
+            rule.mark_ticks = message.mark_ticks
+            self._stale_exposure = True
+
+    def _sample_equity(self, cause: BarClosed) -> None:
+        """Note the account as the decision of this instant sees it, once an instant."""
+        if cause.ts_venue_ns == self._sampled_ns or self._book.balance_ns == 0:
+            return
+        self._sampled_ns = cause.ts_venue_ns
+        unrealised = self._book.unrealised_e8()
+        self._post.publish(
+            EquitySampled(
+                **self._post.head(cause),
+                wallet_e8=self._book.wallet_e8,
+                unrealised_e8=unrealised,
+                equity_e8=self._book.wallet_e8 + unrealised,
+                realised_e8=self._book.realised_e8,
+                fees_e8=self._book.fees_e8,
+                funding_e8=self._book.funding_e8,
+            )
+        )
+
+    def _on_execution(self, message: ExecutionBatch) -> None:
+        self._book.apply(message.instrument, message.events)
+        if self._permission.mode is permission.Mode.FLATTENING and all(
+            self._book.is_flat(name) for name in self._book.names
+        ):
+            self._step(message, FlattenDone())
+
+    # --- the gate -------------------------------------------------------------------------------------------------------
+
+    def _judge(self, batch: IntentBatch) -> None:
+        """Check every order of a batch, book what passes, and send both answers."""
+        if self._stale_exposure:
+            self._stale_exposure = False
+            for index in range(len(self._book.rules)):
+                risk.recount(self._book.rules, self._book.exposures, self._book.booked, index)
+        self._book.retire(batch.retires)
+        approved: list[Approved] = []
+        refused: list[Refused] = []
+        for request in batch.orders:
+            code, candidate = self._check(request)
+            if code == risk.PASS:
+                self._book.reserve(candidate)
+                approved.append(
+                    risk.approve(
+                        request,
+                        limits_version=self._settings.limits_version,
+                        expires_ns=request.decided_ns + self._settings.limits.approval_ttl_ns,
+                    )
+                )
+            else:
+                refused.append(self._refusal(request, code))
+        if refused:
+            self._post.publish(
+                RefusedBatch(**self._post.head(batch), instrument=batch.instrument, refused=tuple(refused)),
+                strategy_name(batch.instrument),
+            )
+        if approved or batch.cancels or batch.retires:
+            self._post.publish(
+                ApprovedBatch(
+                    **self._post.head(batch),
+                    instrument=batch.instrument,
+                    approved=tuple(approved),
+                    cancels=batch.cancels,
+                    retires=batch.retires,
+                ),
+                EXECUTOR,
+            )
+
+    def _check(self, request: OrderRequest) -> tuple[int, Booked]:
+        """Give the gate's code for a request."""
+        candidate = self._book.candidate(request)
+        if request.purpose is Purpose.ENTRY:
+            may_send = permission.may_increase(self._permission, request.instrument)
+        else:
+            may_send = permission.may_reduce(self._permission)
+        code = risk.check(
+            self._settings.limits,
+            self._book.rules,
+            self._book.exposures,
+            self._book.booked,
+            candidate,
+            0 if request.kind is Kind.MARKET else 1,
+            1 if may_send else 0,
+            request.decided_ns,
+            self.clock.now_ns(),
+            self._book.balance_ns,
+        )
+        return code, candidate
+
+    def _refusal(self, request: OrderRequest, code: int) -> Refused:
+        """Explain a refusal."""
+        limit, value, remedy = risk.explain(
+            code, self._settings.limits, self._book.rules, self._book.exposures, self._book.candidate(request)
+        )
+        return Refused(
+            request=request, control=risk.CONTROL_NAMES[code], limit=limit, value=value, remedy=remedy
+        )
+
+    # --- state and permission -------------------------------------------------------------------------------------------
+
+    def _on_state(self, message: Hydrated | AccountHydrated | StrategyReady | Rehydrate) -> None:
+        match message:
+            case Hydrated():
+                self._book.set_instrument(message)
+            case AccountHydrated():
+                self._book.set_balance(message.balance, message.ts_venue_ns)
+                self._step(message, HydratedFact())
+                if self._settings.start_halted:
+                    self._step(message, Halt(figures={"on_start": "halt"}))
+            case StrategyReady():
+                self._unready.discard(message.instrument)
+                self._views.pop(message.instrument, None)
+                if not self._unready:
+                    self._step(message, Warmed())
+                self._tell_views(message)
+            case Rehydrate():
+                # Passed on, so that the executor answers after all that was asked for before.
+                self._post.send(message, EXECUTOR)
+
+    def _on_control(self, message: Message) -> None:
+        """Act on reasons and on the operator's word."""
+        match message:
+            case RaiseReason():
+                reason = Reason(message.reason)
+                self._step(
+                    message, ReasonRaised(reason=reason, scope=message.scope, figures=dict(message.figures))
+                )
+            case ClearReason():
+                self._step(
+                    message,
+                    ReasonGone(reason=Reason(message.reason), scope=message.scope, figures=dict(message.figures)),
+                )
+            case Pause():
+                self._step(message, OperatorPause(scope="", figures={}))
+            case Resume():
+                self._step(message, OperatorResume(reasons=tuple(Reason)))
+            case Flatten():
+                self._step(message, FlattenStarted())
+                self._tell_strategies(message)
+            case CancelEntries() | Throttle():
+                self._tell_strategies(message)
+            case Wake():
+                self._ticking = False
+                self._step(message, Tick())
+
+    def _tell_strategies(self, message: Message) -> None:
+        for name in self._book.names:
+            self._post.send(message, strategy_name(name))
+
+    def _step(self, cause: Message | None, event: PermissionEvent) -> None:
+        """Let the permission machine take an event, journal what changed, and tell the strategies."""
+        before = permission.export_latched(self._permission)
+        self._permission, changes = permission.step(self._permission, event, self.clock.now_ns())
+        for change in changes:
+            self._post.publish(
+                PermissionChanged(
+                    **self._post.head(cause),
+                    before=change.mode_from.value,
+                    after=change.mode_to.value,
+                    change=change.kind.value,
+                    reason="" if change.reason is None else change.reason.value,
+                    scope=change.scope,
+                    figures={name: str(value) for name, value in change.figures},
+                )
+            )
+        after = permission.export_latched(self._permission)
+        if after != before:
+            self._keep_latched(after)
+        if changes:
+            self._tell_views(cause)
+        if self._permission.reasons and not self._ticking:
+            self._ticking = True
+            self.remind_at(self.clock.now_ns() + TICK_NS, Wake(**self._post.head(cause)))
+
+    def _tell_views(self, cause: Message | None) -> None:
+        """Tell each strategy what it may do now, where that has changed."""
+        for name in self._book.names:
+            may_add = permission.may_increase(self._permission, name)
+            hold = any(
+                cancels_entries(one.reason) and one.scope in ("", name) for one in self._permission.reasons
+            ) or self._permission.mode in (permission.Mode.FLATTENING, permission.Mode.HALTED)
+            if self._views.get(name) == (may_add, hold) or name in self._unready:
+                continue
+            self._views[name] = (may_add, hold)
+            view = PermissionView(
+                **self._post.head(cause), instrument=name, may_add=may_add, hold_entries=hold
+            )
+            self._post.send(view, strategy_name(name))
+

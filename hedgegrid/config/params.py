@@ -1,0 +1,230 @@
+"""Settings and rules as the core reads them: integers with units, made once at the start.
+
+Invariants: every conversion is exact or refused (the schema has refused finer figures already); what the arithmetic of the core could not hold
+in 64 bits is refused here, in one line.
+"""
+
+from decimal import Decimal
+from importlib.resources import files
+
+import attrs
+import tomli
+
+from hedgegrid.config.grid import GridConfig
+from hedgegrid.config.schema import AccountConfig
+from hedgegrid.core import codes
+from hedgegrid.core.records import GridParams, InstrumentRisk, RiskLimits, VenueRules
+from hedgegrid.errors import Fatal
+from hedgegrid.model.instrument import Instrument, Tier
+from hedgegrid.units import (
+    NS_PER_DAY,
+    NS_PER_HOUR,
+    NS_PER_MINUTE,
+    TIMEFRAMES_NS,
+    cash_e8,
+    lots_ceiling,
+    lots_floor,
+    micro_lots_floor,
+    ns_from_ms,
+    ppm_from_bps,
+    ppm_from_ratio,
+    ticks_nearest,
+)
+
+_POLICIES = {
+    "both": codes.POLICY_BOTH,
+    "throttled-counter": codes.POLICY_THROTTLED,
+    "core-and-scalp": codes.POLICY_CORE,
+}
+_FUNDING_MODES = {"scale": codes.FUNDING_SCALE, "halt": codes.FUNDING_HALT, "warn": codes.FUNDING_WARN}
+_FILLS = {"through": codes.FILL_THROUGH, "touch": codes.FILL_TOUCH, "queue": codes.FILL_QUEUE}
+_DEFAULT_MAX_QTY = Decimal(10) ** 9
+_DEFAULT_LIQUIDATION_FEE_BPS = Decimal(125)
+_DEFAULT_FUNDING_HOURS = 8
+_LOT_NOTIONAL_MAX_E8 = 9 * 10**12
+
+
+def stored_rules() -> dict[str, dict[str, object]]:
+    """Give the snapshot of instrument rules that the package carries, by instrument."""
+    text = files("hedgegrid.config").joinpath("rules.toml").read_text(encoding="utf-8")
+    rules: dict[str, dict[str, object]] = tomli.loads(text, parse_float=Decimal)["instrument"]
+    return rules
+
+
+def instrument_of(config: AccountConfig, name: str) -> Instrument:
+    """Give an instrument's rules: what the config says, else the stored ones. Raises Fatal where neither knows enough."""
+    given = config.sim.instrument.get(name)
+    stored = stored_rules().get(name, {})
+    merged: dict[str, object] = dict(stored)
+    if given is not None:
+        said = attrs.asdict(given, recurse=False)
+        merged.update({key: value for key, value in said.items() if value is not None and value != ()})
+        if given.maintenance_margin_ratio is not None:
+            merged.pop("tiers", None)
+    missing = [key for key in ("tick", "lot") if key not in merged]
+    if "tiers" not in merged and "maintenance_margin_ratio" not in merged:
+        missing.append("maintenance_margin_ratio")
+    if missing:
+        raise Fatal(
+            f'no stored rules for {name}: give {", ".join(missing)} under [sim.instrument."{name}"] in the config'
+        )
+    return _instrument(name, merged)
+
+
+def _decimal(value: object) -> Decimal:
+    return value if isinstance(value, Decimal) else Decimal(str(value))
+
+
+def _instrument(name: str, rules: dict[str, object]) -> Instrument:
+    tick, lot = _decimal(rules["tick"]), _decimal(rules["lot"])
+    hours = int(str(rules.get("funding_interval_hours", _DEFAULT_FUNDING_HOURS)))
+    instrument = Instrument(
+        name=name,
+        tick=tick,
+        lot=lot,
+        min_qty_lots=max(1, lots_ceiling(_decimal(rules.get("min_qty", lot)), lot)),
+        max_qty_lots=lots_floor(_decimal(rules.get("max_qty", _DEFAULT_MAX_QTY)), lot),
+        min_notional_e8=cash_e8(_decimal(rules.get("min_notional", 0))),
+        tiers=_tiers(rules),
+        liquidation_fee_ppm=ppm_from_bps(_decimal(rules.get("liquidation_fee_bps", _DEFAULT_LIQUIDATION_FEE_BPS))),
+        funding_interval_ns=hours * NS_PER_HOUR,
+    )
+    try:
+        unit = instrument.unit_e8
+    except ValueError as error:
+        raise Fatal(f"{name}: one tick on one lot is worth less than 1e-8 quote: {error}") from error
+    if unit < 1:
+        raise Fatal(f"{name}: one tick on one lot is worth less than 1e-8 quote; such an instrument cannot be counted")
+    return instrument
+
+
+def _tiers(rules: dict[str, object]) -> tuple[Tier, ...]:
+    """Give the margin tiers, from a table of the snapshot or of the config, or the one ratio for any size."""
+    rows = rules.get("tiers")
+    if not isinstance(rows, list | tuple):
+        ratio = _decimal(rules["maintenance_margin_ratio"])
+        return (Tier(max_notional_e8=10**18, maintenance_ppm=ppm_from_ratio(ratio)),)
+    tiers: list[Tier] = []
+    for row in rows:
+        entry = row if isinstance(row, dict) else attrs.asdict(row)
+        tiers.append(
+            Tier(
+                max_notional_e8=cash_e8(_decimal(entry["max_notional_quote"])),
+                maintenance_ppm=ppm_from_ratio(_decimal(entry["maintenance_margin_ratio"])),
+            )
+        )
+    return tuple(tiers)
+
+
+def bar_length_ns(grid: GridConfig) -> int:
+    """Give the length of a grid's bars."""
+    return TIMEFRAMES_NS[grid.timeframe]
+
+
+def grid_params(grid: GridConfig, instrument: Instrument) -> GridParams:
+    """Give one grid's settings for the core. Raises Fatal where a figure leaves what 64 bits hold."""
+    ladder, leave, regime, execution = grid.ladder, grid.exit, grid.regime, grid.execution
+    params = GridParams(
+        unit_e8=instrument.unit_e8,
+        min_qty_lots=instrument.min_qty_lots,
+        min_notional_e8=instrument.min_notional_e8,
+        atr_spacing=int(ladder.spacing == "atr"),
+        step_ppm=ppm_from_bps(ladder.step_bps),
+        atr_multiple_ppm=ppm_from_ratio(ladder.atr_multiple),
+        geometric=int(ladder.geometric),
+        levels_long=ladder.levels_long,
+        levels_short=ladder.levels_short,
+        base_micro_lots=0 if ladder.base_qty is None else micro_lots_floor(ladder.base_qty, instrument.lot),
+        base_quote_e8=0 if ladder.base_quote is None else cash_e8(ladder.base_quote),
+        qty_scale_ppm=ppm_from_ratio(ladder.qty_scale),
+        recenter_ppm=ppm_from_bps(ladder.recenter_trigger_bps),
+        max_inventory_e8=cash_e8(ladder.max_inventory_quote),
+        vol_target_ppm=0 if ladder.vol_target is None else ppm_from_ratio(ladder.vol_target),
+        vol_lambda=float(ladder.vol_lambda),
+        bars_per_year=365 * NS_PER_DAY / bar_length_ns(grid),
+        tp_ppm=ppm_from_ratio(leave.tp_steps),
+        sl_ppm=ppm_from_ratio(leave.sl_steps),
+        leg_stop=int(leave.stop_scope == "leg"),
+        max_stop_orders=leave.max_stop_orders,
+        backstop_ppm=ppm_from_ratio(leave.backstop_steps),
+        ema_fast=regime.ema_fast,
+        ema_slow=regime.ema_slow,
+        adx_len=regime.adx_len,
+        atr_len=regime.atr_len,
+        adx_threshold=float(regime.adx_threshold),
+        hysteresis_bps=float(regime.hysteresis_bps),
+        post_only=int(execution.post_only),
+        retry_attempts=execution.retry_attempts,
+        retry_delay_ns=ns_from_ms(execution.retry_delay_ms),
+        retry_deviation_ppm=ppm_from_bps(execution.retry_max_price_deviation_bps),
+        price_tolerance_ppm=ppm_from_bps(execution.price_tolerance_bps),
+        qty_tolerance_ppm=ppm_from_ratio(execution.qty_tolerance_ratio),
+    )
+    _add_policy(params, grid)
+    return params
+
+
+def _add_policy(params: GridParams, grid: GridConfig) -> None:
+    """Fill in policy and funding guard."""
+    policy, funding = grid.policy, grid.funding
+    params.policy = _POLICIES[policy.name]
+    params.contrarian = int(policy.bias == "contrarian")
+    params.counter_levels = policy.counter_levels
+    params.counter_qty_ppm = ppm_from_ratio(policy.counter_qty_scale)
+    params.core_levels = policy.core_levels
+    params.core_tp_ppm = ppm_from_ratio(policy.core_tp_multiple)
+    params.funding_mode = _FUNDING_MODES[funding.mode]
+    params.funding_max_e8 = int(funding.max_cost_bps_8h * 10_000)
+    params.funding_window_ns = funding.window_minutes * NS_PER_MINUTE
+    params.funding_pause_missing = int(funding.on_missing == "pause")
+
+
+def check_bounds(instrument: Instrument, price: Decimal) -> None:
+    """Refuse an instrument whose figures at ``price`` the core's 64-bit arithmetic could not hold. Raises Fatal."""
+    notional = ticks_nearest(price, instrument.tick) * instrument.unit_e8
+    if notional > _LOT_NOTIONAL_MAX_E8:
+        raise Fatal(f"{instrument.name}: one lot is worth more than 90,000 quote at {price}; give a smaller lot")
+
+
+def venue_rules(config: AccountConfig, instrument: Instrument) -> VenueRules:
+    """Give how the simulated venue fills an instrument."""
+    sim = config.sim
+    return VenueRules(
+        unit_e8=instrument.unit_e8,
+        fill=_FILLS[sim.fill],
+        latency_ns=ns_from_ms(sim.latency_ms),
+        slippage_ppm=ppm_from_bps(sim.slippage_bps),
+        maker_ppm=ppm_from_bps(sim.maker_bps),
+        taker_ppm=ppm_from_bps(sim.taker_bps),
+        pessimistic=int(sim.pessimistic),
+        liquidation_fee_ppm=instrument.liquidation_fee_ppm,
+    )
+
+
+def risk_limits(config: AccountConfig) -> RiskLimits:
+    """Give the gate's limits."""
+    limits = config.risk
+    return RiskLimits(
+        max_order_notional_e8=cash_e8(limits.max_order_notional_quote),
+        max_leg_notional_e8=cash_e8(limits.max_notional_per_leg_quote),
+        max_gross_notional_e8=cash_e8(limits.max_gross_notional_quote),
+        max_net_notional_e8=cash_e8(limits.max_net_notional_quote),
+        max_open_orders_per_leg=limits.max_open_orders_per_leg,
+        price_collar_ppm=ppm_from_bps(limits.price_collar_bps),
+        max_quote_age_ns=ns_from_ms(limits.max_quote_age_ms),
+        max_mark_age_ns=ns_from_ms(limits.max_mark_age_ms),
+        max_balance_age_ns=ns_from_ms(limits.max_balance_age_ms),
+        approval_ttl_ns=ns_from_ms(limits.approval_ttl_ms),
+    )
+
+
+def instrument_risk(grid: GridConfig, instrument: Instrument) -> InstrumentRisk:
+    """Give an instrument's own part of the gate."""
+    return InstrumentRisk(
+        unit_e8=instrument.unit_e8,
+        min_qty_lots=instrument.min_qty_lots,
+        max_qty_lots=instrument.max_qty_lots,
+        min_notional_e8=instrument.min_notional_e8,
+        max_position_lots=lots_floor(grid.max_position_qty, instrument.lot),
+        cadence_ns=bar_length_ns(grid),
+    )

@@ -1,0 +1,179 @@
+"""Independent bookkeeping of a tape, as simple as it can be: sums over the messages, compared with what the tables say.
+
+Invariants: nothing here uses the projections; each check names its figures, and the first case that breaks it.
+"""
+
+from typing import Final
+
+import attrs
+
+from hedgegrid.journal.projections import Opening
+from hedgegrid.messages.events import (
+    AccountHydrated,
+    ApprovedBatch,
+    EquitySampled,
+    ExecutionBatch,
+    FundingPaid,
+    Liquidated,
+    Message,
+)
+from hedgegrid.model.order import Fill, Leg, Purpose
+
+_SIGNS: Final = {True: 1, False: -1}
+
+
+@attrs.frozen(kw_only=True)
+class Check:
+    """One thing that was proved, or not: its name, the figures, and whether they agree."""
+
+    name: str
+    ok: bool
+    figures: str
+
+    def text(self) -> str:
+        """Give the check as a line."""
+        return f"{'OK    ' if self.ok else 'FAILED'}  {self.name}: {self.figures}"
+
+
+@attrs.define
+class Finding:
+    """Counts cases and keeps the first that failed."""
+
+    cases: int = 0
+    failed: int = 0
+    first: str = ""
+
+    def see(self, ok: bool, row: int, what: str) -> None:  # noqa: FBT001 - the outcome of one case
+        """Take one case."""
+        self.cases += 1
+        if not ok:
+            self.failed += 1
+            self.first = self.first or f"row {row}: {what}"
+
+    def check(self, name: str, things: str) -> Check:
+        """Give the outcome."""
+        figures = f"{self.cases:,} {things}"
+        if self.failed:
+            figures += f", {self.failed:,} wrong, the first at {self.first}"
+        return Check(name=name, ok=self.failed == 0, figures=figures)
+
+
+class Audit:
+    """Walks the tape beside the projections. Memory holds keys of the fills, as many as the journal has."""
+
+    def __init__(self, opening: Opening) -> None:
+        """Begin with what the account began with; the first balance tells where the wallet is not known."""
+        self._opening = opening
+        self._known = opening.wallet_e8 is not None
+        self._fill_keys: set[tuple[str, int, str]] = set()
+        self._paid: set[tuple[str, int]] = set()
+        self._approved: set[str] = set()
+        self._ids = Finding()
+        self._owned = Finding()
+        self._samples = Finding()
+        self._deaths = Finding()
+        self._forced_ns: set[int] = set()
+        self._deadly_ns: set[int] = set()
+        self.positions: dict[tuple[str, Leg], int] = {}
+        self.repeated = 0
+        self.realised_e8 = 0
+        self.fees_e8 = 0
+        self.funding_e8 = 0
+
+    @property
+    def wallet_e8(self) -> int:
+        """The wallet by these sums."""
+        return (self._opening.wallet_e8 or 0) + self.realised_e8 - self.fees_e8 - self.funding_e8
+
+    def see(self, row: int, message: Message) -> None:
+        """Take a row of the tape."""
+        match message:
+            case ApprovedBatch():
+                for one in message.approved:
+                    client_id = one.request.client_id
+                    self._ids.see(client_id not in self._approved, row, f"{client_id} was approved before")
+                    self._approved.add(client_id)
+            case ExecutionBatch():
+                for said in message.events:
+                    if said.fill is not None:
+                        self._fill(row, said.fill)
+            case FundingPaid():
+                if (message.instrument, message.ts_venue_ns) not in self._paid:
+                    self._paid.add((message.instrument, message.ts_venue_ns))
+                    self.funding_e8 += message.long_e8 + message.short_e8
+            case AccountHydrated():
+                self._balance(message)
+            case EquitySampled():
+                self._sample(row, message)
+            case Liquidated():
+                text = f"equity {message.equity_e8} is not under maintenance {message.maintenance_e8}"
+                self._deaths.see(message.equity_e8 < message.maintenance_e8, row, text)
+                self._deadly_ns.add(message.ts_venue_ns)
+            case _:
+                """Nothing that is counted here."""
+
+    def _fill(self, row: int, fill: Fill) -> None:
+        key = (fill.instrument, fill.trade_id, fill.client_id)
+        if key in self._fill_keys:
+            self.repeated += 1
+            return
+        self._fill_keys.add(key)
+        forced = fill.purpose is Purpose.LIQUIDATION
+        if forced:
+            self._forced_ns.add(fill.ts_ns)
+        owned = forced or fill.client_id in self._approved
+        self._owned.see(owned, row, f"trade {fill.trade_id} of {fill.client_id!r}, which was not approved")
+        leg = (fill.instrument, fill.leg)
+        signed = fill.qty_lots * _SIGNS[fill.purpose is Purpose.ENTRY]
+        self.positions[leg] = self.positions.get(leg, 0) + signed
+        self.realised_e8 += fill.realised_e8
+        self.fees_e8 += fill.fee_e8
+
+    def _balance(self, message: AccountHydrated) -> None:
+        if self._known:
+            return
+        self._known = True
+        balance = message.balance
+        self._opening = Opening(
+            wallet_e8=balance.wallet_e8 - self.realised_e8 + self.fees_e8 + self.funding_e8,
+            realised_e8=balance.realised_e8 - self.realised_e8,
+            fees_e8=balance.fees_e8 - self.fees_e8,
+            funding_e8=balance.funding_e8 - self.funding_e8,
+        )
+
+    def _sample(self, row: int, sample: EquitySampled) -> None:
+        opening = self._opening
+        ours = {
+            "wallet_e8": self.wallet_e8,
+            "realised_e8": opening.realised_e8 + self.realised_e8,
+            "fees_e8": opening.fees_e8 + self.fees_e8,
+            "funding_e8": opening.funding_e8 + self.funding_e8,
+            "equity_e8": sample.wallet_e8 + sample.unrealised_e8,
+        }
+        wrong = [name for name, value in ours.items() if getattr(sample, name) != value]
+        what = ", ".join(f"{name} {getattr(sample, name)}, by the fills {ours[name]}" for name in wrong)
+        self._samples.see(not wrong, row, what)
+
+    def checks(self) -> list[Check]:
+        """Give what the tape alone proves."""
+        unexplained = sorted(self._forced_ns ^ self._deadly_ns)
+        deaths = self._deaths.check("every liquidation is explained", "liquidations")
+        if unexplained:
+            figures = f"{deaths.figures}; at {unexplained[0]} ns there is a liquidation without its fills or its reason"
+            deaths = Check(name=deaths.name, ok=False, figures=figures)
+        return [
+            self._ids.check("no client id is approved twice", "approvals"),
+            self._owned.check("every fill belongs to an order approved before it, or to a liquidation", "fills"),
+            self._samples.check("every equity sample agrees with the fills before it", "samples"),
+            deaths,
+        ]
+
+    @property
+    def fills(self) -> int:
+        """How many fills there were, repeated ones counted once."""
+        return len(self._fill_keys)
+
+    @property
+    def approvals(self) -> int:
+        """How many client ids were approved."""
+        return len(self._approved)

@@ -1,0 +1,94 @@
+"""The journal read back for hydration: what the executor and the strategies must know after a start or a restart."""
+
+from collections.abc import Sequence
+
+from hedgegrid.core.reconcile_views import LegLots
+from hedgegrid.journal.entries import StoredLot, StoredOrder
+from hedgegrid.journal.journal import SqliteJournal
+from hedgegrid.model.grid import GridMemory, OpenLot
+from hedgegrid.model.order import OrderRequest
+from hedgegrid.ports import Recollection, RememberedOrder
+
+
+class JournalMemory:
+    """The ``Memory`` port over an open journal; its state is in memory, so nothing blocks."""
+
+    def __init__(self, journal: SqliteJournal, instruments: Sequence[str], *, order_no_stride: int) -> None:
+        """``order_no_stride``: instruments number their orders apart by it, instrument i from a multiple of it plus i."""
+        self._journal = journal
+        self._instruments = tuple(instruments)
+        self._stride = order_no_stride
+        self._first_boot = not journal.past_boots
+
+    async def recall(self) -> Recollection:
+        """Give what the journal holds by now."""
+        journal = self._journal
+        sequence = (journal.max_order_sequence() // self._stride + 1) * self._stride
+        return Recollection(
+            first_boot=self._first_boot,
+            orders=tuple(_remembered(stored) for stored in journal.live_orders()),
+            applied=frozenset(),
+            fill_cursor=journal.fill_cursor(),
+            positions=tuple(
+                LegLots(instrument=leg.position.instrument, leg=leg.position.leg, qty_lots=leg.position.qty_lots)
+                for leg in journal.legs()
+            ),
+            lots={name: tuple(_lot(lot) for lot in journal.open_lots(name)) for name in self._instruments},
+            unbooked={name: journal.unbooked_entries(name) for name in self._instruments},
+            grids=self._grids(),
+            next_sequence=sequence,
+        )
+
+    def _grids(self) -> dict[str, GridMemory]:
+        found: dict[str, GridMemory] = {}
+        for name in self._instruments:
+            moved = self._journal.grid(name)
+            if moved is not None:
+                found[name] = GridMemory(
+                    regime=moved.regime,
+                    center_ticks=moved.center_ticks,
+                    step_micro=moved.step_micro,
+                    generation=moved.generation,
+                )
+        return found
+
+
+def _remembered(stored: StoredOrder) -> RememberedOrder:
+    """Give an order with the request that it was sent with."""
+    record = stored.record
+    return RememberedOrder(
+        record=record,
+        request=OrderRequest(
+            client_id=record.client_id,
+            instrument=record.instrument,
+            leg=record.leg,
+            purpose=record.purpose,
+            kind=stored.kind,
+            price_ticks=record.price_ticks,
+            qty_lots=record.qty_lots,
+            post_only=stored.post_only,
+            close_all=record.close_all,
+            level=record.level,
+            generation=record.generation,
+            covers=stored.covers,
+            tp_micro=stored.tp_micro,
+            step_micro=stored.step_micro,
+            decided_ns=record.created_ns,
+        ),
+    )
+
+
+def _lot(lot: StoredLot) -> OpenLot:
+    return OpenLot(
+        lot_id=lot.lot_id,
+        leg=lot.leg,
+        level=lot.level,
+        generation=lot.generation,
+        entry_ticks=lot.entry_ticks,
+        qty_lots=lot.qty_lots,
+        tp_ticks=lot.tp_ticks,
+        stop_ticks=lot.stop_ticks,
+        step_micro=lot.step_micro,
+    )
+
+

@@ -1,0 +1,311 @@
+"""Fills, lots, legs and money, as the tape tells them.
+
+Invariants: a fill and a settlement count once, by their keys; a leg's position is its entries minus its exits; at
+every row
+
+    a leg's position = its open lots + its entries that nobody has told as lots yet,
+
+as long as no fill closes more than its leg holds and no lot is told without an entry (both are noted).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar
+
+import attrs
+
+from hedgegrid.core import ledger
+from hedgegrid.core.reconcile_views import FillKey, fill_key
+from hedgegrid.core.records import LegAccount
+from hedgegrid.journal.changes import Archive, Changes, Moment, Notes
+from hedgegrid.journal.entries import FillEntry, LegEntry, LotEntry, StoredLot
+from hedgegrid.journal.schema import FILLS, FUNDING, LEGS, LOTS
+from hedgegrid.messages.events import FundingPaid, LotOpened
+from hedgegrid.model.order import Cover, Fill, Leg, Purpose
+
+_Key = TypeVar("_Key")
+
+KEYS_KEPT: Final = 16_384
+"""Keys of fills and of settlements that stay in memory to know repeated ones; older ones are looked up on disk."""
+
+
+@attrs.define(kw_only=True)
+class Sums:
+    """Money over all legs since the journal began, in quote x 1e8; fees and funding are costs."""
+
+    realised_e8: int = 0
+    fees_e8: int = 0
+    funding_e8: int = 0
+
+    @property
+    def result_e8(self) -> int:
+        """What it makes of the wallet."""
+        return self.realised_e8 - self.fees_e8 - self.funding_e8
+
+
+class Positions:
+    """Legs, open lots, and the entries that are not lots yet."""
+
+    def __init__(self, changes: Changes, notes: Notes, archive: Archive) -> None:
+        """Start empty; ``archive`` answers for what left memory."""
+        self._changes = changes
+        self._notes = notes
+        self._archive = archive
+        self._units: dict[str, int] = {}
+        self._keys: dict[FillKey, int] = {}
+        self._untold: dict[tuple[str, Leg], list[FillEntry]] = {}
+        self._settled_ns: dict[str, int] = {}
+        self._settlements: dict[tuple[str, int], int] = {}
+        self._trade_ids: dict[str, int] = {}
+        self.legs: dict[tuple[str, Leg], LegEntry] = {}
+        self.open: dict[str, dict[int, LotEntry]] = {}
+        self.lot_counters: dict[str, int] = {}
+        self.sums = Sums()
+        self.fills = 0
+        self.lots = 0
+        self.settlements = 0
+
+    def boot(self, units: Mapping[str, int]) -> None:
+        """Begin a boot with the instruments' units (one tick on one lot, in quote x 1e8).
+
+        What was closed before anybody told of it will not be told any more: that part of an entry is settled.
+        """
+        self._units.update(units)
+        for key, entries in self._untold.items():
+            for entry in entries:
+                if entry.gone_lots > 0:
+                    entry.told_lots += entry.gone_lots
+                    entry.gone_lots = 0
+                    entry.closers.clear()
+                    self._changes.put(FILLS, entry.n, entry)
+            self._untold[key] = [entry for entry in entries if entry.untold_lots > 0]
+
+    # --- fills ------------------------------------------------------------------------------------------------------
+
+    def is_new(self, fill: Fill) -> bool:
+        """Tell whether this fill has not been counted yet."""
+        if fill.trade_id > self._trade_ids.get(fill.instrument, -1):
+            return True
+        key = fill_key(fill)
+        return key not in self._keys and not self._archive.has_fill(key)
+
+    def fill(self, at: Moment, fill: Fill, order_covers: tuple[Cover, ...]) -> None:
+        """Count a new fill: money, position, and the lots it closes.
+
+        Those are what the fill says it covers, else what its order covers, else the oldest of the leg.
+        """
+        self.fills += 1
+        entry = FillEntry(fill=fill, n=self.fills, tape_row=at.row)
+        self._keys[fill_key(fill)] = at.row
+        self._trade_ids[fill.instrument] = max(fill.trade_id, self._trade_ids.get(fill.instrument, -1))
+        self._book(at, fill)
+        if fill.purpose is Purpose.ENTRY:
+            self._untold.setdefault((fill.instrument, fill.leg), []).append(entry)
+        else:
+            self._close(at, entry, fill.covers or order_covers)
+        self._changes.put(FILLS, entry.n, entry)
+
+    def _book(self, at: Moment, fill: Fill) -> None:
+        unit_e8 = self._units[fill.instrument]
+        leg = self._leg(fill.instrument, fill.leg)
+        account = leg.account
+        if fill.purpose is Purpose.ENTRY:
+            ledger.increase(account, fill.qty_lots, ledger.notional_e8(fill.price_ticks, fill.qty_lots, unit_e8))
+            realised_e8 = 0
+        else:
+            qty_lots = min(fill.qty_lots, account.qty_lots)
+            if qty_lots < fill.qty_lots:
+                figures = {"trade_id": str(fill.trade_id), "held_lots": str(qty_lots), "fill_lots": str(fill.qty_lots)}
+                self._notes.incident(at, "a fill closes more than its leg holds", figures=figures)
+            closed_e8 = ledger.notional_e8(fill.price_ticks, qty_lots, unit_e8)
+            realised_e8 = ledger.reduce(account, fill.leg, qty_lots, closed_e8) if qty_lots > 0 else 0
+        if realised_e8 != fill.realised_e8:
+            # The wallet follows the exchange's word; that ours differs is counted.
+            self._notes.count("realised_differs")
+            account.realised_e8 += fill.realised_e8 - realised_e8
+        account.fees_e8 += fill.fee_e8
+        self.sums.realised_e8 += fill.realised_e8
+        self.sums.fees_e8 += fill.fee_e8
+        self._changes.put(LEGS, (leg.instrument, leg.leg), leg)
+
+    def _close(self, at: Moment, closer: FillEntry, covers: tuple[Cover, ...]) -> None:
+        """Take an exit off its lots, then off the oldest ones, then off entries that nobody has told yet."""
+        fill = closer.fill
+        lots = self.open.get(fill.instrument, {})
+        rest = fill.qty_lots
+        for cover in covers:
+            rest -= self._cut(at, closer, lots.get(cover.lot_id), min(rest, cover.qty_lots))
+        if rest > 0:
+            for lot in sorted(lots.values(), key=lambda one: one.lot.lot_id):
+                rest -= self._cut(at, closer, lot, rest)
+        for entry in self._untold.get((fill.instrument, fill.leg), ()):
+            gone = min(rest, entry.untold_lots)
+            if gone > 0:
+                rest -= gone
+                entry.gone_lots += gone
+                entry.closers.append((closer, gone))
+                self._changes.put(FILLS, entry.n, entry)
+        if rest > 0:
+            figures = {"trade_id": str(fill.trade_id), "without_lot": str(rest)}
+            self._notes.incident(at, "a fill closes more than the lots of its leg", figures=figures)
+
+    def _cut(self, at: Moment, closer: FillEntry, lot: LotEntry | None, wanted: int) -> int:
+        """Close up to ``wanted`` of a lot of the closer's leg, and give how much that was."""
+        if lot is None or lot.lot.leg is not closer.fill.leg:
+            return 0
+        gone = min(wanted, lot.qty_lots)
+        if gone > 0:
+            closer.lots.append((lot.lot.lot_id, gone))
+            self._shrink(lot, gone, at.ts_ns)
+        return gone
+
+    def _shrink(self, lot: LotEntry, gone_lots: int, ts_ns: int) -> None:
+        lot.qty_lots -= gone_lots
+        if lot.qty_lots == 0:
+            lot.closed_ns = ts_ns
+            del self.open[lot.lot.instrument][lot.lot.lot_id]
+        self._changes.put(LOTS, (lot.lot.instrument, lot.lot.lot_id), lot)
+
+    # --- lots -------------------------------------------------------------------------------------------------------
+
+    def lot_opened(self, at: Moment, told: LotOpened) -> None:
+        """Take a new lot; what was closed before it was told is closed at once."""
+        instrument, lot_id = told.instrument, told.lot_id
+        lots = self.open.setdefault(instrument, {})
+        if lot_id <= self.lot_counters.get(instrument, 0):
+            self._notes.incident(at, "a lot's number was used before", figures={"lot_id": str(lot_id)})
+            return
+        self.lot_counters[instrument] = lot_id
+        self.lots += 1
+        lot = LotEntry(lot=_lot_of(told), qty_lots=told.qty_lots)
+        lots[lot_id] = lot
+        self._changes.put(LOTS, (instrument, lot_id), lot)
+        rest = told.qty_lots
+        entries = self._untold.get((instrument, told.leg), [])
+        for entry in [one for one in entries if _is_same_entry(one.fill, told)] + list(entries):
+            rest -= self._tell(at, entry, lot, rest)
+        self._untold[instrument, told.leg] = [one for one in entries if one.told_lots < one.fill.qty_lots]
+        if rest > 0:
+            figures = {"lot_id": str(lot_id), "without_entry": str(rest)}
+            self._notes.incident(at, "a lot was told without an entry that filled", figures=figures)
+
+    def _tell(self, at: Moment, entry: FillEntry, lot: LotEntry, wanted: int) -> int:
+        """Let an entry become part of a lot, and give how much of it did."""
+        told = min(wanted, entry.fill.qty_lots - entry.told_lots)
+        if told == 0:
+            return 0
+        entry.told_lots += told
+        entry.lots.append((lot.lot.lot_id, told))
+        gone = min(told, entry.gone_lots)
+        entry.gone_lots -= gone
+        while gone > 0:
+            closer, part = entry.closers.pop(0)
+            cut = min(gone, part)
+            gone -= cut
+            if part > cut:
+                entry.closers.insert(0, (closer, part - cut))
+            closer.lots.append((lot.lot.lot_id, cut))
+            self._changes.put(FILLS, closer.n, closer)
+            self._shrink(lot, cut, at.ts_ns)
+        self._changes.put(FILLS, entry.n, entry)
+        return told
+
+    # --- funding ----------------------------------------------------------------------------------------------------
+
+    def funding(self, at: Moment, paid: FundingPaid) -> bool:
+        """Count a settlement; False where it was counted before."""
+        settled_ns = self._settled_ns.get(paid.instrument, -1)
+        ts_ns = paid.ts_venue_ns
+        key = (paid.instrument, ts_ns)
+        if key in self._settlements or (ts_ns <= settled_ns and self._archive.has_funding(*key)):
+            return False
+        self._settled_ns[paid.instrument] = max(settled_ns, ts_ns)
+        self._settlements[key] = at.row
+        self.settlements += 1
+        for leg, charge_e8 in ((Leg.LONG, paid.long_e8), (Leg.SHORT, paid.short_e8)):
+            if charge_e8 != 0:
+                entry = self._leg(paid.instrument, leg)
+                entry.account.funding_e8 += charge_e8
+                self.sums.funding_e8 += charge_e8
+                self._changes.put(LEGS, (entry.instrument, entry.leg), entry)
+        row = (paid.instrument, ts_ns, at.row, paid.rate_e8, paid.mark_ticks, paid.long_e8, paid.short_e8)
+        self._changes.put(FUNDING, key, row)
+        return True
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def untold(self, instrument: str) -> tuple[Fill, ...]:
+        """Give the entries of an instrument that filled and became no lot yet, each with the quantity that is left."""
+        entries = [entry for leg in Leg for entry in self._untold.get((instrument, leg), ()) if entry.untold_lots > 0]
+        entries.sort(key=lambda entry: entry.n)
+        return tuple(attrs.evolve(entry.fill, qty_lots=entry.untold_lots) for entry in entries)
+
+    def fill_cursor(self) -> int:
+        """Give the greatest trade id that was counted, 0 for none."""
+        return max(self._trade_ids.values(), default=0)
+
+    def funding_cursor(self) -> int:
+        """Give the time of the newest settlement that was counted, 0 for none."""
+        return max(self._settled_ns.values(), default=0)
+
+    def restore(
+        self,
+        *,
+        legs: Iterable[LegEntry],
+        lots: Iterable[LotEntry],
+        untold: Iterable[FillEntry],
+        trade_ids: Mapping[str, int],
+        settled_ns: Mapping[str, int],
+    ) -> None:
+        """Take over what a file holds."""
+        for leg in legs:
+            self.legs[leg.instrument, leg.leg] = leg
+            self.sums.realised_e8 += leg.account.realised_e8
+            self.sums.fees_e8 += leg.account.fees_e8
+            self.sums.funding_e8 += leg.account.funding_e8
+        for lot in lots:
+            self.open.setdefault(lot.lot.instrument, {})[lot.lot.lot_id] = lot
+        for entry in untold:
+            self._untold.setdefault((entry.fill.instrument, entry.fill.leg), []).append(entry)
+        self._trade_ids.update(trade_ids)
+        self._settled_ns.update(settled_ns)
+
+    def trim(self, committed_row: int) -> None:
+        """Forget the oldest keys of fills and settlements, as far as they are on disk."""
+        _forget(self._keys, committed_row)
+        _forget(self._settlements, committed_row)
+
+    def _leg(self, instrument: str, leg: Leg) -> LegEntry:
+        entry = self.legs.get((instrument, leg))
+        if entry is None:
+            entry = self.legs[instrument, leg] = LegEntry(instrument=instrument, leg=leg, account=LegAccount())
+        return entry
+
+
+def _lot_of(told: LotOpened) -> StoredLot:
+    return StoredLot(
+        instrument=told.instrument,
+        lot_id=told.lot_id,
+        leg=told.leg,
+        level=told.level,
+        generation=told.generation,
+        entry_ticks=told.entry_ticks,
+        opened_lots=told.qty_lots,
+        qty_lots=told.qty_lots,
+        tp_ticks=told.tp_ticks,
+        stop_ticks=told.stop_ticks,
+        step_micro=told.step_micro,
+        opened_ns=told.ts_venue_ns,
+    )
+
+
+def _is_same_entry(fill: Fill, told: LotOpened) -> bool:
+    """Tell whether a lot is what became of this fill."""
+    return (fill.level, fill.generation, fill.price_ticks) == (told.level, told.generation, told.entry_ticks)
+
+
+def _forget(keys: dict[_Key, int], committed_row: int) -> None:
+    for _ in range(len(keys) - KEYS_KEPT):
+        key, row = next(iter(keys.items()))
+        if row > committed_row:
+            return
+        del keys[key]

@@ -1,0 +1,177 @@
+"""The state that follows from the tape: what the tables hold, kept in memory and written with the rows that caused it.
+
+Invariants: the state after a row depends on the rows up to it and on the boots between them, on nothing else, so a
+replay gives the same tables; memory holds what still lives and a bounded past.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from hedgegrid.core.permission import LatchedEntry
+from hedgegrid.journal.changes import Archive, Changes, Moment, Notes, Write
+from hedgegrid.journal.orders import Orders
+from hedgegrid.journal.positions import Positions
+from hedgegrid.journal.schema import ACCOUNT, EQUITY, GRID, LATCHES, PERMISSION
+from hedgegrid.journal.tape import Latched, text
+from hedgegrid.messages.events import (
+    AccountHydrated,
+    ActorRestarted,
+    ApprovedBatch,
+    EquitySampled,
+    ExecutionBatch,
+    FundingPaid,
+    GridMoved,
+    Hydrated,
+    Incident,
+    Liquidated,
+    LotOpened,
+    Message,
+    OrderEventKind,
+    PermissionChanged,
+    RefusedBatch,
+)
+from hedgegrid.model.account import Balance
+
+
+@attrs.frozen(kw_only=True)
+class Opening:
+    """What the account held before the first row: the wallet (None while unknown), and sums paid before it."""
+
+    wallet_e8: int | None
+    realised_e8: int = 0
+    fees_e8: int = 0
+    funding_e8: int = 0
+
+
+class Projections:
+    """All that the tables hold, and the rows that have changed since they were last drained."""
+
+    def __init__(self, account: str, mode: str, opening: Opening, archive: Archive) -> None:
+        """Start with an empty tape."""
+        self._account = account
+        self._mode = mode
+        self.opening = opening
+        self.changes = Changes()
+        self.notes = Notes(self.changes)
+        self.orders = Orders(self.changes, self.notes, archive)
+        self.positions = Positions(self.changes, self.notes, archive)
+        self.grids: dict[str, GridMoved] = {}
+        self.latched: tuple[LatchedEntry, ...] = ()
+        self.last_ts_ns = 0
+        self.samples = 0
+        self.permission_changes = 0
+
+    def boot(self, epoch: int, units: Mapping[str, int]) -> None:
+        """Begin a boot of this epoch, with the instruments' units."""
+        self.orders.boot(epoch)
+        self.positions.boot(units)
+
+    def write_account(self) -> None:
+        """Have the account's row written."""
+        opening = self.opening
+        row = (
+            1,
+            self._account,
+            self._mode,
+            opening.wallet_e8,
+            opening.realised_e8,
+            opening.fees_e8,
+            opening.funding_e8,
+        )
+        self.changes.put(ACCOUNT, 1, row)
+
+    def drain(self) -> list[Write]:
+        """Give the rows to write, and forget them."""
+        return self.changes.drain()
+
+    def trim(self, committed_row: int) -> None:
+        """Let go of the past that is on disk up to ``committed_row``."""
+        self.orders.trim(committed_row)
+        self.positions.trim(committed_row)
+
+    @property
+    def wallet_e8(self) -> int | None:
+        """The wallet as the tape tells it; None while nobody has said what it began with."""
+        wallet_e8 = self.opening.wallet_e8
+        return None if wallet_e8 is None else wallet_e8 + self.positions.sums.result_e8
+
+    def apply(self, row: int, message: Message) -> None:
+        """Take the message of a tape row. AssertionError for a message that contradicts itself."""
+        at = Moment(row=row, ts_ns=message.ts_venue_ns or message.ts_recv_ns)
+        self.last_ts_ns = message.ts_recv_ns
+        match message:
+            case ExecutionBatch():
+                self._execution(at, message)
+            case ApprovedBatch():
+                self.orders.approve(at, (one.request for one in message.approved), f"seq {message.cause_seq}")
+                self.orders.note_cancels(at, message.cancels)
+                self.orders.note_cancels(at, message.retires)
+            case RefusedBatch():
+                self.notes.count("refused", len(message.refused))
+            case LotOpened():
+                self.positions.lot_opened(at, message)
+            case FundingPaid():
+                if not self.positions.funding(at, message):
+                    self.notes.count("duplicate_funding")
+            case Hydrated():
+                self.orders.found(at, message.orders)
+            case AccountHydrated():
+                self._learn(message.balance)
+            case GridMoved():
+                self.grids[message.instrument] = message
+                self.changes.put(GRID, message.instrument, (message.instrument, row, text(message)))
+            case _:
+                self._record(at, message)
+
+    def _execution(self, at: Moment, batch: ExecutionBatch) -> None:
+        """Apply what the exchange said, in its order; a repeated fill is counted and otherwise ignored."""
+        for said in batch.events:
+            if said.kind is not OrderEventKind.FILLED:
+                self.orders.say(at, said)
+                continue
+            assert said.fill is not None, "a fill has its figures"
+            if self.positions.is_new(said.fill):
+                covers = self.orders.say(at, said)
+                self.positions.fill(at, said.fill, covers)
+            else:
+                self.notes.count("duplicate_fills")
+
+    def _record(self, at: Moment, message: Message) -> None:
+        """Write the messages that have a table of their own and change nothing else."""
+        match message:
+            case EquitySampled():
+                self.samples += 1
+                figures = (message.wallet_e8, message.unrealised_e8, message.equity_e8)
+                sums = (message.realised_e8, message.fees_e8, message.funding_e8)
+                self.changes.put(EQUITY, at.row, (at.row, at.ts_ns, *figures, *sums))
+            case PermissionChanged():
+                self.permission_changes += 1
+                change = (message.before, message.after, message.reason, message.scope, text(message.figures))
+                self.changes.put(PERMISSION, at.row, (at.row, at.ts_ns, *change))
+            case Latched():
+                self.latched = message.entries
+                self.changes.put(LATCHES, 1, (1, at.row, text(message.entries)))
+            case Incident():
+                self.notes.incident(at, message.text, kind="Incident", actor=message.actor, figures=message.figures)
+            case Liquidated():
+                figures_e8 = {"equity_e8": str(message.equity_e8), "maintenance_e8": str(message.maintenance_e8)}
+                self.notes.incident(at, "liquidated", kind="Liquidated", actor="exchange", figures=figures_e8)
+            case ActorRestarted():
+                restart = {"error": message.error, "attempt": str(message.attempt)}
+                self.notes.incident(at, "restarted", kind="ActorRestarted", actor=message.actor, figures=restart)
+            case _:
+                """A message of the tape alone: its row is all there is to say."""
+
+    def _learn(self, balance: Balance) -> None:
+        """Take the first balance that the exchange gives as what the account began with, where nobody has said it."""
+        if self.opening.wallet_e8 is not None:
+            return
+        sums = self.positions.sums
+        self.opening = Opening(
+            wallet_e8=balance.wallet_e8 - sums.result_e8,
+            realised_e8=balance.realised_e8 - sums.realised_e8,
+            fees_e8=balance.fees_e8 - sums.fees_e8,
+            funding_e8=balance.funding_e8 - sums.funding_e8,
+        )
+        self.write_account()

@@ -1,0 +1,148 @@
+"""The ASGI application behind the port, and the server that runs it inside our event loop.
+
+Litestar, because it serves the attrs values that the house is made of and writes OpenAPI 3.1 from them, without a
+second schema language; uvicorn, because it runs in a loop that is already there. Importing both takes half a second.
+
+Invariants: a request for a foreign host name never reaches a route (DNS rebinding), nor one without the token where one
+is set; a route that fails answers 500 without a word of the error, and the log has it; no signal handler is installed.
+"""
+
+import asyncio
+import hmac
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, Final
+
+import uvicorn
+from litestar import Litestar, Request, Response, get
+from litestar.response.base import ASGIResponse
+from litestar.serialization import encode_json
+from litestar.types import ASGIApp, Receive, Scope, Send
+from loguru import logger
+
+from hedgegrid.ops.health import Health
+from hedgegrid.ops.metrics import CONTENT_TYPE
+
+CONNECTIONS_MAX: Final = 64
+"""More at once are answered 503."""
+KEEP_ALIVE_S: Final = 5
+GRACE_S: Final = 1
+"""What a response in flight gets to end when the server stops."""
+HOST_HEADER: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::[0-9]{1,5})?")
+"""An IPv6 address in brackets or a name, with or without a port."""
+
+
+def routes(*, metrics: Callable[[], bytes], health: Callable[[], Health]) -> Litestar:
+    """Make the application: what each route answers comes from these two calls, made at each request."""
+
+    @get("/metrics", include_in_schema=False)
+    async def get_metrics() -> Response[bytes]:
+        return Response(metrics(), headers={"content-type": CONTENT_TYPE})
+
+    @get("/api/v1/health")
+    async def get_health() -> Health:
+        return health()
+
+    return Litestar(
+        route_handlers=[get_metrics, get_health],
+        openapi_config=None,
+        logging_config=None,
+        exception_handlers={HTTPStatus.INTERNAL_SERVER_ERROR: _failed},
+    )
+
+
+def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, object]]:
+    """Log what a route raised; the answer does not repeat it."""
+    logger.opt(exception=error).error("{} {} failed", request.method, request.url.path)
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return Response({"status_code": status, "detail": status.phrase}, status_code=status)
+
+
+def guarded(app: ASGIApp, *, hosts: frozenset[str] | None, token: str | None) -> ASGIApp:
+    """Answer in place of ``app`` where the Host header is none of ``hosts`` (None: any) or ``token`` is not given."""
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        given = list(scope["headers"])
+        fault = _host_fault(given, hosts) or _token_fault(given, token)
+        if fault is None:
+            await app(scope, receive, send)
+            return
+        status, text = fault
+        headers = {"www-authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else {}
+        body = encode_json({"status_code": status, "detail": text})
+        await ASGIResponse(body=body, status_code=status, headers=headers)(scope, receive, send)
+
+    return guard
+
+
+_Headers = list[tuple[bytes, bytes]]
+_Fault = tuple[HTTPStatus, str]
+
+
+def _host_fault(headers: _Headers, hosts: frozenset[str] | None) -> _Fault | None:
+    named = [value.decode("latin-1") for name, value in headers if name == b"host"]
+    if len(named) != 1 or (match := HOST_HEADER.fullmatch(named[0])) is None:
+        return HTTPStatus.BAD_REQUEST, "one Host header with a name is needed"
+    if hosts is not None and (match[1] or match[2]).lower() not in hosts:
+        return HTTPStatus.FORBIDDEN, "the Host header names another host"
+    return None
+
+
+def _token_fault(headers: _Headers, token: str | None) -> _Fault | None:
+    if token is None:
+        return None
+    given = [value for name, value in headers if name == b"authorization"]
+    wanted = b"Bearer " + token.encode()
+    if len(given) == 1 and hmac.compare_digest(given[0], wanted):
+        return None
+    return HTTPStatus.UNAUTHORIZED, "a bearer token is needed"
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server as a guest: the signals stay the run's, and ``listening`` tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        """Make a server that does not listen yet."""
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none: a signal ends the run by its stop policy, and the run stops this server."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer on the bound sockets, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    def drop_connections(self) -> None:
+        """Cut what is still connected, such as a client that does not read its answer."""
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+
+
+def serving(app: ASGIApp, *, tls: tuple[str, str] | None) -> Server:
+    """Make a server of ``app``; ``tls`` names certificate and key. Raises OSError (an ssl.SSLError) for bad ones."""
+    certificate, key = tls if tls is not None else (None, None)
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+    config.load()
+    return Server(config)

@@ -1,0 +1,83 @@
+"""How figures read in the terminal and in the summary.
+
+Invariant: what is not known reads ``-``; whole numbers are rounded once, half up.
+"""
+
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from hedgegrid.model.order import Leg
+from hedgegrid.ops.readings import average_entry
+from hedgegrid.ops.view import AccountView, InstrumentView
+from hedgegrid.units import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_S, quote_text
+
+UNKNOWN: Final = "-"
+
+
+def money(amount_e8: int | None, places: int = 2) -> str:
+    """Write quote currency."""
+    return UNKNOWN if amount_e8 is None else quote_text(amount_e8, places)
+
+
+def signed(amount_e8: int | None, places: int = 2) -> str:
+    """Write quote currency with its sign."""
+    text = money(amount_e8, places)
+    return f"+{text}" if amount_e8 is not None and amount_e8 > 0 else text
+
+
+def change_percent(start_e8: int | None, end_e8: int | None) -> Decimal | None:
+    """Give the change in percent to two places; None where one end is not known or the start is not positive."""
+    if start_e8 is None or end_e8 is None or start_e8 <= 0:
+        return None
+    return (Decimal(end_e8 - start_e8) * 100 / start_e8).quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def percent(value: Decimal | None) -> str:
+    """Write a change in percent."""
+    return UNKNOWN if value is None else f"{value:+}%"
+
+
+def moment(ts_ns: int | None) -> str:
+    """Write a time in UTC, to the second below."""
+    return UNKNOWN if ts_ns is None else f"{datetime.fromtimestamp(ts_ns // NS_PER_S, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def span(duration_ns: int | None) -> str:
+    """Write a duration in its two largest units."""
+    if duration_ns is None:
+        return UNKNOWN
+    if duration_ns < NS_PER_MINUTE:
+        return f"{duration_ns / NS_PER_S:.1f} s"
+    for unit_ns, name, below_ns, below in (
+        (NS_PER_DAY, "d", NS_PER_HOUR, "h"),
+        (NS_PER_HOUR, "h", NS_PER_MINUTE, "min"),
+    ):
+        if duration_ns >= unit_ns:
+            return f"{duration_ns // unit_ns} {name} {duration_ns % unit_ns // below_ns} {below}"
+    return f"{duration_ns // NS_PER_MINUTE} min {duration_ns % NS_PER_MINUTE // NS_PER_S} s"
+
+
+def age(told_ns: int | None, now_ns: int) -> str:
+    """Write how long ago something was told."""
+    return UNKNOWN if told_ns is None else f"{span(max(0, now_ns - told_ns))} ago"
+
+
+def position(one: InstrumentView, leg: Leg) -> str:
+    """Write a leg's position with its average entry."""
+    held = one.legs[leg]
+    if held.qty_lots is None:
+        return UNKNOWN
+    average = average_entry(one.rules, held)
+    if average is None:
+        return "flat"
+    shown = average.quantize(one.rules.tick, ROUND_HALF_UP)
+    return f"{one.rules.qty_text(held.qty_lots)} @ {shown:,f}"
+
+
+def permission(view: AccountView) -> str:
+    """Write the mode with the reasons that stand."""
+    if view.mode is None:
+        return UNKNOWN
+    reasons = ", ".join(f"{reason} of {scope}" if scope else reason for reason, scope in view.reasons)
+    return f"{view.mode} ({reasons})" if reasons else view.mode

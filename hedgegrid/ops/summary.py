@@ -1,0 +1,171 @@
+"""What a run leaves on the screen when it ends: lines for people, the same figures as JSON for programs.
+
+Invariants: both come from the same figures; what is not known is ``-`` in the lines and null in the JSON; money in the
+JSON is text in quote currency, exact to 1e-8.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+import attrs
+
+from hedgegrid.model.order import Leg, Purpose
+from hedgegrid.ops import phrases
+from hedgegrid.ops.view import AccountView
+from hedgegrid.units import CASH_SCALE, NS_PER_S
+
+PLACES: Final = 4
+"""Decimals of money in the lines."""
+FILL_WORDS: Final = {
+    Purpose.ENTRY: "entries",
+    Purpose.TAKE_PROFIT: "take-profits",
+    Purpose.STOP: "stops",
+    Purpose.FLATTEN: "flattened",
+    Purpose.BACKSTOP: "backstops",
+    Purpose.LIQUIDATION: "liquidated",
+}
+ALWAYS_SHOWN: Final = (Purpose.ENTRY, Purpose.TAKE_PROFIT, Purpose.STOP)
+
+
+@attrs.frozen(kw_only=True)
+class RunExtras:
+    """What the view cannot know of a run."""
+
+    ended: str
+    """Why it ended, such as ``duration reached``, ``market ended``, ``stopped by SIGINT``, ``LIQUIDATED``."""
+    wall_ns: int
+    """Wall time that it took, in ns."""
+    journal_path: str | None = None
+    journal_hash: str | None = None
+    ambiguous_bars: int | None = None
+    """Bars whose order of exit and stop the market's record leaves open; None where the market has no bars."""
+
+
+def render_summary(view: AccountView, extras: RunExtras) -> str:
+    """Write the summary, without a newline at the end."""
+    change = phrases.percent(phrases.change_percent(view.first_equity_e8, view.equity_e8))
+    begin, end = phrases.money(view.first_equity_e8, PLACES), phrases.money(view.equity_e8, PLACES)
+    realised, unrealised = phrases.signed(view.realised_e8, PLACES), phrases.signed(view.unrealised_e8, PLACES)
+    lines = [
+        _market_line(view),
+        f"wall time: {phrases.span(extras.wall_ns)}",
+        _fills_line(view),
+        _orders_line(view),
+        f"refused: {_counted(view.refusals)}",
+        f"PnL: realised {realised} unrealised {unrealised}",
+        f"fees: {phrases.money(view.fees_e8, PLACES)}",
+        f"funding: {phrases.money(view.funding_e8, PLACES)}",
+        f"equity: {begin} -> {end} (change {change})",
+        *_position_lines(view),
+        f"ambiguous bars: {phrases.UNKNOWN if extras.ambiguous_bars is None else extras.ambiguous_bars}",
+        f"permission: {phrases.permission(view)}",
+        f"restarts: {_counted(view.restarts)}",
+        f"incidents: {view.incidents}",
+        f"journal: {extras.journal_path or phrases.UNKNOWN}",
+        f"journal hash: {extras.journal_hash or phrases.UNKNOWN}",
+        f"ended: {extras.ended}",
+    ]
+    return "\n".join(lines)
+
+
+def summary_json(view: AccountView, extras: RunExtras) -> dict[str, object]:
+    """Give the summary's figures as JSON can hold them; names carry the units."""
+    change = phrases.change_percent(view.first_equity_e8, view.equity_e8)
+    return {
+        "account": view.account,
+        "ended": extras.ended,
+        "wall_s": extras.wall_ns / NS_PER_S,
+        "market_first_ns": view.market_first_ns,
+        "market_last_ns": view.market_ns,
+        "steps": view.steps,
+        "bars": sum(one.bars for one in view.instruments.values()),
+        "fills": view.fills_total(),
+        "fills_by_purpose": {purpose.name.lower(): view.fills(purpose) for purpose in Purpose},
+        "orders_approved": view.approved_total(),
+        "orders_open": view.open_total(),
+        "orders_unknown": view.orders.unknown,
+        "cancels": view.cancels,
+        "refused": sum(view.refusals.values()),
+        "refused_by_control": dict(view.refusals),
+        "rejected_by_reason": dict(view.rejections),
+        "realised_quote": _exact(view.realised_e8),
+        "unrealised_quote": _exact(view.unrealised_e8),
+        "fees_quote": _exact(view.fees_e8),
+        "funding_quote": _exact(view.funding_e8),
+        "wallet_quote": _exact(view.wallet_e8),
+        "equity_first_quote": _exact(view.first_equity_e8),
+        "equity_last_quote": _exact(view.equity_e8),
+        "equity_change_percent": None if change is None else str(change),
+        "positions": _positions(view),
+        "ambiguous_bars": extras.ambiguous_bars,
+        "mode": view.mode,
+        "reasons": [{"reason": reason, "scope": scope} for reason, scope in view.reasons],
+        "restarts": dict(view.restarts),
+        "incidents": view.incidents,
+        "liquidated": view.liquidated,
+        "journal": extras.journal_path,
+        "journal_hash": extras.journal_hash,
+    }
+
+
+def _market_line(view: AccountView) -> str:
+    first_ns, last_ns = view.market_first_ns, view.market_ns
+    took_ns = None if first_ns is None or last_ns is None else last_ns - first_ns
+    bars = sum(one.bars for one in view.instruments.values())
+    return (
+        f"market time: {phrases.moment(first_ns)} -> {phrases.moment(last_ns)} ({phrases.span(took_ns)}, {bars} bars)"
+    )
+
+
+def _fills_line(view: AccountView) -> str:
+    counts = {purpose: view.fills(purpose) for purpose in Purpose}
+    shown = (purpose for purpose, count in counts.items() if count or purpose in ALWAYS_SHOWN)
+    words = ", ".join(f"{FILL_WORDS[purpose]} {counts[purpose]}" for purpose in shown)
+    return f"fills: {view.fills_total()} ({words})"
+
+
+def _orders_line(view: AccountView) -> str:
+    open_orders = view.open_total()
+    parts = [
+        f"orders: {view.approved_total()} approved",
+        f"{view.cancels} cancels",
+        f"{sum(view.rejections.values())} refused by the exchange",
+        f"{phrases.UNKNOWN if open_orders is None else open_orders} open",
+    ]
+    if view.orders.unknown:
+        parts.append(f"{view.orders.unknown} UNKNOWN")
+    return ", ".join(parts)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    total = sum(counts.values())
+    names = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    return f"{total} ({names})" if names else str(total)
+
+
+def _position_lines(view: AccountView) -> list[str]:
+    return [
+        f"position left: {name} {leg.name.lower()} {phrases.position(one, leg)}"
+        for name, one in view.instruments.items()
+        for leg in Leg
+        if one.legs[leg].qty_lots != 0
+    ]
+
+
+def _positions(view: AccountView) -> list[dict[str, object]]:
+    return [
+        {
+            "instrument": name,
+            "leg": leg.name.lower(),
+            "qty_base": None if (lots := one.legs[leg].qty_lots) is None else one.rules.qty_text(lots),
+            "cost_quote": _exact(one.legs[leg].cost_e8),
+        }
+        for name, one in view.instruments.items()
+        for leg in Leg
+    ]
+
+
+def _exact(amount_e8: int | None) -> str | None:
+    """Write money in full."""
+    return None if amount_e8 is None else f"{Decimal(amount_e8) / CASH_SCALE:f}"

@@ -1,0 +1,308 @@
+"""One instrument inside the simulated venue: its tables, and the translation between the core's rows and the model's values.
+
+Invariants: every order has a venue number that is never reused; a client id maps to one number for as long as the order lives;
+the venue shares no mutable object with the bot.
+"""
+
+from collections.abc import Iterable
+
+from hedgegrid.core import matching
+from hedgegrid.core.codes import FREE, STOP_MARKET
+from hedgegrid.core.records import (
+    CancelRequest,
+    Counter,
+    LegAccount,
+    Link,
+    Market,
+    MarginTier,
+    Record,
+    VenueEvent,
+    VenueOrder,
+    VenueRules,
+    table,
+)
+from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
+from hedgegrid.model.account import Position
+from hedgegrid.model.instrument import Instrument
+from hedgegrid.model.market import Point
+from hedgegrid.model.order import Cover, Fill, Kind, Leg, OpenOrder, OrderRequest, Purpose, side_of
+
+ORDERS_START = 64
+TABLE_MAX = 4_096
+"""Tables begin small, since every pass walks them whole, and grow by doubling up to this; then orders are rejected."""
+EVENTS_MAX = 4 * TABLE_MAX
+
+_REASONS = {
+    0: EndReason.NONE,
+    matching.BY_REQUEST: EndReason.BY_REQUEST,
+    matching.BY_OTHER_EXIT: EndReason.OTHER_EXIT,
+    matching.BY_LIQUIDATION: EndReason.LIQUIDATION,
+    matching.POST_ONLY: EndReason.POST_ONLY,
+    matching.NOTHING_TO_CLOSE: EndReason.NOTHING_TO_CLOSE,
+}
+_KINDS = {
+    matching.ACCEPTED: OrderEventKind.ACCEPTED,
+    matching.CANCELLED: OrderEventKind.CANCELLED,
+    matching.REJECTED: OrderEventKind.REJECTED,
+    matching.CANCEL_FAILED: OrderEventKind.CANCEL_FAILED,
+    matching.SHRUNK: OrderEventKind.AMENDED,
+}
+
+
+def _grow(rows: list[Record], record: type[Record]) -> bool:
+    """Double a table; False where it has reached its bound."""
+    if len(rows) >= TABLE_MAX:
+        return False
+    rows.extend(table(record, len(rows)))
+    return True
+
+
+class Book:
+    """The venue's tables for one instrument."""
+
+    def __init__(self, instrument: Instrument, rules: VenueRules) -> None:
+        """Make an empty book."""
+        self.instrument = instrument
+        self.rules = rules
+        self.market = Market()
+        self.orders = table(VenueOrder, ORDERS_START)
+        self.links = table(Link, ORDERS_START)
+        self.cancels = table(CancelRequest, ORDERS_START)
+        self.accounts = table(LegAccount, 2)
+        self.events = table(VenueEvent, EVENTS_MAX)
+        self.said = Counter()
+        self.tiers = [
+            MarginTier(max_notional_e8=tier.max_notional_e8, maintenance_ppm=tier.maintenance_ppm)
+            for tier in instrument.tiers
+        ]
+        self.number_of: dict[str, int] = {}
+        self.client_of: dict[int, str] = {}
+        self.created_ns: dict[int, int] = {}
+        self.next_no = 1
+
+    # --- requests -------------------------------------------------------------------------------------------------------
+
+    def place(self, request: OrderRequest, ts_ns: int) -> EndReason | None:
+        """Take an order that becomes live one latency after ``ts_ns``; give why not, or None."""
+        if request.client_id in self.number_of:
+            return EndReason.REFUSED
+        if request.purpose is not Purpose.ENTRY and self.accounts[request.leg].qty_lots == 0 and not request.close_all:
+            return EndReason.NOTHING_TO_CLOSE
+        index = matching.free_order(self.orders)
+        if index < 0:
+            index = len(self.orders)
+            if not _grow(self.orders, VenueOrder):
+                return EndReason.REFUSED
+        no = self.next_no
+        self.next_no += 1
+        live_ns = ts_ns + self.rules.latency_ns
+        self._write_order(self.orders[index], request, no, live_ns)
+        self.market.next_due_ns = min(self.market.next_due_ns, live_ns)
+        self.number_of[request.client_id] = no
+        self.client_of[no] = request.client_id
+        self.created_ns[no] = ts_ns
+        for cover in request.covers:
+            while not matching.add_link(self.links, no, cover.lot_id, cover.qty_lots):
+                _grow(self.links, Link)
+        return None
+
+    def _write_order(self, order: VenueOrder, request: OrderRequest, no: int, live_ns: int) -> None:
+        """Fill a free slot from a request."""
+        order.state = matching.PENDING
+        order.no = no
+        order.leg = int(request.leg)
+        order.purpose = int(request.purpose)
+        order.kind = int(request.kind)
+        order.price_ticks = request.price_ticks
+        order.qty_lots = request.qty_lots
+        order.filled_lots = 0
+        order.post_only = int(request.post_only)
+        order.close_all = int(request.close_all)
+        order.level = request.level
+        order.generation = request.generation
+        order.live_ns = live_ns
+        order.seq = self.market.next_seq
+        order.age = 0
+        order.queue_lots = -1
+        order.held_bar = -1
+        self.market.next_seq += 1
+
+    def cancel(self, client_id: str, ts_ns: int) -> None:
+        """Take a cancel that is effective one latency after ``ts_ns``; an unknown id gets its answer then too."""
+        no = self.number_of.get(client_id)
+        if no is None:
+            # The order has ended: the cancel still travels, and finds nothing.
+            no = self.next_no
+            self.next_no += 1
+            self.client_of[no] = client_id
+        while not matching.request_cancel(self.market, self.cancels, no, ts_ns + self.rules.latency_ns):
+            _grow(self.cancels, CancelRequest)
+
+    # --- time -----------------------------------------------------------------------------------------------------------
+
+    def move(self, point: Point, ts_ns: int, bar_no: int) -> None:
+        """Move the market to a point and fill what the move meets."""
+        market = self.market
+        market.ts_ns = ts_ns
+        market.bid_ticks = point.bid_ticks
+        market.ask_ticks = point.ask_ticks
+        market.mark_ticks = point.mark_ticks
+        market.bid_qty_lots = point.bid_qty_lots
+        market.ask_qty_lots = point.ask_qty_lots
+        market.bar_no = bar_no
+        market.bar_low_ticks = point.bar_low_ticks
+        market.bar_high_ticks = point.bar_high_ticks
+        fills = matching.move(
+            market,
+            self.orders,
+            self.links,
+            self.accounts,
+            self.rules,
+            point.price_ticks,
+            int(point.jump),
+            point.qty_lots,
+            self.events,
+            self.said,
+        )
+        if fills:
+            matching.refresh(market, self.orders, self.cancels)
+
+    def fall_due(self) -> int:
+        """Do one pass over what is due now; give how many things fell due."""
+        return matching.fall_due(
+            self.market, self.orders, self.links, self.cancels, self.accounts, self.rules, self.events, self.said
+        )
+
+    def backstops(self) -> None:
+        """Trigger close-everything stops for what no other exit covers."""
+        matching.backstops(
+            self.market, self.orders, self.links, self.accounts, self.rules, self.events, self.said
+        )
+
+    def liquidate(self) -> None:
+        """Close everything at the mark."""
+        matching.liquidate(
+            self.market, self.orders, self.links, self.accounts, self.rules, self.events, self.said
+        )
+
+    # --- words ----------------------------------------------------------------------------------------------------------
+
+    def drain(self, trade_id: int) -> tuple[tuple[OrderEvent, ...], int]:
+        """Give what happened since the last call as order events, and the next free trade id of the account."""
+        count = self.said.n
+        self.said.n = 0
+        out: list[OrderEvent] = []
+        index = 0
+        while index < count:
+            row = self.events[index]
+            index += 1
+            if row.kind != matching.FILLED:
+                out.append(self._plain_event(row))
+                continue
+            # What a fill does to its lots and to their other exits stands right behind it.
+            end = index
+            while end < count and self._follows_fill(self.events[end]):
+                end += 1
+            after = self.events[index:end]
+            covers = tuple(
+                Cover(lot_id=cut.lot_id, qty_lots=cut.qty_lots) for cut in after if cut.kind == matching.CUT
+            )
+            out.append(self._fill_event(row, covers, trade_id))
+            out.extend(self._plain_event(other) for other in after if other.kind != matching.CUT)
+            trade_id += 1
+            index = end
+        return tuple(out), trade_id
+
+    @staticmethod
+    def _follows_fill(row: VenueEvent) -> bool:
+        """Tell whether a row is a consequence of the fill before it."""
+        return row.kind == matching.CUT or (
+            row.kind in (matching.CANCELLED, matching.SHRUNK) and row.reason == matching.BY_OTHER_EXIT
+        )
+
+    def _fill_event(self, row: VenueEvent, covers: tuple[Cover, ...], trade_id: int) -> OrderEvent:
+        """Give a fill as the model has it. Its quantity left is what the order still holds."""
+        client_id = self.client_of.get(row.no, "")
+        leg, purpose = Leg(row.leg), Purpose(row.purpose)
+        left = matching.find(self.orders, row.no) if row.no else -1
+        fill = Fill(
+            trade_id=trade_id,
+            client_id=client_id,
+            instrument=self.instrument.name,
+            leg=leg,
+            side=side_of(leg, purpose),
+            purpose=purpose,
+            level=row.level,
+            generation=row.generation,
+            price_ticks=row.price_ticks,
+            qty_lots=row.qty_lots,
+            fee_e8=row.fee_e8,
+            realised_e8=row.realised_e8,
+            maker=row.maker == 1,
+            ts_ns=self.market.ts_ns,
+            covers=covers,
+        )
+        if left < 0:
+            self._forget(row.no)
+        return OrderEvent(
+            kind=OrderEventKind.FILLED,
+            client_id=client_id,
+            qty_lots=self.orders[left].qty_lots if left >= 0 else 0,
+            fill=fill,
+        )
+
+    def _plain_event(self, row: VenueEvent) -> OrderEvent:
+        """Give any other row as an order event; an order that has ended gives its number back."""
+        kind = _KINDS[row.kind]
+        event = OrderEvent(
+            kind=kind,
+            client_id=self.client_of[row.no],
+            reason=EndReason.NOT_FOUND if kind is OrderEventKind.CANCEL_FAILED else _REASONS[row.reason],
+            qty_lots=row.qty_lots if kind is OrderEventKind.AMENDED else 0,
+        )
+        if kind in (OrderEventKind.CANCELLED, OrderEventKind.REJECTED, OrderEventKind.CANCEL_FAILED):
+            self._forget(row.no)
+        return event
+
+    def _forget(self, no: int) -> None:
+        """Drop the names of an order that has ended."""
+        client_id = self.client_of.pop(no, None)
+        self.created_ns.pop(no, None)
+        if client_id is not None and self.number_of.get(client_id) == no:
+            del self.number_of[client_id]
+
+    # --- reads ----------------------------------------------------------------------------------------------------------
+
+    def open_orders(self, *, conditional: bool) -> tuple[OpenOrder, ...]:
+        """Give one of the two lists of open orders, oldest first."""
+        rows = [
+            order
+            for order in self.orders
+            if order.state != FREE and (order.kind == STOP_MARKET) == conditional
+        ]
+        rows.sort(key=lambda order: order.seq)
+        return tuple(self._open_order(order) for order in rows)
+
+    def _open_order(self, order: VenueOrder) -> OpenOrder:
+        """Give one order as it is read back."""
+        return OpenOrder(
+            client_id=self.client_of[order.no],
+            instrument=self.instrument.name,
+            leg=Leg(order.leg),
+            purpose=Purpose(order.purpose),
+            kind=Kind(order.kind),
+            price_ticks=order.price_ticks,
+            qty_lots=order.qty_lots + order.filled_lots,
+            filled_lots=order.filled_lots,
+            close_all=order.close_all == 1,
+            created_ns=self.created_ns[order.no],
+        )
+
+    def positions(self) -> Iterable[Position]:
+        """Give the legs that are not flat."""
+        for leg in (Leg.LONG, Leg.SHORT):
+            account = self.accounts[leg]
+            if account.qty_lots:
+                yield Position(
+                    instrument=self.instrument.name, leg=leg, qty_lots=account.qty_lots, cost_e8=account.cost_e8
+                )

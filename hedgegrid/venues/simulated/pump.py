@@ -1,0 +1,131 @@
+"""The pump: it walks the exchange through its tape, as fast as the bot can follow or at the pace of a clock.
+
+Time belongs to the exchange here. At every step the bot gets to finish what it has to do before the next thing happens, so a run in virtual
+time is the same twice, and a paced run differs only in waiting.
+
+Invariants (section 14.2): the move with its fills, funding, the margin check; then what falls due, until nothing is due; at a bar's end the
+bar, and again what falls due. Timers between two points fire at their own times.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from hedgegrid.messages.events import FundingPaid, Liquidated
+from hedgegrid.model.market import Step, Tape
+from hedgegrid.ports import VenueBatch
+from hedgegrid.runtime.clock import VirtualClock
+from hedgegrid.units import NS_PER_S
+from hedgegrid.venues.simulated.exchange import Exchange
+from hedgegrid.venues.simulated.venue import SimulatedMarket, SimulatedTrading
+
+ROUNDS_MAX = 1_000
+"""Passes over what falls due at one point; more means that orders cause each other without end."""
+
+STEPS_BETWEEN_BREATHS = 256
+"""Steps of an unpaced run after which everything else in the loop (signals, HTTP) gets its turn for certain."""
+
+
+class Pump:
+    """Walks one exchange through one tape."""
+
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        tape: Tape,
+        market: SimulatedMarket,
+        trading: SimulatedTrading,
+        clock: VirtualClock,
+        settle: Callable[[], Awaitable[object]],
+        speed: float | None,
+        wall_s: Callable[[], float],
+    ) -> None:
+        """Take the parts; ``speed`` None means as fast as possible, ``wall_s`` reads a monotonic wall clock in seconds."""
+        self._exchange = exchange
+        self._tape = tape
+        self._market = market
+        self._trading = trading
+        self._clock = clock
+        self._settle = settle
+        self._speed = speed
+        self._wall_s = wall_s
+        self._stopping = asyncio.Event()
+        self.steps_done = 0
+        self.bars_done = 0
+
+    def stop(self) -> None:
+        """Return from ``run`` after the present step."""
+        self._stopping.set()
+
+    async def run(self, until_ns: int | None) -> bool:
+        """Walk on from where the exchange stands; True where the tape ended, False where it was stopped or ``until_ns`` came."""
+        origin: tuple[float, int] | None = None
+        for step in self._tape.steps(self._trading.next_step):
+            if until_ns is not None and step.ts_ns > until_ns:
+                return False
+            if origin is None:
+                origin = (self._wall_s(), step.ts_ns)
+            await self._wait_for(step.ts_ns, origin)
+            if self._stopping.is_set() or self._exchange.liquidated:
+                return False
+            await self._clock.run_to(step.ts_ns, self._settle)
+            await self._take(step)
+        return True
+
+    async def _wait_for(self, ts_ns: int, origin: tuple[float, int]) -> None:
+        """Wait until the wall clock has come to a step's time, or until stopped."""
+        if self._speed is None:
+            if self.steps_done % STEPS_BETWEEN_BREATHS == 0:
+                await asyncio.sleep(0)
+            return
+        wall, first_ns = origin
+        delay = wall + (ts_ns - first_ns) / NS_PER_S / self._speed - self._wall_s()
+        if delay <= 0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(delay):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _take(self, step: Step) -> None:
+        """Let one step happen."""
+        exchange, trading = self._exchange, self._trading
+        charged, liquidated = exchange.walk(step, step.ts_ns // self._tape.bar_length_ns)
+        trading.next_step = step.number + 1
+        self._market.show_points(step)
+        said: list[VenueBatch | FundingPaid | Liquidated] = [*exchange.drain(), *charged]
+        if liquidated is not None:
+            said.append(liquidated)
+        if said:
+            trading.say(said)
+        await self._settle()
+        await self.fall_due()
+        if step.bars:
+            trading.keep_place()
+            self.bars_done += len(step.bars)
+            self._market.show_bars(step, [book.market.mark_ticks for book in exchange.books])
+            await self._settle()
+            await self.fall_due()
+        self.steps_done += 1
+
+    async def fall_due(self) -> None:
+        """Let fall due what is due at the present point, and what that causes, until nothing is due."""
+        for _ in range(ROUNDS_MAX):
+            done = self._exchange.fall_due()
+            if not done:
+                self._exchange.backstops()
+            said = self._exchange.drain()
+            if not said and not done:
+                return
+            self._trading.say(said)
+            await self._settle()
+        message = f"more than {ROUNDS_MAX} rounds at one point: orders cause each other without end"
+        raise AssertionError(message)
+
+    async def finish(self, ended: str) -> None:
+        """Let the last requests take effect where they are due now, and keep the exchange with how the run ended."""
+        await self._settle()
+        await self.fall_due()
+        self._trading.keep(ended=ended)

@@ -1,0 +1,175 @@
+"""The simulated exchange behind the two ports that a real one uses.
+
+Invariants: what has changed is on disk before it is said; a request takes effect one latency after the clock's now, never at once inside a
+move; public and private events of one step come in the order in which they happened.
+"""
+
+from collections.abc import Callable, Sequence
+
+from hedgegrid.messages.events import FundingPaid, Liquidated, OrderEvent
+from hedgegrid.model.account import Balance, Position
+from hedgegrid.model.instrument import Instrument
+from hedgegrid.model.market import Bar, MarketUpdate, Settlement, Step, Tape
+from hedgegrid.model.order import Fill, OpenOrder, OrderRequest
+from hedgegrid.ports import VenueBatch
+from hedgegrid.runtime.clock import Clock
+from hedgegrid.venues.simulated.exchange import Exchange
+from hedgegrid.venues.simulated.store import VenueStore
+
+
+class SimulatedMarket:
+    """The public side: the ``MarketData`` port over a tape."""
+
+    def __init__(self, tape: Tape, instruments: Sequence[Instrument]) -> None:
+        """Show ``tape``, whose instruments are in the order of ``instruments``."""
+        self._tape = tape
+        self._instruments = tuple(instruments)
+        self._rates: list[Settlement | None] = [None] * len(self._instruments)
+        self._sink: Callable[[tuple[MarketUpdate, ...]], None] | None = None
+        self.history_end_ns = 0
+        """Bars that ended at or before this time have been shown."""
+
+    def subscribe(self, sink: Callable[[tuple[MarketUpdate, ...]], None]) -> None:
+        """Hand every update to ``sink``."""
+        self._sink = sink
+
+    async def history(self, instrument: str, count: int) -> tuple[Bar, ...]:
+        """Give up to ``count`` closed bars that were shown already or lie before the start."""
+        return self._tape.history(self._tape.instruments.index(instrument), self.history_end_ns, count)
+
+    def begin(self, ts_ns: int) -> None:
+        """Say from when on the tape is shown: what lies before is history, and the funding rate of then is known."""
+        self.history_end_ns = ts_ns
+        for index in range(len(self._instruments)):
+            self._rates[index] = self._tape.last_rate(index, ts_ns)
+
+    def show_points(self, step: Step) -> None:
+        """Publish the prices of a step, with the last settled funding rate."""
+        for settlement in step.settlements:
+            self._rates[settlement.instrument_index] = settlement
+        if self._sink is None or not step.points:
+            return
+        updates: list[MarketUpdate] = []
+        for point in step.points:
+            instrument = self._instruments[point.instrument_index]
+            rate = self._rates[point.instrument_index]
+            updates.append(
+                MarketUpdate(
+                    instrument=instrument.name,
+                    ts_venue_ns=step.ts_ns,
+                    bid_ticks=point.bid_ticks,
+                    ask_ticks=point.ask_ticks,
+                    mark_ticks=point.mark_ticks,
+                    rate_e8=None if rate is None else rate.rate_e8,
+                    next_funding_ns=None if rate is None else rate.ts_ns + instrument.funding_interval_ns,
+                    funding_interval_ns=instrument.funding_interval_ns,
+                    bar=None,
+                )
+            )
+        self._sink(tuple(updates))
+
+    def show_bars(self, step: Step, marks: Sequence[int]) -> None:
+        """Publish the bars that end with a step; ``marks`` are the present marks by instrument."""
+        self.history_end_ns = max(self.history_end_ns, *(bar.open_ns + bar.length_ns for _, bar in step.bars))
+        if self._sink is None:
+            return
+        self._sink(
+            tuple(
+                MarketUpdate(
+                    instrument=self._instruments[index].name,
+                    ts_venue_ns=step.ts_ns,
+                    bid_ticks=bar.close_ticks,
+                    ask_ticks=bar.close_ticks,
+                    mark_ticks=marks[index],
+                    rate_e8=None,
+                    next_funding_ns=None,
+                    funding_interval_ns=self._instruments[index].funding_interval_ns,
+                    bar=bar,
+                )
+                for index, bar in step.bars
+            )
+        )
+
+
+class SimulatedTrading:
+    """The private side: the ``Trading`` port over the exchange's account."""
+
+    def __init__(self, exchange: Exchange, clock: Clock, store: VenueStore | None) -> None:
+        """Trade on ``exchange``; ``store`` keeps it on disk."""
+        self._exchange = exchange
+        self._clock = clock
+        self._store = store
+        self._sink: Callable[[VenueBatch | FundingPaid | Liquidated], None] | None = None
+        self.next_step = 0
+
+    def subscribe(self, sink: Callable[[VenueBatch | FundingPaid | Liquidated], None]) -> None:
+        """Hand every private event to ``sink``."""
+        self._sink = sink
+
+    def say(self, events: Sequence[VenueBatch | FundingPaid | Liquidated]) -> None:
+        """Keep what has changed, then tell it."""
+        self.keep()
+        if self._sink is not None:
+            for event in events:
+                self._sink(event)
+
+    def keep(self, *, ended: str = "") -> None:
+        """Write the exchange to disk if anything but prices has changed, or the run ends."""
+        if self._store is not None and (self._exchange.changed or ended):
+            self._store.save(self._exchange, self.next_step, ended)
+
+    def keep_place(self) -> None:
+        """Write how far the tape has been walked."""
+        if self._store is not None:
+            self._store.save_place(self.next_step)
+
+    async def place(
+        self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
+    ) -> tuple[OrderEvent, ...]:
+        """Take orders and the cancels of the stops that they replace: both take effect at one point, as one."""
+        now_ns = self._clock.now_ns()
+        answers = tuple(self._exchange.place(request, now_ns) for request in requests)
+        for client_id in retires:
+            self._exchange.cancel(instrument, client_id, now_ns)
+        self.keep()
+        return answers
+
+    async def cancel(self, instrument: str, client_ids: Sequence[str]) -> None:
+        """Take cancels."""
+        now_ns = self._clock.now_ns()
+        for client_id in client_ids:
+            self._exchange.cancel(instrument, client_id, now_ns)
+        self.keep()
+
+    async def positions(self) -> tuple[Position, ...]:
+        """Read the legs that are not flat."""
+        return tuple(position for book in self._exchange.books for position in book.positions())
+
+    async def open_orders(self) -> tuple[OpenOrder, ...]:
+        """Read the limit and market orders, those on their way included."""
+        return tuple(order for book in self._exchange.books for order in book.open_orders(conditional=False))
+
+    async def open_stops(self) -> tuple[OpenOrder, ...]:
+        """Read the conditional orders, those on their way included."""
+        return tuple(order for book in self._exchange.books for order in book.open_orders(conditional=True))
+
+    async def fills_since(self, cursor: int) -> tuple[Fill, ...]:
+        """Read the fills with a trade id above ``cursor``."""
+        return tuple(fill for fill in self._exchange.fills if fill.trade_id > cursor)
+
+    async def funding_since(self, ts_ns: int) -> tuple[FundingPaid, ...]:
+        """Read the settlements after ``ts_ns``."""
+        return tuple(row for row in self._exchange.settled if row.ts_venue_ns > ts_ns)
+
+    async def balance(self) -> Balance:
+        """Read the wallet."""
+        return self._exchange.balance()
+
+    async def mark_ticks(self, instrument: str) -> int | None:
+        """Read an instrument's mark."""
+        market = self._exchange.by_name[instrument].market
+        return market.mark_ticks if market.seen else None
+
+    def instruments(self) -> tuple[Instrument, ...]:
+        """Give the rules of the instruments."""
+        return tuple(book.instrument for book in self._exchange.books)
