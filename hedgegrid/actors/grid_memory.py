@@ -78,7 +78,6 @@ def restore(tables: GridTables, word: Hydrated, number_of: dict[str, int]) -> tu
     ``number_of`` holds the order number of every client id in ``word.orders``.
     """
     params, state = tables.params, tables.state
-    state.next_order_no = word.next_order_no
     if word.grid is not None:
         state.regime = word.grid.regime
         state.center_ticks = word.grid.center_ticks

@@ -79,15 +79,17 @@ class Strategy(Actor[StrategyMessage]):
         clock: Clock,
         post: Post,
         instrument: str,
+        index: int,
         account: str,
         epoch: int,
         params: GridParams,
         order_no_stride: int,
     ) -> None:
-        """``order_no_stride``: numbers of this instrument are apart by it, so that instruments never share one."""
+        """``order_no_stride``: this instrument numbers its orders ``index`` plus multiples of it, so that none is shared."""
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._instrument = instrument
+        self._index = index
         self._account = account
         self._epoch = epoch
         self._tables: GridTables = fresh_tables(params, order_no_stride=order_no_stride)
@@ -162,6 +164,7 @@ class Strategy(Actor[StrategyMessage]):
         if word.unbooked:
             word = attrs.evolve(word, lots=(*word.lots, *(self._book_late(word, entry) for entry in word.unbooked)))
         orphans = restore(t, word, self._numbers)
+        t.state.next_order_no = word.next_order_no + self._index
         self._hydrated = True
         held = {Leg.LONG: t.state.position_long_lots, Leg.SHORT: t.state.position_short_lots}
         theirs = {position.leg: position.qty_lots for position in word.positions}

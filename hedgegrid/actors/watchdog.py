@@ -107,9 +107,9 @@ class HangGuard:
         limits: health.HealthLimits,
         readings: Callable[[], tuple[ActorReading, ...]],
         on_silent: Callable[[str, Mapping[str, str]], None],
-        on_alive: Callable[[str], None],
+        on_alive: Callable[[str], bool],
     ) -> None:
-        """``on_silent(actor, figures)`` is told once an episode; ``on_alive(actor)`` when its counter moves again."""
+        """``on_silent(actor, figures)`` is told once an episode; ``on_alive(actor)`` when it moves again, until it says True."""
         self._limits = limits
         self._readings = readings
         self._on_silent = on_silent
@@ -131,6 +131,5 @@ class HangGuard:
                     self._silent.add(reading.name)
                     stuck_ns = wall_ns - (after.stuck_since_ns or wall_ns)
                     self._on_silent(reading.name, {"silence_ns": str(stuck_ns), "counter": str(reading.progress)})
-            elif reading.name in self._silent:
+            elif reading.name in self._silent and self._on_alive(reading.name):
                 self._silent.discard(reading.name)
-                self._on_alive(reading.name)

@@ -142,7 +142,7 @@ def is_table(setting_type: object) -> bool:
     return typing.get_origin(setting_type) is Mapping
 
 
-def number(  # a declaration reads as a sentence: one keyword for each property
+def number(
     doc: str,
     *,
     unit: str,
@@ -233,7 +233,7 @@ def table(doc: str, *, unit: str = "section", default: Mapping[str, T], check: C
     return made
 
 
-def _field(  # the one place where attrs is told everything
+def _field(
     doc: str,
     unit: str,
     default: object,

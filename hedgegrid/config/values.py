@@ -73,8 +73,8 @@ def nearest(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str | 
 
 
 def quoted(text: str) -> str:
-    """Write `text` as a TOML basic string."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Write printable `text` as a TOML basic string."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def key_text(key: str) -> str:

@@ -43,7 +43,7 @@ class Finding:
     failed: int = 0
     first: str = ""
 
-    def see(self, ok: bool, row: int, what: str) -> None:  # noqa: FBT001 - the outcome of one case
+    def see(self, row: int, what: str, *, ok: bool) -> None:
         """Take one case."""
         self.cases += 1
         if not ok:
@@ -63,8 +63,8 @@ class Audit:
 
     def __init__(self, opening: Opening) -> None:
         """Begin with what the account began with; the first balance tells where the wallet is not known."""
-        self._opening = opening
-        self._known = opening.wallet_e8 is not None
+        self._known = opening.given_e8 is not None
+        self._opening = Opening(given_e8=opening.given_e8, wallet_e8=opening.given_e8)
         self._fill_keys: set[tuple[str, int, str]] = set()
         self._paid: set[tuple[str, int]] = set()
         self._approved: set[str] = set()
@@ -89,28 +89,35 @@ class Audit:
         """Take a row of the tape."""
         match message:
             case ApprovedBatch():
-                for one in message.approved:
-                    client_id = one.request.client_id
-                    self._ids.see(client_id not in self._approved, row, f"{client_id} was approved before")
-                    self._approved.add(client_id)
+                self._approvals(row, message)
             case ExecutionBatch():
                 for said in message.events:
                     if said.fill is not None:
                         self._fill(row, said.fill)
             case FundingPaid():
-                if (message.instrument, message.ts_venue_ns) not in self._paid:
-                    self._paid.add((message.instrument, message.ts_venue_ns))
-                    self.funding_e8 += message.long_e8 + message.short_e8
+                self._funding(message)
             case AccountHydrated():
                 self._balance(message)
             case EquitySampled():
                 self._sample(row, message)
             case Liquidated():
                 text = f"equity {message.equity_e8} is not under maintenance {message.maintenance_e8}"
-                self._deaths.see(message.equity_e8 < message.maintenance_e8, row, text)
+                self._deaths.see(row, text, ok=message.equity_e8 < message.maintenance_e8)
                 self._deadly_ns.add(message.ts_venue_ns)
             case _:
                 """Nothing that is counted here."""
+
+    def _approvals(self, row: int, batch: ApprovedBatch) -> None:
+        for one in batch.approved:
+            client_id = one.request.client_id
+            self._ids.see(row, f"{client_id} was approved before", ok=client_id not in self._approved)
+            self._approved.add(client_id)
+
+    def _funding(self, paid: FundingPaid) -> None:
+        key = (paid.instrument, paid.ts_venue_ns)
+        if key not in self._paid:
+            self._paid.add(key)
+            self.funding_e8 += paid.long_e8 + paid.short_e8
 
     def _fill(self, row: int, fill: Fill) -> None:
         key = (fill.instrument, fill.trade_id, fill.client_id)
@@ -122,7 +129,7 @@ class Audit:
         if forced:
             self._forced_ns.add(fill.ts_ns)
         owned = forced or fill.client_id in self._approved
-        self._owned.see(owned, row, f"trade {fill.trade_id} of {fill.client_id!r}, which was not approved")
+        self._owned.see(row, f"trade {fill.trade_id} of {fill.client_id!r}, which was not approved", ok=owned)
         leg = (fill.instrument, fill.leg)
         signed = fill.qty_lots * _SIGNS[fill.purpose is Purpose.ENTRY]
         self.positions[leg] = self.positions.get(leg, 0) + signed
@@ -135,6 +142,7 @@ class Audit:
         self._known = True
         balance = message.balance
         self._opening = Opening(
+            given_e8=None,
             wallet_e8=balance.wallet_e8 - self.realised_e8 + self.fees_e8 + self.funding_e8,
             realised_e8=balance.realised_e8 - self.realised_e8,
             fees_e8=balance.fees_e8 - self.fees_e8,
@@ -152,7 +160,7 @@ class Audit:
         }
         wrong = [name for name, value in ours.items() if getattr(sample, name) != value]
         what = ", ".join(f"{name} {getattr(sample, name)}, by the fills {ours[name]}" for name in wrong)
-        self._samples.see(not wrong, row, what)
+        self._samples.see(row, what, ok=not wrong)
 
     def checks(self) -> list[Check]:
         """Give what the tape alone proves."""

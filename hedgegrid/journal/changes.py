@@ -14,6 +14,7 @@ from hedgegrid.core.reconcile_views import FillKey
 from hedgegrid.journal.entries import Entry, OrderEntry, Row
 from hedgegrid.journal.schema import COUNTERS, INCIDENTS, PROJECTED, Table
 from hedgegrid.journal.tape import text
+from hedgegrid.model.order import Leg
 
 Write = tuple[str, list[Row]]
 """A statement and the rows that it writes."""
@@ -36,6 +37,10 @@ class Archive(Protocol):
 
     def has_fill(self, key: FillKey) -> bool:
         """Tell whether a fill is known."""
+        ...
+
+    def has_lot(self, instrument: str, leg: Leg, lot_id: int) -> bool:
+        """Tell whether a lot is known, open or closed."""
         ...
 
     def has_funding(self, instrument: str, ts_ns: int) -> bool:

@@ -34,6 +34,8 @@ class StoredOrder:
     kind: Kind
     post_only: bool
     covers: tuple[Cover, ...]
+    tp_micro: int
+    step_micro: int
     cancel_ns: int
 
 
@@ -64,6 +66,8 @@ class OrderEntry:
     kind: Kind
     post_only: bool
     covers: tuple[Cover, ...]
+    tp_micro: int
+    step_micro: int
     cancel_ns: int
     sequence: int
     approved_row: int
@@ -78,6 +82,8 @@ class OrderEntry:
             kind=request.kind,
             post_only=request.post_only,
             covers=request.covers,
+            tp_micro=request.tp_micro,
+            step_micro=request.step_micro,
             cancel_ns=0,
             sequence=sequence,
             approved_row=tape_row,
@@ -91,8 +97,8 @@ class OrderEntry:
         no, client_id, instrument, leg, purpose, kind, price_ticks, qty_lots, filled_lots, state = (
             next(cells) for _ in range(10)
         )
-        level, generation, post_only, close_all, covers, created_ns, updated_ns, cause = (next(cells) for _ in range(8))
-        cancel_ns, sequence, approved_row = cells
+        level, generation, post_only, close_all, covers, tp_micro, step_micro = (next(cells) for _ in range(7))
+        created_ns, updated_ns, cause, cancel_ns, sequence, approved_row = cells
         covered = covers_of(covers)
         return cls(
             no=whole(no),
@@ -116,6 +122,8 @@ class OrderEntry:
             kind=Kind(whole(kind)),
             post_only=bool(post_only),
             covers=covered,
+            tp_micro=whole(tp_micro),
+            step_micro=whole(step_micro),
             cancel_ns=whole(cancel_ns),
             sequence=whole(sequence),
             approved_row=whole(approved_row),
@@ -141,6 +149,8 @@ class OrderEntry:
             int(self.post_only),
             int(record.close_all),
             covers_text(self.covers),
+            self.tp_micro,
+            self.step_micro,
             record.created_ns,
             record.ts_ns,
             record.cause,
@@ -156,6 +166,8 @@ class OrderEntry:
             kind=self.kind,
             post_only=self.post_only,
             covers=self.covers,
+            tp_micro=self.tp_micro,
+            step_micro=self.step_micro,
             cancel_ns=self.cancel_ns,
         )
 
@@ -164,22 +176,30 @@ class OrderEntry:
 class FillEntry:
     """A fill and what became of it.
 
-    ``lots``: the lots that an entry became, or that an exit closed. Of an entry, ``told_lots`` are lots already and
-    ``gone_lots`` were closed before anybody told of them, by the fills in ``closers``.
+    ``lots``: the lots that an entry became, or that an exit closed. Of an entry, ``booked_lots`` are lots already and
+    ``gone_lots`` were closed before that, by the fills in ``closers``. ``tp_micro`` and ``step_micro`` are its order's.
     """
 
     fill: Fill
     n: int
     tape_row: int
     lots: Shares = attrs.Factory(list)
-    told_lots: int = 0
+    booked_lots: int = 0
     gone_lots: int = 0
     closers: "list[tuple[FillEntry, int]]" = attrs.Factory(list)
+    tp_micro: int = 0
+    step_micro: int = 0
 
     @property
-    def untold_lots(self) -> int:
+    def unbooked_lots(self) -> int:
         """What is in the position and in no lot yet."""
-        return self.fill.qty_lots - self.told_lots - self.gone_lots
+        return self.fill.qty_lots - self.booked_lots - self.gone_lots
+
+    def settle(self) -> None:
+        """Count what was closed before it became a lot as done: it will not become one any more."""
+        self.booked_lots += self.gone_lots
+        self.gone_lots = 0
+        self.closers.clear()
 
     @classmethod
     def read(cls, row: Row) -> "FillEntry":
@@ -187,7 +207,7 @@ class FillEntry:
         cells = iter(row)
         instrument, trade_id, client_id, n, tape_row, leg, side, purpose, level = (next(cells) for _ in range(9))
         generation, price_ticks, qty_lots, fee_e8, realised_e8, maker, ts_ns = (next(cells) for _ in range(7))
-        covers, lots, told_lots, gone_lots = cells
+        covers, lots, booked_lots, gone_lots = cells
         fill = msgspec.convert(
             {
                 "trade_id": trade_id,
@@ -212,7 +232,7 @@ class FillEntry:
             n=whole(n),
             tape_row=whole(tape_row),
             lots=shares_of(lots),
-            told_lots=whole(told_lots),
+            booked_lots=whole(booked_lots),
             gone_lots=whole(gone_lots),
         )
 
@@ -238,7 +258,7 @@ class FillEntry:
             fill.ts_ns,
             covers_text(fill.covers),
             shares_text(self.lots),
-            self.told_lots,
+            self.booked_lots,
             self.gone_lots,
         )
 
@@ -255,7 +275,7 @@ class LotEntry:
     def read(cls, row: Row) -> "LotEntry":
         """Read an entry back from its row."""
         instrument, *figures, closed_ns = row
-        lot_id, leg, level, generation, entry, opened, qty, tp, stop, step, opened_ns = (whole(one) for one in figures)
+        leg, lot_id, level, generation, entry, opened, qty, tp, stop, step, opened_ns = (whole(one) for one in figures)
         lot = StoredLot(
             instrument=str(instrument),
             lot_id=lot_id,
@@ -277,8 +297,8 @@ class LotEntry:
         lot = self.lot
         return (
             lot.instrument,
-            lot.lot_id,
             int(lot.leg),
+            lot.lot_id,
             lot.level,
             lot.generation,
             lot.entry_ticks,

@@ -24,7 +24,7 @@ from hedgegrid.journal.tape import KINDS, Latched, encode, link
 from hedgegrid.journal.writer import Batch, Writer
 from hedgegrid.messages.events import GridMoved, MarkPrice, Message, Quote
 from hedgegrid.model.account import Position
-from hedgegrid.model.order import Fill
+from hedgegrid.model.grid import UnbookedEntry
 
 PENDING_MAX: Final = 512
 """Rows that wait for a commit before they are handed over without one."""
@@ -155,16 +155,16 @@ class SqliteJournal:
         return tuple(entry.stored() for entry in self._state.orders.live.values())
 
     def open_lots(self, instrument: str) -> tuple[StoredLot, ...]:
-        """Give an instrument's open lots, oldest first."""
-        return tuple(entry.stored() for entry in self._state.positions.open.get(instrument, {}).values())
+        """Give an instrument's open lots, by leg, oldest first."""
+        return self._state.positions.open_lots(instrument)
 
-    def untold_entries(self, instrument: str) -> tuple[Fill, ...]:
+    def unbooked_entries(self, instrument: str) -> tuple[UnbookedEntry, ...]:
         """Give the entries that filled and that no LotOpened has told of yet, each with the quantity that is left.
 
         There are some where the last boot ended between a fill and its lot; a leg's position is its open lots plus
         these.
         """
-        return self._state.positions.untold(instrument)
+        return self._state.positions.unbooked(instrument)
 
     def grid(self, instrument: str) -> GridMoved | None:
         """Give the last move of an instrument's grid, or None."""

@@ -90,5 +90,3 @@ def _lot(lot: StoredLot) -> OpenLot:
         stop_ticks=lot.stop_ticks,
         step_micro=lot.step_micro,
     )
-
-

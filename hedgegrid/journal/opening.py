@@ -160,7 +160,7 @@ def _make(path: Path, identity: Identity) -> None:
         with closing(sqlite3.connect(new, isolation_level=None)) as connection:
             connection.execute("BEGIN")
             schema.create(connection)
-            account = (1, identity.account, identity.mode, identity.wallet_e8, 0, 0, 0)
+            account = (1, identity.account, identity.mode, identity.wallet_e8, identity.wallet_e8, 0, 0, 0)
             connection.execute(schema.ACCOUNT.write, account)
             schema.stamp(connection)
             connection.execute("COMMIT")
@@ -201,8 +201,8 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path, identity: Identi
             f"{path} belongs to account {account!r} in mode {mode},"
             f" not to {identity.account!r} in mode {identity.mode}: name another path under [journal]"
         )
-    if opening.wallet_e8 != identity.wallet_e8 and None not in (opening.wallet_e8, identity.wallet_e8):
-        began, wanted = quote_text(opening.wallet_e8 or 0), quote_text(identity.wallet_e8 or 0)
+    if opening.given_e8 != identity.wallet_e8 and None not in (opening.given_e8, identity.wallet_e8):
+        began, wanted = quote_text(opening.given_e8 or 0), quote_text(identity.wallet_e8 or 0)
         raise Fatal(
             f"{path} began with a wallet of {began}, the config says {wanted}: name another path, or set it back"
         )

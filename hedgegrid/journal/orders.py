@@ -13,8 +13,6 @@ from hedgegrid.core.order_state import (
     TRANSITIONS,
     IllegalTransition,
     LifeEvent,
-    LifeEventKind,
-    OrderState,
     advance,
     intent_of,
     is_terminal,
@@ -24,13 +22,12 @@ from hedgegrid.journal.changes import Archive, Changes, Moment, Notes
 from hedgegrid.journal.entries import OrderEntry
 from hedgegrid.journal.schema import ORDERS
 from hedgegrid.messages.events import OrderEvent, OrderEventKind
-from hedgegrid.model.order import Cover, OpenOrder, OrderRequest
+from hedgegrid.model.order import OrderRequest
 
 ENDED_KEPT: Final = 4096
 """Ended orders that stay in memory for late news; older ones are read from disk."""
 NO_SEQUENCE: Final = -1
 """The sequence of a client id that is not of our making."""
-_LISTED_ENDS: Final = (OrderState.INTENT, OrderState.UNKNOWN)
 
 
 class Orders:
@@ -80,34 +77,23 @@ class Orders:
                 entry.cancel_ns = at.ts_ns
                 self._store(at, entry)
 
-    def say(self, at: Moment, said: OrderEvent) -> tuple[Cover, ...]:
-        """Apply what the exchange said of an order, and give what the order covers (nothing where it is not known)."""
+    def say(self, at: Moment, said: OrderEvent) -> OrderEntry | None:
+        """Apply what the exchange said of an order, and give the order (None where it is not known)."""
         entry = self._find(said.client_id)
         if entry is None:
             if said.client_id:
                 figures = {"client_id": said.client_id, "event": said.kind.value}
                 self._notes.incident(at, "the exchange speaks of an order that was not approved", figures=figures)
-            return ()
+            return None
         event = life_event(entry.record, said, at.ts_ns)
         if said.kind is OrderEventKind.CANCEL_FAILED:
             entry.cancel_ns = 0
             self._store(at, entry)
             # A cancel leaves no mark on the state here, so its failure has none to take back.
             if (entry.record.state, event.kind) not in TRANSITIONS:
-                return entry.covers
+                return entry
         self._advance(at, entry, event)
-        return entry.covers
-
-    def found(self, at: Moment, listed: Iterable[OpenOrder]) -> None:
-        """Apply a look at the exchange's open orders: what it lists is known to work."""
-        for order in listed:
-            entry = self._find(order.client_id)
-            if entry is None:
-                figures = {"client_id": order.client_id}
-                self._notes.incident(at, "the exchange lists an order that was not approved", figures=figures)
-            elif entry.record.state in _LISTED_ENDS:
-                event = LifeEvent(kind=LifeEventKind.FOUND_WORKING, ts_ns=at.ts_ns, cause="listed")
-                self._advance(at, entry, event)
+        return entry
 
     def restore(self, live: Iterable[OrderEntry], *, count: int, max_sequence: int) -> None:
         """Take over what a file holds."""

@@ -3,7 +3,7 @@
 Invariants: a fill and a settlement count once, by their keys; a leg's position is its entries minus its exits; at
 every row
 
-    a leg's position = its open lots + its entries that nobody has told as lots yet,
+    a leg's position = its open lots + its entries that became no lot yet,
 
 as long as no fill closes more than its leg holds and no lot is told without an entry (both are noted).
 """
@@ -17,15 +17,16 @@ from hedgegrid.core import ledger
 from hedgegrid.core.reconcile_views import FillKey, fill_key
 from hedgegrid.core.records import LegAccount
 from hedgegrid.journal.changes import Archive, Changes, Moment, Notes
-from hedgegrid.journal.entries import FillEntry, LegEntry, LotEntry, StoredLot
+from hedgegrid.journal.entries import FillEntry, LegEntry, LotEntry, OrderEntry, StoredLot
 from hedgegrid.journal.schema import FILLS, FUNDING, LEGS, LOTS
 from hedgegrid.messages.events import FundingPaid, LotOpened
+from hedgegrid.model.grid import UnbookedEntry
 from hedgegrid.model.order import Cover, Fill, Leg, Purpose
 
 _Key = TypeVar("_Key")
 
 KEYS_KEPT: Final = 16_384
-"""Keys of fills and of settlements that stay in memory to know repeated ones; older ones are looked up on disk."""
+"""Keys of fills, lots and settlements that stay in memory to know repeated ones; older ones are looked up on disk."""
 
 
 @attrs.define(kw_only=True)
@@ -43,7 +44,7 @@ class Sums:
 
 
 class Positions:
-    """Legs, open lots, and the entries that are not lots yet."""
+    """Legs, open lots, and the entries that became no lot yet."""
 
     def __init__(self, changes: Changes, notes: Notes, archive: Archive) -> None:
         """Start empty; ``archive`` answers for what left memory."""
@@ -52,12 +53,13 @@ class Positions:
         self._archive = archive
         self._units: dict[str, int] = {}
         self._keys: dict[FillKey, int] = {}
-        self._untold: dict[tuple[str, Leg], list[FillEntry]] = {}
+        self._unbooked: dict[tuple[str, Leg], list[FillEntry]] = {}
         self._settled_ns: dict[str, int] = {}
         self._settlements: dict[tuple[str, int], int] = {}
+        self._lot_keys: dict[tuple[str, Leg, int], int] = {}
         self._trade_ids: dict[str, int] = {}
         self.legs: dict[tuple[str, Leg], LegEntry] = {}
-        self.open: dict[str, dict[int, LotEntry]] = {}
+        self.open: dict[tuple[str, Leg], dict[int, LotEntry]] = {}
         self.lot_counters: dict[str, int] = {}
         self.sums = Sums()
         self.fills = 0
@@ -67,17 +69,15 @@ class Positions:
     def boot(self, units: Mapping[str, int]) -> None:
         """Begin a boot with the instruments' units (one tick on one lot, in quote x 1e8).
 
-        What was closed before anybody told of it will not be told any more: that part of an entry is settled.
+        What was closed before it became a lot will not become one any more: that part of an entry is settled.
         """
         self._units.update(units)
-        for key, entries in self._untold.items():
+        for key, entries in self._unbooked.items():
             for entry in entries:
                 if entry.gone_lots > 0:
-                    entry.told_lots += entry.gone_lots
-                    entry.gone_lots = 0
-                    entry.closers.clear()
+                    entry.settle()
                     self._changes.put(FILLS, entry.n, entry)
-            self._untold[key] = [entry for entry in entries if entry.untold_lots > 0]
+            self._unbooked[key] = [entry for entry in entries if entry.unbooked_lots > 0]
 
     # --- fills ------------------------------------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ class Positions:
         key = fill_key(fill)
         return key not in self._keys and not self._archive.has_fill(key)
 
-    def fill(self, at: Moment, fill: Fill, order_covers: tuple[Cover, ...]) -> None:
+    def fill(self, at: Moment, fill: Fill, order: OrderEntry | None) -> None:
         """Count a new fill: money, position, and the lots it closes.
 
         Those are what the fill says it covers, else what its order covers, else the oldest of the leg.
@@ -98,10 +98,12 @@ class Positions:
         self._keys[fill_key(fill)] = at.row
         self._trade_ids[fill.instrument] = max(fill.trade_id, self._trade_ids.get(fill.instrument, -1))
         self._book(at, fill)
+        if order is not None:
+            entry.tp_micro, entry.step_micro = order.tp_micro, order.step_micro
         if fill.purpose is Purpose.ENTRY:
-            self._untold.setdefault((fill.instrument, fill.leg), []).append(entry)
+            self._unbooked.setdefault((fill.instrument, fill.leg), []).append(entry)
         else:
-            self._close(at, entry, fill.covers or order_covers)
+            self._close(at, entry, fill.covers or (() if order is None else order.covers))
         self._changes.put(FILLS, entry.n, entry)
 
     def _book(self, at: Moment, fill: Fill) -> None:
@@ -128,17 +130,17 @@ class Positions:
         self._changes.put(LEGS, (leg.instrument, leg.leg), leg)
 
     def _close(self, at: Moment, closer: FillEntry, covers: tuple[Cover, ...]) -> None:
-        """Take an exit off its lots, then off the oldest ones, then off entries that nobody has told yet."""
+        """Take an exit off its lots, then off the oldest ones, then off entries that became no lot yet."""
         fill = closer.fill
-        lots = self.open.get(fill.instrument, {})
+        lots = self.open.get((fill.instrument, fill.leg), {})
         rest = fill.qty_lots
         for cover in covers:
             rest -= self._cut(at, closer, lots.get(cover.lot_id), min(rest, cover.qty_lots))
         if rest > 0:
-            for lot in sorted(lots.values(), key=lambda one: one.lot.lot_id):
-                rest -= self._cut(at, closer, lot, rest)
-        for entry in self._untold.get((fill.instrument, fill.leg), ()):
-            gone = min(rest, entry.untold_lots)
+            for lot_id in sorted(lots):
+                rest -= self._cut(at, closer, lots.get(lot_id), rest)
+        for entry in self._unbooked.get((fill.instrument, fill.leg), ()):
+            gone = min(rest, entry.unbooked_lots)
             if gone > 0:
                 rest -= gone
                 entry.gone_lots += gone
@@ -149,8 +151,8 @@ class Positions:
             self._notes.incident(at, "a fill closes more than the lots of its leg", figures=figures)
 
     def _cut(self, at: Moment, closer: FillEntry, lot: LotEntry | None, wanted: int) -> int:
-        """Close up to ``wanted`` of a lot of the closer's leg, and give how much that was."""
-        if lot is None or lot.lot.leg is not closer.fill.leg:
+        """Close up to ``wanted`` of a lot, and give how much that was."""
+        if lot is None:
             return 0
         gone = min(wanted, lot.qty_lots)
         if gone > 0:
@@ -159,55 +161,56 @@ class Positions:
         return gone
 
     def _shrink(self, lot: LotEntry, gone_lots: int, ts_ns: int) -> None:
+        key = (lot.lot.instrument, lot.lot.leg)
         lot.qty_lots -= gone_lots
         if lot.qty_lots == 0:
             lot.closed_ns = ts_ns
-            del self.open[lot.lot.instrument][lot.lot.lot_id]
-        self._changes.put(LOTS, (lot.lot.instrument, lot.lot.lot_id), lot)
+            del self.open[key][lot.lot.lot_id]
+        self._changes.put(LOTS, (*key, lot.lot.lot_id), lot)
 
     # --- lots -------------------------------------------------------------------------------------------------------
 
     def lot_opened(self, at: Moment, told: LotOpened) -> None:
-        """Take a new lot; what was closed before it was told is closed at once."""
-        instrument, lot_id = told.instrument, told.lot_id
-        lots = self.open.setdefault(instrument, {})
-        if lot_id <= self.lot_counters.get(instrument, 0):
-            self._notes.incident(at, "a lot's number was used before", figures={"lot_id": str(lot_id)})
+        """Take a new lot, whose number is the trade id of its entry; what was closed before this is closed at once."""
+        leg, lot_id = (told.instrument, told.leg), told.lot_id
+        lots = self.open.setdefault(leg, {})
+        greatest = self.lot_counters.get(told.instrument, 0)
+        key = (*leg, lot_id)
+        if key in self._lot_keys or lot_id in lots or (lot_id <= greatest and self._archive.has_lot(*key)):
+            self._notes.incident(at, "a lot was told twice", figures={"lot_id": str(lot_id)})
             return
-        self.lot_counters[instrument] = lot_id
+        self.lot_counters[told.instrument] = max(greatest, lot_id)
+        self._lot_keys[key] = at.row
         self.lots += 1
         lot = LotEntry(lot=_lot_of(told), qty_lots=told.qty_lots)
         lots[lot_id] = lot
-        self._changes.put(LOTS, (instrument, lot_id), lot)
+        self._changes.put(LOTS, key, lot)
+        entries = self._unbooked.get(leg, [])
         rest = told.qty_lots
-        entries = self._untold.get((instrument, told.leg), [])
-        for entry in [one for one in entries if _is_same_entry(one.fill, told)] + list(entries):
-            rest -= self._tell(at, entry, lot, rest)
-        self._untold[instrument, told.leg] = [one for one in entries if one.told_lots < one.fill.qty_lots]
+        for entry in entries:
+            if entry.fill.trade_id == lot_id:
+                rest -= self._book_entry(at, entry, lot, rest)
+        self._unbooked[leg] = [one for one in entries if one.booked_lots < one.fill.qty_lots]
         if rest > 0:
             figures = {"lot_id": str(lot_id), "without_entry": str(rest)}
             self._notes.incident(at, "a lot was told without an entry that filled", figures=figures)
 
-    def _tell(self, at: Moment, entry: FillEntry, lot: LotEntry, wanted: int) -> int:
-        """Let an entry become part of a lot, and give how much of it did."""
-        told = min(wanted, entry.fill.qty_lots - entry.told_lots)
-        if told == 0:
-            return 0
-        entry.told_lots += told
-        entry.lots.append((lot.lot.lot_id, told))
-        gone = min(told, entry.gone_lots)
-        entry.gone_lots -= gone
-        while gone > 0:
-            closer, part = entry.closers.pop(0)
-            cut = min(gone, part)
-            gone -= cut
-            if part > cut:
-                entry.closers.insert(0, (closer, part - cut))
-            closer.lots.append((lot.lot.lot_id, cut))
+    def _book_entry(self, at: Moment, entry: FillEntry, lot: LotEntry, wanted: int) -> int:
+        """Let an entry become a lot, and give how much of it did; what had closed it closes the lot now."""
+        if wanted == entry.unbooked_lots:
+            # A restarted strategy tells the lot as it was told of it: less what had closed it.
+            entry.settle()
+        booked = min(wanted, entry.fill.qty_lots - entry.booked_lots)
+        entry.booked_lots += booked
+        entry.gone_lots = 0
+        entry.lots.append((lot.lot.lot_id, booked))
+        for closer, gone in entry.closers:
+            closer.lots.append((lot.lot.lot_id, gone))
             self._changes.put(FILLS, closer.n, closer)
-            self._shrink(lot, cut, at.ts_ns)
+            self._shrink(lot, gone, at.ts_ns)
+        entry.closers.clear()
         self._changes.put(FILLS, entry.n, entry)
-        return told
+        return booked
 
     # --- funding ----------------------------------------------------------------------------------------------------
 
@@ -233,11 +236,27 @@ class Positions:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def untold(self, instrument: str) -> tuple[Fill, ...]:
+    def unbooked(self, instrument: str) -> tuple[UnbookedEntry, ...]:
         """Give the entries of an instrument that filled and became no lot yet, each with the quantity that is left."""
-        entries = [entry for leg in Leg for entry in self._untold.get((instrument, leg), ()) if entry.untold_lots > 0]
+        entries = [one for leg in Leg for one in self._unbooked.get((instrument, leg), ()) if one.unbooked_lots > 0]
         entries.sort(key=lambda entry: entry.n)
-        return tuple(attrs.evolve(entry.fill, qty_lots=entry.untold_lots) for entry in entries)
+        return tuple(
+            UnbookedEntry(
+                trade_id=entry.fill.trade_id,
+                leg=entry.fill.leg,
+                level=entry.fill.level,
+                generation=entry.fill.generation,
+                price_ticks=entry.fill.price_ticks,
+                qty_lots=entry.unbooked_lots,
+                tp_micro=entry.tp_micro,
+                step_micro=entry.step_micro,
+            )
+            for entry in entries
+        )
+
+    def open_lots(self, instrument: str) -> tuple[StoredLot, ...]:
+        """Give an instrument's open lots, by leg, oldest first."""
+        return tuple(entry.stored() for leg in Leg for entry in self.open.get((instrument, leg), {}).values())
 
     def fill_cursor(self) -> int:
         """Give the greatest trade id that was counted, 0 for none."""
@@ -252,7 +271,7 @@ class Positions:
         *,
         legs: Iterable[LegEntry],
         lots: Iterable[LotEntry],
-        untold: Iterable[FillEntry],
+        unbooked: Iterable[FillEntry],
         trade_ids: Mapping[str, int],
         settled_ns: Mapping[str, int],
     ) -> None:
@@ -263,16 +282,17 @@ class Positions:
             self.sums.fees_e8 += leg.account.fees_e8
             self.sums.funding_e8 += leg.account.funding_e8
         for lot in lots:
-            self.open.setdefault(lot.lot.instrument, {})[lot.lot.lot_id] = lot
-        for entry in untold:
-            self._untold.setdefault((entry.fill.instrument, entry.fill.leg), []).append(entry)
+            self.open.setdefault((lot.lot.instrument, lot.lot.leg), {})[lot.lot.lot_id] = lot
+        for entry in unbooked:
+            self._unbooked.setdefault((entry.fill.instrument, entry.fill.leg), []).append(entry)
         self._trade_ids.update(trade_ids)
         self._settled_ns.update(settled_ns)
 
     def trim(self, committed_row: int) -> None:
-        """Forget the oldest keys of fills and settlements, as far as they are on disk."""
+        """Forget the oldest keys of fills, lots and settlements, as far as they are on disk."""
         _forget(self._keys, committed_row)
         _forget(self._settlements, committed_row)
+        _forget(self._lot_keys, committed_row)
 
     def _leg(self, instrument: str, leg: Leg) -> LegEntry:
         entry = self.legs.get((instrument, leg))
@@ -296,11 +316,6 @@ def _lot_of(told: LotOpened) -> StoredLot:
         step_micro=told.step_micro,
         opened_ns=told.ts_venue_ns,
     )
-
-
-def _is_same_entry(fill: Fill, told: LotOpened) -> bool:
-    """Tell whether a lot is what became of this fill."""
-    return (fill.level, fill.generation, fill.price_ticks) == (told.level, told.generation, told.entry_ticks)
 
 
 def _forget(keys: dict[_Key, int], committed_row: int) -> None:

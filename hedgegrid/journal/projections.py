@@ -22,7 +22,6 @@ from hedgegrid.messages.events import (
     ExecutionBatch,
     FundingPaid,
     GridMoved,
-    Hydrated,
     Incident,
     Liquidated,
     LotOpened,
@@ -36,8 +35,12 @@ from hedgegrid.model.account import Balance
 
 @attrs.frozen(kw_only=True)
 class Opening:
-    """What the account held before the first row: the wallet (None while unknown), and sums paid before it."""
+    """What the account held before the first row: the wallet (None while unknown), and sums paid before it.
 
+    ``given_e8`` is the wallet that the journal was made with; None where the exchange was to tell it.
+    """
+
+    given_e8: int | None
     wallet_e8: int | None
     realised_e8: int = 0
     fees_e8: int = 0
@@ -70,15 +73,8 @@ class Projections:
     def write_account(self) -> None:
         """Have the account's row written."""
         opening = self.opening
-        row = (
-            1,
-            self._account,
-            self._mode,
-            opening.wallet_e8,
-            opening.realised_e8,
-            opening.fees_e8,
-            opening.funding_e8,
-        )
+        sums = (opening.realised_e8, opening.fees_e8, opening.funding_e8)
+        row = (1, self._account, self._mode, opening.given_e8, opening.wallet_e8, *sums)
         self.changes.put(ACCOUNT, 1, row)
 
     def drain(self) -> list[Write]:
@@ -114,8 +110,6 @@ class Projections:
             case FundingPaid():
                 if not self.positions.funding(at, message):
                     self.notes.count("duplicate_funding")
-            case Hydrated():
-                self.orders.found(at, message.orders)
             case AccountHydrated():
                 self._learn(message.balance)
             case GridMoved():
@@ -132,8 +126,7 @@ class Projections:
                 continue
             assert said.fill is not None, "a fill has its figures"
             if self.positions.is_new(said.fill):
-                covers = self.orders.say(at, said)
-                self.positions.fill(at, said.fill, covers)
+                self.positions.fill(at, said.fill, self.orders.say(at, said))
             else:
                 self.notes.count("duplicate_fills")
 
@@ -147,8 +140,8 @@ class Projections:
                 self.changes.put(EQUITY, at.row, (at.row, at.ts_ns, *figures, *sums))
             case PermissionChanged():
                 self.permission_changes += 1
-                change = (message.before, message.after, message.reason, message.scope, text(message.figures))
-                self.changes.put(PERMISSION, at.row, (at.row, at.ts_ns, *change))
+                moved = (message.before, message.after, message.change, message.reason, message.scope)
+                self.changes.put(PERMISSION, at.row, (at.row, at.ts_ns, *moved, text(message.figures)))
             case Latched():
                 self.latched = message.entries
                 self.changes.put(LATCHES, 1, (1, at.row, text(message.entries)))
@@ -169,6 +162,7 @@ class Projections:
             return
         sums = self.positions.sums
         self.opening = Opening(
+            given_e8=None,
             wallet_e8=balance.wallet_e8 - sums.result_e8,
             realised_e8=balance.realised_e8 - sums.realised_e8,
             fees_e8=balance.fees_e8 - sums.fees_e8,

@@ -121,8 +121,10 @@ def read_account(connection: sqlite3.Connection) -> tuple[str, str, Opening]:
     row = connection.execute(schema.ACCOUNT.read).fetchone()
     if row is None:
         raise Fatal("the journal names no account: it is torn")
-    _, account, mode, wallet_e8, realised_e8, fees_e8, funding_e8 = row
-    opening = Opening(wallet_e8=wallet_e8, realised_e8=realised_e8, fees_e8=fees_e8, funding_e8=funding_e8)
+    _, account, mode, given_e8, wallet_e8, realised_e8, fees_e8, funding_e8 = row
+    opening = Opening(
+        given_e8=given_e8, wallet_e8=wallet_e8, realised_e8=realised_e8, fees_e8=fees_e8, funding_e8=funding_e8
+    )
     return account, mode, opening
 
 
@@ -143,6 +145,11 @@ class SqliteArchive:
         statement = "SELECT 1 FROM fills WHERE instrument = ? AND trade_id = ? AND client_id = ?"
         return self._connection.execute(statement, key).fetchone() is not None
 
+    def has_lot(self, instrument: str, leg: Leg, lot_id: int) -> bool:
+        """Tell whether a lot is known, open or closed."""
+        statement = "SELECT 1 FROM lots WHERE instrument = ? AND leg = ? AND lot_id = ?"
+        return self._connection.execute(statement, (instrument, int(leg), lot_id)).fetchone() is not None
+
     def has_funding(self, instrument: str, ts_ns: int) -> bool:
         """Tell whether a settlement is known."""
         statement = "SELECT 1 FROM funding WHERE instrument = ? AND ts_ns = ?"
@@ -151,6 +158,7 @@ class SqliteArchive:
 
 def restore(projections: Projections, connection: sqlite3.Connection) -> None:
     """Take the state of a file back into memory."""
+    archive = SqliteArchive(connection)
 
     def rows(table: schema.Table, rest: str) -> Iterator[tuple[Cell, ...]]:
         return connection.execute(table.select(rest))
@@ -163,12 +171,14 @@ def restore(projections: Projections, connection: sqlite3.Connection) -> None:
         count=one("SELECT coalesce(max(no), 0) FROM orders"),
         max_sequence=one("SELECT max(0, coalesce(max(sequence), 0)) FROM orders"),
     )
-    untold = f"WHERE purpose = {int(Purpose.ENTRY)} AND told_lots < qty_lots ORDER BY n"
+    unbooked = f"WHERE purpose = {int(Purpose.ENTRY)} AND booked_lots < qty_lots ORDER BY n"
     positions = projections.positions
     positions.restore(
         legs=[_leg(row) for row in connection.execute(schema.LEGS.read)],
-        lots=[LotEntry.read(row) for row in rows(schema.LOTS, "WHERE closed_ns IS NULL ORDER BY instrument, lot_id")],
-        untold=[FillEntry.read(row) for row in rows(schema.FILLS, untold)],
+        lots=[
+            LotEntry.read(row) for row in rows(schema.LOTS, "WHERE closed_ns IS NULL ORDER BY instrument, leg, lot_id")
+        ],
+        unbooked=[_unbooked(row, archive) for row in rows(schema.FILLS, unbooked)],
         trade_ids=dict(connection.execute("SELECT instrument, max(trade_id) FROM fills GROUP BY 1").fetchall()),
         settled_ns=dict(connection.execute("SELECT instrument, max(ts_ns) FROM funding GROUP BY 1").fetchall()),
     )
@@ -187,6 +197,15 @@ def restore(projections: Projections, connection: sqlite3.Connection) -> None:
     if latched is not None:
         projections.latched = msgspec.json.decode(latched[0], type=tuple[LatchedEntry, ...])
     projections.last_ts_ns = one("SELECT coalesce((SELECT ts_ns FROM tape ORDER BY row DESC LIMIT 1), 0)")
+
+
+def _unbooked(row: tuple[Cell, ...], archive: SqliteArchive) -> FillEntry:
+    """Give a fill with what its order was sent with."""
+    entry = FillEntry.read(row)
+    order = archive.order(entry.fill.client_id)
+    if order is not None:
+        entry.tp_micro, entry.step_micro = order.tp_micro, order.step_micro
+    return entry
 
 
 def _leg(row: tuple[Any, ...]) -> LegEntry:

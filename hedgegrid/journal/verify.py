@@ -1,7 +1,8 @@
 """Proving a journal: its pages, its chain of hashes, and that its tables are what its tape says.
 
-Three independent looks: the tape replayed through fresh projections must give the same tables, row by row; simple sums over the
-messages (``audit``) must give the same money and positions; sums over the tables must agree with each other.
+Three independent looks: the tape replayed through fresh projections must give the same tables, row by row; simple
+sums over the messages (``audit``) must give the same money and positions; sums over the tables must agree with each
+other.
 """
 
 import sqlite3
@@ -61,10 +62,12 @@ def verify(path: Path) -> VerifyReport:
         damage = first_damage(stored)
         pages = Check(name="the pages of the file", ok=not damage, figures=damage or "no damage found")
         try:
-            account, mode, opening = read_account(stored)
+            account, mode, _ = read_account(stored)
             boots = read_boots(stored)
+            fresh.execute("PRAGMA journal_mode = OFF")
+            fresh.execute("PRAGMA synchronous = OFF")
             schema.create(fresh)
-            replay = _Replay(stored, fresh, account, mode, boots)
+            replay = _Replay(stored, fresh, boots)
             replay.run()
         except Fatal as error:
             unread = Check(name="the tape", ok=False, figures=str(error))
@@ -85,13 +88,13 @@ def verify(path: Path) -> VerifyReport:
 class _Replay:
     """Walks the tape once: the chain, fresh projections in a file of their own, and the audit."""
 
-    def __init__(
-        self, stored: sqlite3.Connection, fresh: sqlite3.Connection, account: str, mode: str, boots: tuple[Boot, ...]
-    ) -> None:
+    def __init__(self, stored: sqlite3.Connection, fresh: sqlite3.Connection, boots: tuple[Boot, ...]) -> None:
+        account, mode, opening = read_account(stored)
         self._stored = stored
         self._fresh = fresh
         self._boots = list(reversed(boots))
-        opening = _given_opening(stored)
+        # What was learned from the exchange is learned anew.
+        opening = Opening(given_e8=opening.given_e8, wallet_e8=opening.given_e8)
         self._state = Projections(account, mode, opening, SqliteArchive(fresh))
         self._state.write_account()
         self.audit = Audit(opening)
@@ -136,13 +139,6 @@ class _Replay:
         return Check(name="the chain of hashes", ok=not wrong, figures=figures)
 
 
-def _given_opening(stored: sqlite3.Connection) -> Opening:
-    """Give what the account was said to begin with when the journal was made, before any message told more."""
-    _, _, opening = read_account(stored)
-    learned = (opening.realised_e8, opening.fees_e8, opening.funding_e8) != (0, 0, 0)
-    return Opening(wallet_e8=None) if learned else opening
-
-
 def _boots_check(boots: tuple[Boot, ...], rows: int) -> Check:
     """Epochs are in the order of their rows, and every boot says how it ended but the last, which may be running."""
     before = [boot.rows_before for boot in boots]
@@ -185,22 +181,16 @@ def _difference(table: schema.Table, is_row: tuple[Any, ...] | None, should: tup
 def _table_checks(stored: sqlite3.Connection, replay: _Replay) -> Iterator[Check]:
     """Compare the tables with each other and with the audit's sums."""
     audit = replay.audit
-    legs = {
-        (instrument, Leg(leg)): figures
-        for instrument, leg, *figures in stored.execute("SELECT instrument, leg, qty_lots FROM legs").fetchall()
-    }
-    fills = _by_leg(
-        stored,
-        f"SELECT instrument, leg, sum(CASE WHEN purpose = {int(Purpose.ENTRY)} THEN qty_lots ELSE -qty_lots END)"
-        " FROM fills GROUP BY 1, 2",
+    legs = _by_leg(stored, "SELECT instrument, leg, qty_lots FROM legs")
+    entry = int(Purpose.ENTRY)
+    signed = (
+        "SELECT instrument, leg, sum(CASE WHEN purpose = ? THEN qty_lots ELSE -qty_lots END) FROM fills GROUP BY 1, 2"
     )
+    fills = _by_leg(stored, signed, entry)
     lots = _by_leg(stored, "SELECT instrument, leg, sum(qty_lots) FROM lots GROUP BY 1, 2")
-    untold = _by_leg(
-        stored,
-        "SELECT instrument, leg, sum(qty_lots - told_lots - gone_lots) FROM fills"
-        f" WHERE purpose = {int(Purpose.ENTRY)} GROUP BY 1, 2",
-    )
-    yield from _leg_checks({leg: figures[0] for leg, figures in legs.items()}, fills, lots, untold, audit)
+    left = "SELECT instrument, leg, sum(qty_lots - booked_lots - gone_lots) FROM fills WHERE purpose = ? GROUP BY 1, 2"
+    unbooked = _by_leg(stored, left, entry)
+    yield from _leg_checks(legs, fills, lots, unbooked, audit)
     (count,) = stored.execute("SELECT count(*) FROM fills").fetchone()
     yield Check(
         name="no fill is counted twice",
@@ -216,15 +206,15 @@ def _table_checks(stored: sqlite3.Connection, replay: _Replay) -> Iterator[Check
     yield _wallet_check(stored, replay)
 
 
-def _by_leg(stored: sqlite3.Connection, statement: str) -> dict[tuple[str, Leg], int]:
-    return {(instrument, Leg(leg)): lots for instrument, leg, lots in stored.execute(statement)}
+def _by_leg(stored: sqlite3.Connection, statement: str, *cells: int) -> dict[tuple[str, Leg], int]:
+    return {(instrument, Leg(leg)): lots for instrument, leg, lots in stored.execute(statement, cells)}
 
 
 def _leg_checks(
     legs: dict[tuple[str, Leg], int],
     fills: dict[tuple[str, Leg], int],
     lots: dict[tuple[str, Leg], int],
-    untold: dict[tuple[str, Leg], int],
+    unbooked: dict[tuple[str, Leg], int],
     audit: Audit,
 ) -> Iterator[Check]:
     every = sorted({*legs, *fills, *lots, *audit.positions})
@@ -232,8 +222,8 @@ def _leg_checks(
     sums = ", ".join(f"{leg[0]} {leg[1].name} {legs.get(leg, 0):,}" for leg in (wrong or every)) or "no legs"
     told = f"; of the first the fills make {fills.get(wrong[0], 0):,}" if wrong else ""
     yield Check(name="fills add up to the positions (lots)", ok=not wrong, figures=sums + told)
-    wrong = [leg for leg in every if lots.get(leg, 0) + untold.get(leg, 0) != legs.get(leg, 0)]
-    figures = f"{sum(lots.values()):,} lots open, {sum(untold.values()):,} filled and not yet told as lots"
+    wrong = [leg for leg in every if lots.get(leg, 0) + unbooked.get(leg, 0) != legs.get(leg, 0)]
+    figures = f"{sum(lots.values()):,} lots open, {sum(unbooked.values()):,} filled and not yet told as lots"
     if wrong:
         instrument, leg = wrong[0]
         figures += f"; {instrument} {leg.name} holds {legs.get(wrong[0], 0):,}, its lots {lots.get(wrong[0], 0):,}"
@@ -243,7 +233,9 @@ def _leg_checks(
 def _wallet_check(stored: sqlite3.Connection, replay: _Replay) -> Check:
     """Wallet at the end = what it began with + realised - fees - funding, by the tables, and by the tape."""
     _, _, opening = read_account(stored)
-    realised, fees = stored.execute("SELECT coalesce(sum(realised_e8), 0), coalesce(sum(fee_e8), 0) FROM fills").fetchone()
+    realised, fees = stored.execute(
+        "SELECT coalesce(sum(realised_e8), 0), coalesce(sum(fee_e8), 0) FROM fills"
+    ).fetchone()
     (funding,) = stored.execute("SELECT coalesce(sum(long_e8 + short_e8), 0) FROM funding").fetchone()
     by_legs = stored.execute(
         "SELECT coalesce(sum(realised_e8), 0), coalesce(sum(fees_e8), 0), coalesce(sum(funding_e8), 0) FROM legs"
@@ -255,7 +247,8 @@ def _wallet_check(stored: sqlite3.Connection, replay: _Replay) -> Check:
     ).fetchone()
     ok = (realised, fees, funding) == by_legs and wallet == replay.audit.wallet_e8
     figures = (
-        f"{quote_text(began)} + realised {quote_text(realised)} - fees {quote_text(fees)} - funding {quote_text(funding)}"
-        f" = {quote_text(wallet)}; by the tape {quote_text(replay.audit.wallet_e8)}, last sampled {quote_text(sampled)}"
+        f"{quote_text(began)} + realised {quote_text(realised)} - fees {quote_text(fees)}"
+        f" - funding {quote_text(funding)} = {quote_text(wallet)};"
+        f" by the tape {quote_text(replay.audit.wallet_e8)}, last sampled {quote_text(sampled)}"
     )
     return Check(name="the wallet", ok=ok, figures=figures)

@@ -29,8 +29,6 @@ from hedgegrid.ops.metrics import CONTENT_TYPE
 CONNECTIONS_MAX: Final = 64
 """More at once are answered 503."""
 KEEP_ALIVE_S: Final = 5
-GRACE_S: Final = 1
-"""What a response in flight gets to end when the server stops."""
 HOST_HEADER: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::[0-9]{1,5})?")
 """An IPv6 address in brackets or a name, with or without a port."""
 
@@ -140,7 +138,6 @@ def serving(app: ASGIApp, *, tls: tuple[str, str] | None) -> Server:
         server_header=False,
         limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from hedgegrid.ops.application import Server
 
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+GRACE_S: Final = 1.0
+"""What a response in flight gets to end when the server stops; then its connection is cut."""
 STOP_TIMEOUT_S: Final = 3.0
-"""What the server gets to end, beyond the grace that it gives its clients; then its task is cancelled."""
+"""What the server then gets to end; after that its task is cancelled."""
 BACKLOG: Final = 64
 
 
@@ -95,12 +97,13 @@ class HttpServer:
         if server is None or task is None:
             return
         server.should_exit = True
-        await asyncio.wait((task,), timeout=STOP_TIMEOUT_S)
+        await asyncio.wait((task,), timeout=GRACE_S)
         server.drop_connections()
+        await asyncio.wait((task,), timeout=STOP_TIMEOUT_S)
         if not task.done():
             task.cancel("the server did not end in time")
             await asyncio.wait((task,), timeout=STOP_TIMEOUT_S)
-        elif (error := task.exception()) is not None:
+        elif not task.cancelled() and (error := task.exception()) is not None:
             raise error
 
     def _made(self, host: str) -> "Server":

@@ -196,10 +196,7 @@ class _IntoLoguru(logging.Handler):
 
 def _route_standard_logging(level: int) -> None:
     root = logging.getLogger()
-    for handler in tuple(root.handlers):
-        if isinstance(handler, _IntoLoguru):
-            root.removeHandler(handler)
-    root.addHandler(_IntoLoguru())
+    root.handlers[:] = [_IntoLoguru()]  # any other would write what this one masks
     root.setLevel(level)
     # It tells how to end the server by its own keys, which the run does not give it.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -146,6 +146,17 @@ def test_equal_settings_have_one_text(smallest: str) -> None:
     assert len(config_hash(first)) == 64
 
 
+def test_the_order_of_tables_does_not_matter(smallest: str) -> None:
+    """Two files that differ in the order of free keys alone are one config with one hash and one text."""
+    events, rules = ['a = "on"', 'b = "off"'], ['"BTC/USDT:USDT" = { tick = 0.1 }', '"ETH/USDT:USDT" = { lot = 1 }']
+    there, back = (
+        loads(f"[alerts]\nevents = {{ {', '.join(e)} }}\n[sim.instrument]\n{chr(10).join(r)}\n{smallest}", "f")
+        for e, r in ((events, rules), (events[::-1], rules[::-1]))
+    )
+    assert render_effective(there) == render_effective(back)
+    assert config_hash(there) == config_hash(back)
+
+
 def leaves(tables: dict[str, Any], path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Paths of all single settings of parsed tables."""
     found: list[tuple[Any, ...]] = []

@@ -7,6 +7,7 @@ Invariants: a state is whole (one transaction); the file belongs to one market (
 """
 
 import sqlite3
+from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ CREATE TABLE IF NOT EXISTS settled (id INTEGER PRIMARY KEY, payload BLOB NOT NUL
 """
 
 
-def _getter(record: type) -> attrgetter[tuple[Any, ...]]:
+def _getter(record: type) -> Callable[[Any], tuple[Any, ...]]:
     """Give a quick reader of all fields of a record."""
     return attrgetter(*(field.name for field in attrs.fields(record)))
 

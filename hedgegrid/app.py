@@ -1,0 +1,387 @@
+"""The composition root: the one place that wires concrete classes into a house that can run.
+
+Read ``open_house`` for what there is, then ``House.tree`` for who supervises whom. ``lifecycle.py`` lets a house live.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from hedgegrid import __version__
+from hedgegrid.actors.executor import Executor
+from hedgegrid.actors.feed import Feed, SourceTimes
+from hedgegrid.actors.funding import Funding
+from hedgegrid.actors.journal_writer import JournalWriter
+from hedgegrid.actors.mailboxes import mailbox_maker
+from hedgegrid.actors.post import EXECUTOR, FEED, FUNDING, JOURNAL, RISK, WATCHDOG, Post, strategy_name
+from hedgegrid.actors.risk import Risk, RiskSettings
+from hedgegrid.actors.strategy import Strategy as GridStrategy
+from hedgegrid.actors.watchdog import Watchdog
+from hedgegrid.config.params import (
+    bar_length_ns,
+    check_bounds,
+    grid_params,
+    instrument_of,
+    instrument_risk,
+    risk_limits,
+    venue_rules,
+)
+from hedgegrid.config.render import config_hash
+from hedgegrid.config.schema import AccountConfig
+from hedgegrid.core.health import HealthLimits
+from hedgegrid.core.reconcile_views import EvidenceRule
+from hedgegrid.errors import Fatal
+from hedgegrid.journal.journal import SqliteJournal
+from hedgegrid.journal.lock import AccountLock
+from hedgegrid.journal.memory import JournalMemory
+from hedgegrid.journal.opening import open_journal
+from hedgegrid.model.instrument import Instrument
+from hedgegrid.model.market import Tape
+from hedgegrid.ops.http import HttpServer
+from hedgegrid.ops.readings import RuntimeReading
+from hedgegrid.ops.view import AccountView
+from hedgegrid.runtime.activity import Activity
+from hedgegrid.runtime.router import DeadLetter, Router
+from hedgegrid.runtime.specs import Child, ChildSpec, EscalationError, Hooks, Restart, RestartLimits, Strategy
+from hedgegrid.runtime.supervisor import Supervisor
+from hedgegrid.units import NS_PER_S, cash_e8, ns_from_ms
+from hedgegrid.venues.simulated.opening import (
+    Simulation,
+    open_simulation,
+    set_aside_what_cannot_go_on,
+    venue_path,
+)
+from hedgegrid.venues.simulated.pump import Pump
+from hedgegrid.venues.simulated.recorded import recorded_tape
+from hedgegrid.venues.simulated.synthetic import SyntheticTape
+from hedgegrid.venues.simulated.synthetic_path import SyntheticSettings
+
+INSTRUMENTS_MAX = 64
+"""Instruments of one account; their order numbers are apart by this."""
+SYNTHETIC_START_NS = 1_767_225_600 * NS_PER_S
+"""2026-01-01 00:00 UTC: an invented market has its own calendar, so that a seed means the same market every day."""
+HISTORY_BARS_MIN = 200
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """What a run is asked for beside its config.
+
+    ``speed`` None: as fast as possible. ``duration_s``: seconds of wall time, at full speed of market time.
+    """
+
+    market_files: tuple[Path, ...] = ()
+    allow_gaps: bool = False
+    speed: float | None = 1.0
+    duration_s: float | None = None
+    listen: tuple[str, int]
+
+
+def open_tape(config: AccountConfig, options: RunOptions, instruments: tuple[Instrument, ...]) -> Tape:
+    """Open the market that the config and the command line ask for. Raises Fatal for files that cannot serve."""
+    length_ns = bar_length_ns(config.grid[0])
+    if options.market_files:
+        return recorded_tape(options.market_files, instruments, length_ns, allow_gaps=options.allow_gaps)
+    if config.sim.market == "recorded":
+        raise Fatal('sim.market is "recorded": give the recorded market with --data FILE')
+    if len({grid.timeframe for grid in config.grid}) > 1:
+        raise Fatal("one simulated market has one timeframe: give all grids the same")
+    made = config.sim.synthetic
+    prices = [made.prices[instrument.name] for instrument in instruments]
+    for instrument, price in zip(instruments, prices, strict=True):
+        check_bounds(instrument, price)
+    return SyntheticTape(
+        instruments=instruments,
+        start_prices=prices,
+        seed=config.sim.seed,
+        start_ns=SYNTHETIC_START_NS,
+        bar_length_ns=length_ns,
+        settings=SyntheticSettings(
+            annual_volatility=float(made.annual_volatility),
+            jumps_per_day=float(made.jumps_per_day),
+            jump_bps=float(made.jump_bps),
+            regime_minutes=float(made.regime_minutes),
+        ),
+    )
+
+
+def open_house(
+    config: AccountConfig, options: RunOptions, stack: ExitStack, tell: Callable[[str], None], sinks: "Sinks"
+) -> "House":
+    """Open everything that one account needs, under ``stack``; ``tell`` gets what a person should know at the start."""
+    if config.account.mode != "sim":
+        raise Fatal(f'mode = "{config.account.mode}" is not in this version: only "sim" runs')
+    if len(config.grid) > INSTRUMENTS_MAX:
+        raise Fatal(f"{len(config.grid)} instruments in one account: at most {INSTRUMENTS_MAX}")
+    journal_path = Path(config.journal.path)
+    stack.enter_context(AccountLock(journal_path))
+    instruments = tuple(instrument_of(config, grid.instrument) for grid in config.grid)
+    tape = open_tape(config, options, instruments)
+    for note in tape.notes:
+        tell(note)
+    over = set_aside_what_cannot_go_on(journal_path, tape.identity, keep=config.sim.persist)
+    if over:
+        tell(f"the last run is set aside beside {journal_path}: {over}")
+    wallet_e8 = cash_e8(config.account.wallet_quote)
+    journal = open_journal(
+        journal_path,
+        account=config.account.name,
+        mode=config.account.mode,
+        config_hash=config_hash(config),
+        code_version=__version__,
+        synchronous=config.journal.synchronous,
+        threaded=options.speed is not None,
+        instruments=instruments,
+        wallet_e8=wallet_e8,
+        boot_wall_ns=time.time_ns(),
+        market=tape.identity,
+        quotes_kept=1_000_000 if config.journal.record_quotes else 0,
+    )
+    stack.callback(journal.close, "failed", clean=False)
+    simulation = open_simulation(
+        tape=tape,
+        instruments=instruments,
+        rules=[venue_rules(config, instrument) for instrument in instruments],
+        wallet_e8=wallet_e8,
+        path=venue_path(journal_path) if config.sim.persist else None,
+        identity=tape.identity,
+        not_before_ns=journal.last_ts_ns(),
+    )
+    if simulation.store is not None:
+        stack.callback(simulation.store.close)
+    if simulation.resumed:
+        tell("going on with the kept simulated exchange")
+    return House(config, options, instruments, simulation, journal, sinks)
+
+
+class Sinks(Protocol):
+    """Who is told what no actor can act on."""
+
+    def on_dead_letter(self, letter: DeadLetter) -> None:
+        """Take a message that nobody could take."""
+        ...
+
+    def on_overflow(self, name: str, message: object) -> None:
+        """Take the word that an actor's mailbox is full."""
+        ...
+
+    def on_child_error(self, child_id: str, error: BaseException) -> None:
+        """Take a failure that no restart follows."""
+        ...
+
+    def on_restart(self, child_id: str, error: BaseException | None, attempt: int) -> None:
+        """Take the word that an actor will be restarted."""
+        ...
+
+    async def on_give_up(self, error: EscalationError) -> None:
+        """Act for the last time before everything is stopped."""
+        ...
+
+    def on_liquidated(self) -> None:
+        """Take the word that the exchange closed everything."""
+        ...
+
+
+class House:
+    """One account's parts."""
+
+    def __init__(
+        self,
+        config: AccountConfig,
+        options: RunOptions,
+        instruments: tuple[Instrument, ...],
+        simulation: Simulation,
+        journal: SqliteJournal,
+        sinks: "Sinks",
+    ) -> None:
+        """Wire the parts; nothing runs yet. ``sinks`` is told what nobody else can act on."""
+        self.config = config
+        self.options = options
+        self.instruments = instruments
+        self.simulation = simulation
+        self.journal = journal
+        self.clock = simulation.clock
+        self.activity = Activity()
+        self.sinks = sinks
+        self.router = Router(on_dead_letter=sinks.on_dead_letter, on_overflow=sinks.on_overflow)
+        self.view = AccountView(config.account.name, instruments)
+        self.post = Post(router=self.router, journal=journal, clock=self.clock, tap=self.view.observe)
+        self.memory = JournalMemory(journal, [i.name for i in instruments], order_no_stride=INSTRUMENTS_MAX)
+        self.times = SourceTimes()
+        self.mailbox = mailbox_maker(self.activity)
+        self.pump = Pump(
+            exchange=simulation.exchange,
+            tape=simulation.tape,
+            market=simulation.market,
+            trading=simulation.trading,
+            clock=self.clock,
+            settle=self.activity.idle,
+            speed=options.speed,
+            wall_s=time.monotonic,
+        )
+        self.supervisor = self.tree()
+        self.http = HttpServer(self.view, now_ns=self.clock.now_ns, read_runtime=self.reading)
+
+    # --- who supervises whom --------------------------------------------------------------------------------------------
+
+    def tree(self) -> Supervisor:
+        """Give the tree: what stands further down depends on what stands above it and restarts with it."""
+        settings = self.config.supervisor
+        limits = RestartLimits(
+            max_restarts=settings.max_restarts,
+            period_ns=settings.period_s * NS_PER_S,
+            backoff_min_ns=ns_from_ms(settings.backoff_min_ms),
+            backoff_max_ns=ns_from_ms(settings.backoff_max_ms),
+            stable_ns=settings.stable_s * NS_PER_S,
+        )
+        hooks = Hooks(
+            on_child_error=self.sinks.on_child_error,
+            on_restart=self.sinks.on_restart,
+            on_give_up=self.sinks.on_give_up,
+        )
+        timeout_ns = ns_from_ms(settings.shutdown_timeout_ms)
+
+        def spec(name: str, start: Callable[[], Child]) -> ChildSpec:
+            return ChildSpec(id=name, start=start, restart=Restart.PERMANENT, shutdown_timeout_ns=timeout_ns)
+
+        def strategies() -> Supervisor:
+            children = [
+                spec(strategy_name(one.name), partial(self._strategy, index))
+                for index, one in enumerate(self.instruments)
+            ]
+            return Supervisor(
+                "strategies", children, strategy=Strategy.ONE_FOR_ONE, limits=limits, clock=self.clock, hooks=hooks
+            )
+
+        children = [
+            spec(JOURNAL, self._journal_writer),
+            spec(EXECUTOR, self._executor),
+            spec(RISK, self._risk),
+            spec(FEED, self._feed),
+            spec(FUNDING, self._funding),
+            spec("strategies", strategies),
+            spec(WATCHDOG, self._watchdog),
+        ]
+        return Supervisor(
+            "root", children, strategy=Strategy.REST_FOR_ONE, limits=limits, clock=self.clock, hooks=hooks
+        )
+
+    def _journal_writer(self) -> JournalWriter:
+        return JournalWriter(
+            mailbox=self.mailbox(JOURNAL), router=self.router, clock=self.clock, journal=self.journal
+        )
+
+    def _executor(self) -> Executor:
+        return Executor(
+            mailbox=self.mailbox(EXECUTOR),
+            router=self.router,
+            clock=self.clock,
+            post=self.post,
+            trading=self.simulation.trading,
+            journal=self.journal,
+            memory=self.memory,
+            account=self.config.account.name,
+            # The exchange is in the process: one look is the truth.
+            evidence=EvidenceRule(validity_ns=0, absences_min=1, interval_ns=0),
+        )
+
+    def _risk(self) -> Risk:
+        rules = [
+            instrument_risk(grid, one) for grid, one in zip(self.config.grid, self.instruments, strict=True)
+        ]
+        return Risk(
+            mailbox=self.mailbox(RISK),
+            router=self.router,
+            clock=self.clock,
+            post=self.post,
+            instruments=self.instruments,
+            rules=rules,
+            settings=RiskSettings(
+                limits=risk_limits(self.config),
+                limits_version=config_hash(self.config)[:12],
+                resume_after_ns=ns_from_ms(self.config.watchdog.resume_after_ms),
+                start_halted=self.config.account.on_start == "halt",
+            ),
+            latched=self.journal.latched,
+            keep_latched=self.journal.set_latched,
+            on_liquidated=self.sinks.on_liquidated,
+        )
+
+    def _feed(self) -> Feed:
+        longest = max(
+            max(g.regime.ema_slow, 2 * g.regime.adx_len, g.regime.atr_len) for g in self.config.grid
+        )
+        return Feed(
+            mailbox=self.mailbox(FEED),
+            router=self.router,
+            clock=self.clock,
+            post=self.post,
+            market=self.simulation.market,
+            history_bars=max(HISTORY_BARS_MIN, 4 * longest),
+            times=self.times,
+        )
+
+    def _funding(self) -> Funding:
+        return Funding(
+            mailbox=self.mailbox(FUNDING),
+            router=self.router,
+            clock=self.clock,
+            post=self.post,
+            trading=self.simulation.trading,
+            paid_until_ns=self.journal.funding_cursor,
+            pause_when_missing=[g.instrument for g in self.config.grid if g.funding.on_missing == "pause"],
+        )
+
+    def _strategy(self, index: int) -> GridStrategy:
+        grid, one = self.config.grid[index], self.instruments[index]
+        return GridStrategy(
+            mailbox=self.mailbox(strategy_name(one.name)),
+            router=self.router,
+            clock=self.clock,
+            post=self.post,
+            instrument=one.name,
+            index=index,
+            account=self.config.account.name,
+            epoch=self.journal.epoch,
+            params=grid_params(grid, one),
+            order_no_stride=INSTRUMENTS_MAX,
+        )
+
+    def _watchdog(self) -> Watchdog:
+        return Watchdog(
+            mailbox=self.mailbox(WATCHDOG),
+            router=self.router,
+            clock=self.clock,
+            post=self.post,
+            limits=self.health_limits(),
+            cadences_ns={g.instrument: bar_length_ns(g) for g in self.config.grid},
+            times=self.times,
+        )
+
+    def health_limits(self) -> HealthLimits:
+        watchdog = self.config.watchdog
+        return HealthLimits(
+            feed_stale_ns=ns_from_ms(watchdog.feed_stale_ms),
+            quote_silence_ns=ns_from_ms(watchdog.quote_silence_ms),
+            heartbeat_ns=ns_from_ms(watchdog.heartbeat_ms),
+            heartbeat_missed=watchdog.heartbeat_missed,
+            max_loop_lag_ns=ns_from_ms(watchdog.max_loop_lag_ms),
+            max_clock_skew_ns=ns_from_ms(watchdog.max_clock_skew_ms),
+            unknown_pause_ns=ns_from_ms(watchdog.unknown_pause_ms),
+        )
+
+    # --- figures --------------------------------------------------------------------------------------------------------
+
+    def reading(self) -> RuntimeReading:
+        """Give the runtime's statistics."""
+        return RuntimeReading(
+            mailboxes=self.router.mailboxes(),
+            router=self.router.statistics(),
+            children=self.supervisor.statuses(),
+            journal_rows=self.journal.counts()["rows"],
+        )

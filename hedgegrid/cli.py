@@ -1,0 +1,290 @@
+"""The commands: thin wrappers that read arguments, call the house, and turn errors into one line and an exit code.
+
+Exit codes: 0 ended as asked · 1 the run failed, or a check found something wrong · 2 bad input (config, files, arguments) · 3 the
+account was liquidated · 70 an actor would not stop and the process ended itself.
+"""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from hedgegrid import __version__
+from hedgegrid.errors import Fatal
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, None: 1}
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    """Say what is wrong on standard error and leave."""
+    click.echo(f"hedgegrid: {message}", err=True)
+    raise SystemExit(code)
+
+
+class Duration(click.ParamType[float]):
+    """A length of time such as 30s, 5m, 12h or 3d, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Give the seconds."""
+        match = _DURATION.fullmatch(str(value))
+        if match is None or float(match[1]) <= 0:
+            self.fail(f"{value!r} is no length of time: write 30s, 5m, 12h or 3d", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
+
+
+class Speed(click.ParamType["float | None"]):
+    """How fast the market goes: 1 (real time), N times that, or max (as fast as the bot can follow)."""
+
+    name = "speed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:  # noqa: ANN401
+        """Give the factor, None for max."""
+        if value == "max":
+            return None
+        try:
+            factor = float(value)
+        except ValueError:
+            factor = 0.0
+        if not 0 < factor <= 1_000_000:  # noqa: PLR2004 - beyond that "max" is meant
+            self.fail(f"{value!r} is no speed: write 1, a number such as 60, or max", param, ctx)
+        return factor
+
+
+class Listen(click.ParamType[tuple[str, int]]):
+    """An address to listen on, HOST:PORT; port 0 takes any free one."""
+
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:  # noqa: ANN401
+        """Give host and port."""
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the largest port
+            self.fail(f"{value!r} is no address: write 127.0.0.1:8080", param, ctx)
+        return host.strip("[]"), int(port)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hedgegrid")
+def commands() -> None:
+    """A hedge-mode grid bot for USDT-margined perpetual futures."""
+
+
+@commands.command()
+@click.option("--config", type=click.Path(path_type=Path), help="The account's TOML file; without it the built-in demo runs.")
+@click.option(
+    "--data",
+    "market_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Recorded market: Binance archive csv(.gz), freqtrade feather, or a raw websocket capture; a file or a folder. May be repeated; "
+    "a funding file may be among them.",
+)
+@click.option("--allow-gaps", is_flag=True, help="Replay data with missing bars; a gap counts as one jump.")
+@click.option("--speed", type=Speed(), default="1", show_default=True, help="1, a factor such as 60, or max (virtual time).")
+@click.option("--duration", type=Duration(), help="Stop after this long, such as 30s or 12h: wall time, or market time at --speed max.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the synthetic market, in place of sim.seed.")
+@click.option("--listen", type=Listen(), help="Address of the metrics, in place of ops.listen; port 0 takes any free one.")
+@click.option("--journal", type=click.Path(path_type=Path), help="The journal's file, in place of journal.path.")
+@click.option("--log-file", type=click.Path(path_type=Path), help="Also write logs as JSON lines to this file (rotated).")
+@click.option("--log-level", default="INFO", show_default=True, type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]))
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and nothing else on standard output.")
+def run(  # noqa: PLR0913 - the options of the command
+    config: Path | None,
+    market_files: tuple[Path, ...],
+    allow_gaps: bool,  # noqa: FBT001 - a flag of the command
+    speed: float | None,
+    duration: float | None,
+    seed: int | None,
+    listen: tuple[str, int] | None,
+    journal: Path | None,
+    log_file: Path | None,
+    log_level: str,
+    as_json: bool,  # noqa: FBT001 - a flag of the command
+) -> None:
+    """Trade: the built-in demo, or the account of a config.
+
+    \b
+    hedgegrid run --duration 60s
+    hedgegrid run --config configs/replay.toml --data BTCUSDT-1m.feather --speed max
+    """  # noqa: D301 - \b keeps click from rewrapping the examples
+    overrides = {"sim.seed": seed, "journal.path": None if journal is None else str(journal)}
+    account = _load(config, overrides)
+    _run_account(account, market_files, allow_gaps, speed, duration, listen, log_file, log_level, as_json)
+
+
+def _load(path: Path | None, overrides: dict[str, Any]) -> Any:  # noqa: ANN401 - config is imported late
+    """Load a config, or the demo's, with what the command line says in place of it."""
+    import attrs
+
+    from hedgegrid.config.load import load, loads
+
+    try:
+        if path is None:
+            text = files("hedgegrid.config").joinpath("demo.toml").read_text(encoding="utf-8")
+            account = loads(text, "the built-in demo")
+        else:
+            account = load(path)
+    except Fatal as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    for dotted, value in overrides.items():
+        if value is not None:
+            section, name = dotted.split(".")
+            account = attrs.evolve(account, **{section: attrs.evolve(getattr(account, section), **{name: value})})
+    return account
+
+
+def _run_account(  # noqa: PLR0913 - the options of the command
+    account: Any,  # noqa: ANN401 - config is imported late
+    market_files: tuple[Path, ...],
+    allow_gaps: bool,  # noqa: FBT001
+    speed: float | None,
+    duration: float | None,
+    listen: tuple[str, int] | None,
+    log_file: Path | None,
+    log_level: str,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Run an account to its end and print the summary."""
+    from hedgegrid.app import RunOptions
+    from hedgegrid.config.values import split_listen
+    from hedgegrid.lifecycle import Life
+    from hedgegrid.ops import logs
+    from hedgegrid.ops.summary import render_summary, summary_json
+
+    console = Console(stderr=True)
+    logs.configure(console=not console.is_terminal, level=log_level, json_path=log_file, secrets=())
+    options = RunOptions(
+        market_files=market_files,
+        allow_gaps=allow_gaps,
+        speed=speed,
+        duration_s=duration,
+        listen=listen or split_listen(account.ops.listen),
+    )
+
+    async def live() -> Any:  # noqa: ANN401
+        return await Life().run(account, options, console, lambda text: click.echo(text, err=True))
+
+    try:
+        outcome = asyncio.run(live())
+    except Fatal as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    if as_json:
+        click.echo(json.dumps(summary_json(outcome.view, outcome.extras), indent=2))
+    else:
+        click.echo(render_summary(outcome.view, outcome.extras))
+    if outcome.failure:
+        click.echo(f"hedgegrid: {outcome.failure}", err=True)
+    raise SystemExit(outcome.exit_code)
+
+
+@commands.command()
+@click.option("--config", type=click.Path(path_type=Path), required=True, help="The account's TOML file.")
+def check(config: Path) -> None:
+    """Check a config: print the settings in effect, secrets masked, and warn where settings work against each other."""
+    from hedgegrid.config.advice import advice
+    from hedgegrid.config.coverage import not_enforced
+    from hedgegrid.config.params import grid_params, instrument_of
+    from hedgegrid.config.render import render_effective
+
+    account = _load(config, {})
+    try:
+        for grid in account.grid:
+            grid_params(grid, instrument_of(account, grid.instrument))
+    except (Fatal, ValueError) as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    click.echo(render_effective(account))
+    for one in advice(account):
+        click.echo(f"warning: {one.path}: {one.message}", err=True)
+    for one in not_enforced(account):
+        click.echo(f"not in this version: {one.path}: {one.message}", err=True)
+    click.echo(f"{config}: ok", err=True)
+
+
+@commands.command()
+@click.argument("path", type=click.Path(path_type=Path), default=Path("configs/account.toml"))
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+def init(path: Path, force: bool) -> None:  # noqa: FBT001 - a flag of the command
+    """Ask a few questions and write a commented config to PATH."""
+    from hedgegrid.config.wizard import Question, run_wizard
+
+    if path.exists() and not force:
+        _fail(f"{path} exists; give another name, or --force to overwrite it", EXIT_BAD_INPUT)
+
+    def ask(question: Question) -> str:
+        if question.problem:
+            click.echo(f"  {question.problem}", err=True)
+        answer: str = click.prompt(question.prompt, default=question.default, err=True)
+        return answer
+
+    try:
+        text = run_wizard(ask)
+    except Fatal as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        _fail(f"{path} cannot be written: {error.strerror}", EXIT_BAD_INPUT)
+    click.echo(f"wrote {path}; next: hedgegrid check --config {path}, then hedgegrid run --config {path}")
+
+
+@commands.group()
+def journal() -> None:
+    """Prove and export a journal."""
+
+
+def _journal_command(action: Callable[[], int]) -> None:
+    """Run what reads a journal; a file that cannot be read is one line."""
+    try:
+        code = action()
+    except Fatal as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    sys.exit(code)
+
+
+@journal.command()
+@click.argument("path", type=click.Path(path_type=Path), default=Path("state/demo.db"))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def verify(path: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command
+    """Replay a journal and prove that its tables follow from its messages."""
+    from hedgegrid.journal.verify import verify as prove
+
+    def action() -> int:
+        report = prove(path)
+        click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.text())
+        return 0 if report.ok else EXIT_FAILED
+
+    _journal_command(action)
+
+
+@journal.command()
+@click.argument("path", type=click.Path(path_type=Path), default=Path("state/demo.db"))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the files.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+def export(path: Path, out: Path, force: bool) -> None:  # noqa: FBT001 - a flag of the command
+    """Write fills, orders, round trips, funding and daily PnL as CSV and Parquet."""
+    from hedgegrid.journal.export import export as write
+
+    def action() -> int:
+        for written in write(path, out, force=force):
+            click.echo(str(written))
+        return 0
+
+    _journal_command(action)
+
+
+def main() -> None:
+    """Run the command line."""
+    commands(prog_name="hedgegrid")

@@ -1,0 +1,377 @@
+"""A house's life: start, run, stop, and what is done when something fails that no actor can mend.
+
+Invariants: the account stops by its stop policy whatever ended the run; a Fatal error ends it at once with one line; nothing is sent after
+the supervisor has ended; the journal is marked as ended cleanly only when everything went by the book.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+import anyio
+import attrs
+from loguru import logger
+from rich.console import Console
+
+from hedgegrid.actors.post import FUNDING, EXECUTOR, RISK
+from hedgegrid.actors.watchdog import HangGuard
+from hedgegrid.app import House, RunOptions, open_house
+from hedgegrid.config.schema import AccountConfig
+from hedgegrid.core.pause import Reason
+from hedgegrid.errors import Fatal
+from hedgegrid.messages.commands import CancelEntries, ClearReason, Flatten, RaiseReason
+from hedgegrid.messages.events import ActorRestarted, FundingPaid, Incident, Liquidated, MarketEnded, VenueReport
+from hedgegrid.model.order import Purpose
+from hedgegrid.ops.readings import every_child
+from hedgegrid.ops.summary import RunExtras
+from hedgegrid.ops.terminal import Progress, StatusPrinter
+from hedgegrid.ops.view import AccountView
+from hedgegrid.ports import VenueBatch
+from hedgegrid.runtime.actor import ActorReading
+from hedgegrid.runtime.router import DeadLetter
+from hedgegrid.runtime.specs import EscalationError
+from hedgegrid.units import NS_PER_S
+from hedgegrid.venues.simulated.opening import LIQUIDATED, MARKET_ENDED
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_LIQUIDATED = 3
+POINTS_PER_BAR = 4
+TICK_S = 0.1
+DURATION_REACHED = "duration reached"
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """How a run ended: its exit code, the figures, and one line where it failed ("" where it did not)."""
+
+    exit_code: int
+    view: AccountView
+    extras: RunExtras
+    failure: str
+
+
+class Life:
+    """One run of one house: it is also the sink of what nobody else can act on."""
+
+    def __init__(self) -> None:
+        """Nothing is opened yet."""
+        self._house: House | None = None
+        self._ended = ""
+        self._failure = ""
+        self._over = asyncio.Event()
+        self._closing = False
+
+    @property
+    def house(self) -> House:
+        """The house that lives. AssertionError before it was opened."""
+        assert self._house is not None, "the house is open while it lives"
+        return self._house
+
+    async def run(
+        self, config: AccountConfig, options: RunOptions, console: Console, tell: Callable[[str], None]
+    ) -> Outcome:
+        """Open the house, let it live until something ends it, close it. Raises Fatal where it cannot be opened."""
+        began = time.monotonic_ns()
+        with ExitStack() as stack:
+            house = open_house(config, options, stack, tell, self)
+            self._house = house
+            await house.http.start(*options.listen)
+            tell(f"metrics at http://{options.listen[0]}:{house.http.port}/metrics")
+            try:
+                await self._live(console)
+            finally:
+                await house.http.stop()
+            failed = bool(self._failure)
+            house.journal.close(self._failure or self._ended, clean=not failed)
+            code = EXIT_LIQUIDATED if house.simulation.exchange.liquidated else EXIT_OK
+            return Outcome(
+                exit_code=EXIT_FAILED if failed else code,
+                view=house.view,
+                extras=RunExtras(
+                    ended=self._failure or self._ended,
+                    wall_ns=time.monotonic_ns() - began,
+                    journal_path=str(house.journal.path),
+                    journal_hash=house.journal.hash(),
+                    ambiguous_bars=house.simulation.exchange.ambiguous_bars(),
+                ),
+                failure=self._failure,
+            )
+
+    def end(self, why: str) -> None:
+        """Have the run end; the first reason counts."""
+        self._ended = self._ended or why
+        self.house.pump.stop()
+
+    def fail(self, why: str) -> None:
+        """Have the run end as failed, in one line."""
+        self._failure = self._failure or why
+        self._over.set()
+        if self._house is not None:
+            self._house.pump.stop()
+
+    # --- living ---------------------------------------------------------------------------------------------------------
+
+    async def _live(self, console: Console) -> None:
+        """Start the actors, walk the market, stop by the policy."""
+        house = self.house
+        house.simulation.trading.subscribe(self._on_private)
+        started = asyncio.Event()
+        actors = asyncio.create_task(house.supervisor.run(started.set), name="actors")
+        actors.add_done_callback(self._on_actors_ended)
+        others = [
+            asyncio.create_task(self._watch_signals(), name="signals"),
+            asyncio.create_task(self._show(console), name="status"),
+            asyncio.create_task(self._guard(), name="guard"),
+        ]
+        try:
+            await self._drive_until(started, actors)
+            if not self._failure:
+                self._greet()
+                await self._walk()
+        finally:
+            self._closing = True
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await self._end_actors(actors)
+
+    def _greet(self) -> None:
+        """Act on the start policy, and start paused after too many crashed boots in a row."""
+        house = self.house
+        crashed = house.journal.crash_boots()
+        if crashed > house.config.supervisor.crash_boots_max:
+            raised = RaiseReason(
+                **house.post.head(),
+                reason=Reason.SUPERVISOR,
+                scope="",
+                figures={"crashed_boots": str(crashed)},
+            )
+            house.post.publish(raised, RISK)
+        if house.config.account.on_start == "flatten":
+            house.post.publish(Flatten(**house.post.head()), RISK)
+
+    async def _walk(self) -> None:
+        """Walk the market until it ends, the duration is over, or somebody stops the run; then stop by the policy."""
+        house = self.house
+        until_ns = None
+        duration_s = house.options.duration_s
+        timer: asyncio.TimerHandle | None = None
+        if duration_s is not None and house.options.speed is None:
+            until_ns = house.clock.now_ns() + round(duration_s * NS_PER_S)
+        elif duration_s is not None:
+            timer = asyncio.get_running_loop().call_later(duration_s, self.end, DURATION_REACHED)
+        try:
+            market_ended = await house.pump.run(until_ns)
+        except Fatal as error:
+            self.fail(str(error))
+            return
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if self._failure:
+            return
+        if market_ended:
+            house.post.publish(MarketEnded(**house.post.head(), steps=house.pump.steps_done))
+        self._ended = self._ended or (MARKET_ENDED if market_ended else DURATION_REACHED)
+        await self._stop_by_policy()
+
+    async def _stop_by_policy(self) -> None:
+        """Cancel the entries, keep everything, or flatten, as the account's stop policy says."""
+        house = self.house
+        policy = house.config.account.on_stop
+        if not house.simulation.exchange.liquidated:
+            if policy == "cancel_entries":
+                house.post.publish(CancelEntries(**house.post.head()), RISK)
+            elif policy == "flatten":
+                house.post.publish(Flatten(**house.post.head()), RISK)
+        try:
+            await house.pump.finish(self._ended)
+            await house.journal.commit()
+        except Fatal as error:
+            self.fail(str(error))
+
+    async def _drive_until(self, happened: asyncio.Event, actors: asyncio.Task[None]) -> None:
+        """Let timers fire while the actors start: nothing else moves market time then."""
+        house = self.house
+        while not happened.is_set() and not actors.done() and not self._over.is_set():
+            await house.activity.settle()
+            if not happened.is_set() and not actors.done():
+                house.clock.fire_next()
+                await asyncio.sleep(0.001)
+
+    async def _end_actors(self, actors: asyncio.Task[None]) -> None:
+        """Stop the supervisor; its timeouts run on market time, which only this moves now."""
+        actors.cancel()
+        while not actors.done():
+            await self.house.activity.settle()
+            if not actors.done():
+                self.house.clock.fire_next()
+                await asyncio.sleep(0.001)
+
+    def _on_actors_ended(self, task: asyncio.Task[None]) -> None:
+        """An end that nobody asked for is a failure."""
+        if task.cancelled() or self._closing:
+            return
+        error = task.exception()
+        self.fail(f"the actors gave up: {error}" if error is not None else "the actors ended")
+
+    # --- beside it ------------------------------------------------------------------------------------------------------
+
+    async def _watch_signals(self) -> None:
+        """Stop cleanly on SIGINT and SIGTERM."""
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            async for number in received:
+                self.end(f"stopped by {signal.Signals(number).name}")
+
+    async def _show(self, console: Console) -> None:
+        """Show how things stand, a few times a second."""
+        house = self.house
+        total = house.simulation.tape.total_steps()
+
+        def progress() -> Progress | None:
+            if total is None or house.options.speed is not None:
+                return None
+            walked = house.simulation.trading.next_step
+            return Progress(done=walked // POINTS_PER_BAR, total=total // POINTS_PER_BAR)
+
+        with StatusPrinter(
+            house.view, console, now_ns=house.clock.now_ns, wall_ns=time.monotonic_ns, progress=progress
+        ) as printer:
+            while True:
+                printer.tick()
+                await asyncio.sleep(TICK_S)
+
+    async def _guard(self) -> None:
+        """Look for actors that hang, once a heartbeat of wall time."""
+        house = self.house
+        limits = house.health_limits()
+        guard = HangGuard(
+            limits=limits, readings=self._readings, on_silent=self._on_silent, on_alive=self._on_alive
+        )
+        while True:
+            await asyncio.sleep(limits.heartbeat_ns / NS_PER_S)
+            guard.look(time.monotonic_ns())
+
+    def _readings(self) -> tuple[ActorReading, ...]:
+        children = every_child(self.house.supervisor.statuses())
+        return tuple(child.reading for child in children if child.reading is not None)
+
+    def _on_silent(self, actor: str, figures: Mapping[str, str]) -> None:
+        """An actor hangs: pause, and have it restarted."""
+        house = self.house
+        logger.error("actor {} hangs: {}", actor, dict(figures))
+        self._raise_heartbeat(actor, figures)
+        house.supervisor.kill_child(actor, "missed its heartbeats")
+
+    def _on_alive(self, actor: str) -> bool:
+        """It moves again: let the pause recover. Risk may be new and not know the reason, so it is told that first."""
+        house = self.house
+        if not self._raise_heartbeat(actor, {"actor": actor, "state": "recovered"}):
+            return False
+        gone = ClearReason(
+            **house.post.head(), reason=Reason.HEARTBEAT_MISSED, scope="", figures={"actor": actor}
+        )
+        house.post.publish(gone, RISK)
+        return True
+
+    def _raise_heartbeat(self, actor: str, figures: Mapping[str, str]) -> bool:
+        house = self.house
+        raised = RaiseReason(
+            **house.post.head(),
+            reason=Reason.HEARTBEAT_MISSED,
+            scope="",
+            figures={**figures, "actor": actor},
+        )
+        if not house.router.send(RISK, raised):
+            return False
+        house.journal.append(raised)
+        return True
+
+    # --- what nobody else can act on ------------------------------------------------------------------------------------
+
+    def _on_private(self, event: VenueBatch | FundingPaid | Liquidated) -> None:
+        """Bring what the venue says about the account to the actor whose it is."""
+        house = self.house
+        match event:
+            case VenueBatch():
+                report = VenueReport(
+                    **house.post.head(None, event.ts_venue_ns),
+                    instrument=event.instrument,
+                    mark_ticks=event.mark_ticks,
+                    events=event.events,
+                )
+                house.post.send(report, EXECUTOR)
+            case FundingPaid():
+                house.post.send(event, FUNDING)
+            case Liquidated():
+                told = Liquidated(
+                    **house.post.head(None, event.ts_venue_ns),
+                    equity_e8=event.equity_e8,
+                    maintenance_e8=event.maintenance_e8,
+                )
+                house.post.publish(told, RISK)
+
+    def on_liquidated(self) -> None:
+        """The account is over."""
+        self.end(LIQUIDATED)
+
+    def on_dead_letter(self, letter: DeadLetter) -> None:
+        """Report a message that nobody could take; while everything is being stopped that is no news."""
+        if self._closing:
+            return
+        house = self.house
+        incident = Incident(
+            **house.post.head(),
+            actor=letter.to,
+            text="a message found no taker",
+            figures={"message": type(letter.message).__name__, "reason": letter.reason.value},
+        )
+        house.post.publish(incident)
+
+    def on_overflow(self, name: str, message: object) -> None:
+        """A mailbox that must not lose anything is full: pause, and have its actor start anew and hydrate."""
+        house = self.house
+        raised = RaiseReason(
+            **house.post.head(),
+            reason=Reason.OVERFLOW,
+            scope="",
+            figures={"actor": name, "message": type(message).__name__},
+        )
+        house.post.publish(raised, RISK)
+        house.supervisor.kill_child(name, "its mailbox is full")
+
+    def on_child_error(self, child_id: str, error: BaseException) -> None:
+        """A failure that no restart follows."""
+        logger.error("{} failed: {}", child_id, error)
+        if isinstance(error, Fatal):
+            self.fail(str(error))
+
+    def on_restart(self, child_id: str, error: BaseException | None, attempt: int) -> None:
+        """An actor will be restarted; a Fatal error is not mended by that and ends the run."""
+        if isinstance(error, Fatal):
+            self.fail(str(error))
+            return
+        logger.opt(exception=error).warning("{} failed and is restarted (attempt {})", child_id, attempt)
+        house = self.house
+        told = ActorRestarted(
+            **house.post.head(), actor=child_id, error=type(error).__name__, attempt=attempt
+        )
+        house.post.publish(told)
+
+    async def on_give_up(self, error: EscalationError) -> None:
+        """Latch the pause and take away what could add risk, without any actor's help."""
+        house = self.house
+        self.fail(f"the actors gave up: {error}")
+        entries = [
+            order for order in await house.simulation.trading.open_orders() if order.purpose is Purpose.ENTRY
+        ]
+        for instrument in house.instruments:
+            mine = [order.client_id for order in entries if order.instrument == instrument.name]
+            if mine:
+                await house.simulation.trading.cancel(instrument.name, mine)
+        now_ns = house.clock.now_ns()
+        latched = [one for one in house.journal.latched() if one[0] != Reason.SUPERVISOR]
+        house.journal.set_latched((*latched, (Reason.SUPERVISOR.value, "", now_ns, (("error", str(error)),))))
