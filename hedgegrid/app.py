@@ -227,7 +227,7 @@ class House:
         self.supervisor = self.tree()
         self.http = HttpServer(self.view, now_ns=self.clock.now_ns, read_runtime=self.reading)
 
-    # --- who supervises whom --------------------------------------------------------------------------------------------
+    # --- who supervises whom ----------------------------------------------------------------------------------------
 
     def tree(self) -> Supervisor:
         """Give the tree: what stands further down depends on what stands above it and restarts with it."""
@@ -272,9 +272,7 @@ class House:
         )
 
     def _journal_writer(self) -> JournalWriter:
-        return JournalWriter(
-            mailbox=self.mailbox(JOURNAL), router=self.router, clock=self.clock, journal=self.journal
-        )
+        return JournalWriter(mailbox=self.mailbox(JOURNAL), router=self.router, clock=self.clock, journal=self.journal)
 
     def _executor(self) -> Executor:
         return Executor(
@@ -291,9 +289,7 @@ class House:
         )
 
     def _risk(self) -> Risk:
-        rules = [
-            instrument_risk(grid, one) for grid, one in zip(self.config.grid, self.instruments, strict=True)
-        ]
+        rules = [instrument_risk(grid, one) for grid, one in zip(self.config.grid, self.instruments, strict=True)]
         return Risk(
             mailbox=self.mailbox(RISK),
             router=self.router,
@@ -313,9 +309,7 @@ class House:
         )
 
     def _feed(self) -> Feed:
-        longest = max(
-            max(g.regime.ema_slow, 2 * g.regime.adx_len, g.regime.atr_len) for g in self.config.grid
-        )
+        longest = max(max(g.regime.ema_slow, 2 * g.regime.adx_len, g.regime.atr_len) for g in self.config.grid)
         return Feed(
             mailbox=self.mailbox(FEED),
             router=self.router,
@@ -364,6 +358,7 @@ class House:
         )
 
     def health_limits(self) -> HealthLimits:
+        """Give the watchdog's limits."""
         watchdog = self.config.watchdog
         return HealthLimits(
             feed_stale_ns=ns_from_ms(watchdog.feed_stale_ms),
@@ -375,7 +370,7 @@ class House:
             unknown_pause_ns=ns_from_ms(watchdog.unknown_pause_ms),
         )
 
-    # --- figures --------------------------------------------------------------------------------------------------------
+    # --- figures ----------------------------------------------------------------------------------------------------
 
     def reading(self) -> RuntimeReading:
         """Give the runtime's statistics."""

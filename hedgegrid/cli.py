@@ -1,7 +1,7 @@
 """The commands: thin wrappers that read arguments, call the house, and turn errors into one line and an exit code.
 
-Exit codes: 0 ended as asked · 1 the run failed, or a check found something wrong · 2 bad input (config, files, arguments) · 3 the
-account was liquidated · 70 an actor would not stop and the process ended itself.
+Exit codes: 0 ended as asked · 1 the run failed, or a check found something wrong · 2 bad input (config, files,
+arguments) · 3 the account was liquidated · 70 an actor would not stop and the process ended itself.
 """
 
 import asyncio
@@ -11,13 +11,18 @@ import sys
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import attrs
 import click
 from rich.console import Console
 
 from hedgegrid import __version__
 from hedgegrid.errors import Fatal
+
+if TYPE_CHECKING:
+    from hedgegrid.app import RunOptions
+    from hedgegrid.config.schema import AccountConfig
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -82,52 +87,62 @@ def commands() -> None:
 
 
 @commands.command()
-@click.option("--config", type=click.Path(path_type=Path), help="The account's TOML file; without it the built-in demo runs.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="The account's TOML file; without it the built-in demo runs."
+)
 @click.option(
     "--data",
     "market_files",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Recorded market: Binance archive csv(.gz), freqtrade feather, or a raw websocket capture; a file or a folder. May be repeated; "
-    "a funding file may be among them.",
+    help="Recorded market: Binance archive csv(.gz), freqtrade feather, or a raw websocket capture; a file or a "
+    "folder. May be repeated; a funding file may be among them.",
 )
 @click.option("--allow-gaps", is_flag=True, help="Replay data with missing bars; a gap counts as one jump.")
-@click.option("--speed", type=Speed(), default="1", show_default=True, help="1, a factor such as 60, or max (virtual time).")
-@click.option("--duration", type=Duration(), help="Stop after this long, such as 30s or 12h: wall time, or market time at --speed max.")
+@click.option(
+    "--speed", type=Speed(), default="1", show_default=True, help="1, a factor such as 60, or max (virtual time)."
+)
+@click.option(
+    "--duration",
+    type=Duration(),
+    help="Stop after this long, such as 30s or 12h: wall time, or market time at --speed max.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the synthetic market, in place of sim.seed.")
-@click.option("--listen", type=Listen(), help="Address of the metrics, in place of ops.listen; port 0 takes any free one.")
+@click.option(
+    "--listen", type=Listen(), help="Address of the metrics, in place of ops.listen; port 0 takes any free one."
+)
 @click.option("--journal", type=click.Path(path_type=Path), help="The journal's file, in place of journal.path.")
-@click.option("--log-file", type=click.Path(path_type=Path), help="Also write logs as JSON lines to this file (rotated).")
-@click.option("--log-level", default="INFO", show_default=True, type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]))
+@click.option(
+    "--log-file", type=click.Path(path_type=Path), help="Also write logs as JSON lines to this file (rotated)."
+)
+@click.option(
+    "--log-level", default="INFO", show_default=True, type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"])
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and nothing else on standard output.")
-def run(  # noqa: PLR0913 - the options of the command
-    config: Path | None,
-    market_files: tuple[Path, ...],
-    allow_gaps: bool,  # noqa: FBT001 - a flag of the command
-    speed: float | None,
-    duration: float | None,
-    seed: int | None,
-    listen: tuple[str, int] | None,
-    journal: Path | None,
-    log_file: Path | None,
-    log_level: str,
-    as_json: bool,  # noqa: FBT001 - a flag of the command
-) -> None:
+def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     """Trade: the built-in demo, or the account of a config.
 
     \b
     hedgegrid run --duration 60s
     hedgegrid run --config configs/replay.toml --data BTCUSDT-1m.feather --speed max
     """  # noqa: D301 - \b keeps click from rewrapping the examples
-    overrides = {"sim.seed": seed, "journal.path": None if journal is None else str(journal)}
-    account = _load(config, overrides)
-    _run_account(account, market_files, allow_gaps, speed, duration, listen, log_file, log_level, as_json)
+    from hedgegrid.app import RunOptions
+    from hedgegrid.config.values import split_listen
+
+    journal_path = None if given["journal"] is None else str(given["journal"])
+    account = _load(given["config"], {"sim.seed": given["seed"], "journal.path": journal_path})
+    options = RunOptions(
+        market_files=given["market_files"],
+        allow_gaps=given["allow_gaps"],
+        speed=given["speed"],
+        duration_s=given["duration"],
+        listen=given["listen"] or split_listen(account.ops.listen),
+    )
+    _run_account(account, options, given["log_file"], given["log_level"], as_json=given["as_json"])
 
 
-def _load(path: Path | None, overrides: dict[str, Any]) -> Any:  # noqa: ANN401 - config is imported late
+def _load(path: Path | None, overrides: dict[str, Any]) -> "AccountConfig":
     """Load a config, or the demo's, with what the command line says in place of it."""
-    import attrs
-
     from hedgegrid.config.load import load, loads
 
     try:
@@ -145,35 +160,18 @@ def _load(path: Path | None, overrides: dict[str, Any]) -> Any:  # noqa: ANN401 
     return account
 
 
-def _run_account(  # noqa: PLR0913 - the options of the command
-    account: Any,  # noqa: ANN401 - config is imported late
-    market_files: tuple[Path, ...],
-    allow_gaps: bool,  # noqa: FBT001
-    speed: float | None,
-    duration: float | None,
-    listen: tuple[str, int] | None,
-    log_file: Path | None,
-    log_level: str,
-    as_json: bool,  # noqa: FBT001
+def _run_account(
+    account: "AccountConfig", options: "RunOptions", log_file: Path | None, log_level: str, *, as_json: bool
 ) -> None:
     """Run an account to its end and print the summary."""
-    from hedgegrid.app import RunOptions
-    from hedgegrid.config.values import split_listen
-    from hedgegrid.lifecycle import Life
+    from hedgegrid.lifecycle import Life, Outcome
     from hedgegrid.ops import logs
     from hedgegrid.ops.summary import render_summary, summary_json
 
     console = Console(stderr=True)
     logs.configure(console=not console.is_terminal, level=log_level, json_path=log_file, secrets=())
-    options = RunOptions(
-        market_files=market_files,
-        allow_gaps=allow_gaps,
-        speed=speed,
-        duration_s=duration,
-        listen=listen or split_listen(account.ops.listen),
-    )
 
-    async def live() -> Any:  # noqa: ANN401
+    async def live() -> Outcome:
         return await Life().run(account, options, console, lambda text: click.echo(text, err=True))
 
     try:

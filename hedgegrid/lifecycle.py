@@ -1,7 +1,8 @@
 """A house's life: start, run, stop, and what is done when something fails that no actor can mend.
 
-Invariants: the account stops by its stop policy whatever ended the run; a Fatal error ends it at once with one line; nothing is sent after
-the supervisor has ended; the journal is marked as ended cleanly only when everything went by the book.
+Invariants: the account stops by its stop policy whatever ended the run; a Fatal error ends it at once with one line;
+nothing is sent after the supervisor has ended; the journal is marked as ended cleanly only when everything went by
+the book.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import attrs
 from loguru import logger
 from rich.console import Console
 
-from hedgegrid.actors.post import FUNDING, EXECUTOR, RISK
+from hedgegrid.actors.post import EXECUTOR, FUNDING, RISK
 from hedgegrid.actors.watchdog import HangGuard
 from hedgegrid.app import House, RunOptions, open_house
 from hedgegrid.config.schema import AccountConfig
@@ -112,7 +113,7 @@ class Life:
         if self._house is not None:
             self._house.pump.stop()
 
-    # --- living ---------------------------------------------------------------------------------------------------------
+    # --- living -----------------------------------------------------------------------------------------------------
 
     async def _live(self, console: Console) -> None:
         """Start the actors, walk the market, stop by the policy."""
@@ -218,7 +219,7 @@ class Life:
         error = task.exception()
         self.fail(f"the actors gave up: {error}" if error is not None else "the actors ended")
 
-    # --- beside it ------------------------------------------------------------------------------------------------------
+    # --- beside it --------------------------------------------------------------------------------------------------
 
     async def _watch_signals(self) -> None:
         """Stop cleanly on SIGINT and SIGTERM."""
@@ -248,9 +249,7 @@ class Life:
         """Look for actors that hang, once a heartbeat of wall time."""
         house = self.house
         limits = house.health_limits()
-        guard = HangGuard(
-            limits=limits, readings=self._readings, on_silent=self._on_silent, on_alive=self._on_alive
-        )
+        guard = HangGuard(limits=limits, readings=self._readings, on_silent=self._on_silent, on_alive=self._on_alive)
         while True:
             await asyncio.sleep(limits.heartbeat_ns / NS_PER_S)
             guard.look(time.monotonic_ns())
@@ -271,9 +270,7 @@ class Life:
         house = self.house
         if not self._raise_heartbeat(actor, {"actor": actor, "state": "recovered"}):
             return False
-        gone = ClearReason(
-            **house.post.head(), reason=Reason.HEARTBEAT_MISSED, scope="", figures={"actor": actor}
-        )
+        gone = ClearReason(**house.post.head(), reason=Reason.HEARTBEAT_MISSED, scope="", figures={"actor": actor})
         house.post.publish(gone, RISK)
         return True
 
@@ -290,7 +287,7 @@ class Life:
         house.journal.append(raised)
         return True
 
-    # --- what nobody else can act on ------------------------------------------------------------------------------------
+    # --- what nobody else can act on --------------------------------------------------------------------------------
 
     def _on_private(self, event: VenueBatch | FundingPaid | Liquidated) -> None:
         """Bring what the venue says about the account to the actor whose it is."""
@@ -356,18 +353,14 @@ class Life:
             return
         logger.opt(exception=error).warning("{} failed and is restarted (attempt {})", child_id, attempt)
         house = self.house
-        told = ActorRestarted(
-            **house.post.head(), actor=child_id, error=type(error).__name__, attempt=attempt
-        )
+        told = ActorRestarted(**house.post.head(), actor=child_id, error=type(error).__name__, attempt=attempt)
         house.post.publish(told)
 
     async def on_give_up(self, error: EscalationError) -> None:
         """Latch the pause and take away what could add risk, without any actor's help."""
         house = self.house
         self.fail(f"the actors gave up: {error}")
-        entries = [
-            order for order in await house.simulation.trading.open_orders() if order.purpose is Purpose.ENTRY
-        ]
+        entries = [order for order in await house.simulation.trading.open_orders() if order.purpose is Purpose.ENTRY]
         for instrument in house.instruments:
             mine = [order.client_id for order in entries if order.instrument == instrument.name]
             if mine:

@@ -1,6 +1,7 @@
 """What the actors need from the world, and nothing more: a market, a place to trade, a journal.
 
-Two venues stand behind these protocols: the simulated one and a real exchange. Errors are of ``hedgegrid.errors``'s four kinds.
+Two venues stand behind these protocols: the simulated one and a real exchange. Errors are of ``hedgegrid.errors``'s
+four kinds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,10 @@ class MarketData(Protocol):
     """The public side of a venue."""
 
     def subscribe(self, sink: Callable[[tuple[MarketUpdate, ...]], None]) -> None:
-        """Have every update handed to ``sink``, in order, without blocking. One sink; a second call replaces the first."""
+        """Have every update handed to ``sink``, in order, without blocking. One sink.
+
+        A second call replaces the first.
+        """
         ...
 
     async def history(self, instrument: str, count: int) -> tuple[Bar, ...]:
@@ -50,9 +54,12 @@ class Trading(Protocol):
     async def place(
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
     ) -> tuple[OrderEvent, ...]:
-        """Send one instrument's orders in one batch, and retire stops once the new ones stand; one answer a request, by index.
+        """Send one instrument's orders in one batch, and retire stops once the new ones stand.
 
-        An answer is ACCEPTED (taken by the venue, not necessarily live), REJECTED or UNKNOWN. Raises Transient, OutcomeUnknown.
+        One answer a request, by index.
+
+        An answer is ACCEPTED (taken by the venue, not necessarily live), REJECTED or UNKNOWN. Raises Transient,
+        OutcomeUnknown.
         """
         ...
 
@@ -105,8 +112,8 @@ class RememberedOrder:
 class Recollection:
     """What the journal remembers of the account, for hydration.
 
-    ``applied`` are the fills from ``fill_cursor`` on that the journal has; ``positions`` what its fills add up to; ``first_boot``: this
-    account has no past. ``lots``, ``unbooked`` and ``grids`` are by instrument.
+    ``applied`` are the fills from ``fill_cursor`` on that the journal has; ``positions`` what its fills add up to;
+    ``first_boot``: this account has no past. ``lots``, ``unbooked`` and ``grids`` are by instrument.
     """
 
     first_boot: bool
@@ -132,11 +139,9 @@ class Journal(Protocol):
     """The durable record of a run."""
 
     def append(self, message: Message) -> None:
-        """Take a message into the tape; it is durable after the next ``commit``. Raises Fatal where the journal has failed."""
+        """Take a message into the tape; it is durable after ``commit``. Raises Fatal where the journal failed."""
         ...
 
     async def commit(self) -> None:
         """Return once all that was appended is on disk. Raises Fatal (disk full, write error)."""
         ...
-
-

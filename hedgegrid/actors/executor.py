@@ -1,13 +1,12 @@
 """The executor: the only one who speaks to the venue's trading side, and the owner of the order table.
 
-Invariants: it sends nothing but ``Approved`` orders and cancels; what it sends is durable before it is sent; before anything is sent after a
-start, the exchange was read and agrees; a fill is passed on once, by (instrument, trade id, client id); an order whose outcome is not
-known is never sent again: only the exchange's evidence ends it.
+Invariants: it sends nothing but ``Approved`` orders and cancels; what it sends is durable before it is sent; before
+anything is sent after a start, the exchange was read and agrees; a fill is passed on once, by (instrument, trade id,
+client id); an order whose outcome is not known is never sent again: only the exchange's evidence ends it.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
-
 
 from hedgegrid.actors.post import RISK, Post, strategy_name
 from hedgegrid.core.order_state import (
@@ -95,12 +94,18 @@ class Executor(Actor[ExecutorMessage]):
         self._ended = 0
 
     async def on_start(self) -> None:
-        """Read the exchange until it agrees with the books; nothing is sent before. Raises Fatal where it never does."""
-        for _ in range(READS_MAX):
-            plan = await self._read_and_apply(())
+        """Read the exchange until it agrees with the books.
+
+        Nothing is sent before. Raises Fatal where it never does.
+        """
+        plan = await self._read_and_apply(())
+        for _ in range(READS_MAX - 1):
             if plan.agreed and not plan.unresolved:
                 return
             await self.clock.sleep(RETRY_NS)
+            plan = await self._read_and_apply(())
+        if plan.agreed and not plan.unresolved:
+            return
         differences = "; ".join(
             f"{one.kind} {one.instrument} {one.leg.name} {one.client_id} ours {one.local_lots} theirs {one.venue_lots}"
             for one in plan.differences
@@ -122,7 +127,7 @@ class Executor(Actor[ExecutorMessage]):
             case Wake():
                 await self._resolve(message)
 
-    # --- sending --------------------------------------------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------------------------------
 
     async def _execute(self, batch: ApprovedBatch) -> None:
         """Make the batch durable, then send cancels, placements and retirements."""
@@ -178,7 +183,7 @@ class Executor(Actor[ExecutorMessage]):
                 if isinstance(after, OrderRecord):
                     self._records[client_id] = after
 
-    # --- what the venue says --------------------------------------------------------------------------------------------
+    # --- what the venue says ----------------------------------------------------------------------------------------
 
     def _on_report(self, report: VenueReport) -> None:
         """Check a report against the table and pass it on, fills once."""
@@ -239,7 +244,7 @@ class Executor(Actor[ExecutorMessage]):
             del self._requests[client_id]
         self._ended = min(len(ended), ENDED_KEPT)
 
-    # --- orders whose outcome is not known ------------------------------------------------------------------------------
+    # --- orders whose outcome is not known --------------------------------------------------------------------------
 
     def _begin_resolving(self, cause: Message, instrument: str, client_ids: Sequence[str]) -> None:
         """Pause the instrument, and look at the exchange in a while; the order is never sent again."""
@@ -258,10 +263,13 @@ class Executor(Actor[ExecutorMessage]):
         if plan.unresolved or not plan.agreed:
             self.remind_at(self.clock.now_ns() + RETRY_NS, Wake(**self._post.head(wake)))
 
-    # --- hydration ------------------------------------------------------------------------------------------------------
+    # --- hydration --------------------------------------------------------------------------------------------------
 
     async def _read_and_apply(self, to: tuple[str, ...]) -> Plan:
-        """Read the exchange, plan how to agree, and apply it; the events go to ``to`` and the strategies where it is given."""
+        """Read the exchange, plan how to agree, and apply it.
+
+        The events go to ``to`` and the strategies where it is given.
+        """
         memory = await self._memory.recall()
         if not self._records:
             for remembered in memory.orders:
@@ -386,7 +394,10 @@ class Executor(Actor[ExecutorMessage]):
 
 
 def _request_of(record: OrderRecord) -> OrderRequest:
-    """Give the request of an order that was found under our id and is not in the journal: what it covers is not known."""
+    """Give the request of an order that was found under our id and is not in the journal.
+
+    What it covers is not known.
+    """
     return OrderRequest(
         client_id=record.client_id,
         instrument=record.instrument,
@@ -401,5 +412,3 @@ def _request_of(record: OrderRecord) -> OrderRequest:
         generation=record.generation,
         decided_ns=record.created_ns,
     )
-
-

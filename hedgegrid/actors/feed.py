@@ -1,7 +1,7 @@
 """The feed: it turns what the venue shows into quotes, marks and gap-free bars, and serves history to strategies.
 
-Invariants: bars of an instrument go out once each and in order; a hole is filled from the venue's history before the newer bar goes out, or
-reported; a strategy gets history before its first decision.
+Invariants: bars of an instrument go out once each and in order; a hole is filled from the venue's history before the
+newer bar goes out, or reported; a strategy gets history before its first decision.
 """
 
 import attrs
@@ -21,7 +21,10 @@ FeedMessage = MarketSeen | NeedHistory
 
 @attrs.define
 class SourceTimes:
-    """When each instrument was last heard of: what the watchdog reads. Times in ns; an instrument not heard of is absent."""
+    """When each instrument was last heard of: what the watchdog reads. Times in ns.
+
+    An instrument not heard of is absent.
+    """
 
     last_ns: dict[str, int] = attrs.field(factory=dict)
 
@@ -105,7 +108,10 @@ class Feed(Actor[FeedMessage]):
         self._publish_bar(cause, instrument, bar)
 
     async def _fill_hole(self, cause: MarketSeen, instrument: str, bar: Bar, last_ns: int) -> None:
-        """Publish the bars between the last one and ``bar`` from the venue's history, and report what it does not have."""
+        """Publish the bars between the last one and ``bar`` from the venue's history.
+
+        And report what it does not have.
+        """
         missing = (bar.open_ns - last_ns) // bar.length_ns - 1
         found = 0
         for old in await self._market.history(instrument, missing + 1):

@@ -1,7 +1,7 @@
 """The funding actor: it keeps the rate of the next settlement known or says that it is not, and books what was paid.
 
-Invariants: a missing or expired rate is an event and, where the settings say so, a pause; it is never taken for zero; a settlement is booked
-once by (instrument, time).
+Invariants: a missing or expired rate is an event and, where the settings say so, a pause; it is never taken for zero;
+a settlement is booked once by (instrument, time).
 """
 
 from collections.abc import Callable, Collection
@@ -33,7 +33,10 @@ class Funding(Actor[FundingMessage]):
         paid_until_ns: Callable[[], int],
         pause_when_missing: Collection[str],
     ) -> None:
-        """``paid_until_ns`` gives the newest settlement in the journal; ``pause_when_missing``: who pauses without a rate."""
+        """``paid_until_ns`` gives the newest settlement in the journal.
+
+        ``pause_when_missing``: who pauses without a rate.
+        """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._trading = trading

@@ -1,7 +1,7 @@
 """A strategy's tables, rebuilt from the exchange's word and the journal's memory.
 
-Invariants: nothing here sends; after ``restore`` a lot is known for every filled entry, a slot for every resting one, and an order that fits
-neither is named so that it can be cancelled.
+Invariants: nothing here sends; after ``restore`` a lot is known for every filled entry, a slot for every resting one,
+and an order that fits neither is named so that it can be cancelled.
 """
 
 import attrs
@@ -86,14 +86,11 @@ def restore(tables: GridTables, word: Hydrated, number_of: dict[str, int]) -> tu
         state.mid_ticks = word.grid.center_ticks
         grid.place_rungs(params, state, tables.rungs)
     _restore_lots(tables, word)
-    orphans: list[str] = []
-    for order in word.orders:
-        if not _adopt(tables, order, number_of[order.client_id]):
-            orphans.append(order.client_id)
+    orphans = tuple(order.client_id for order in word.orders if not _adopt(tables, order, number_of[order.client_id]))
     # Whatever a lot lacks is asked for by the next laying of stops.
     state.dirty_long = 1
     state.dirty_short = 1
-    return tuple(orphans)
+    return orphans
 
 
 def _restore_lots(tables: GridTables, word: Hydrated) -> None:
@@ -126,9 +123,7 @@ def _restore_lots(tables: GridTables, word: Hydrated) -> None:
         account.cost_e8 = position.cost_e8
     if not word.positions:
         for lot in word.lots:
-            increase(
-                tables.accounts[lot.leg], lot.qty_lots, notional_e8(lot.entry_ticks, lot.qty_lots, params.unit_e8)
-            )
+            increase(tables.accounts[lot.leg], lot.qty_lots, notional_e8(lot.entry_ticks, lot.qty_lots, params.unit_e8))
 
 
 def _has_rung(params: GridParams, leg: int, level: int) -> bool:
@@ -197,7 +192,10 @@ def _adopt_backstop(state: GridState, order: OpenOrder, no: int) -> bool:
 
 
 def _adopt_stop(tables: GridTables, order: OpenOrder, no: int) -> bool:
-    """Give a stop (or a market reduction on its way) back to its lots; a stop whose lots are gone belongs to nothing."""
+    """Give a stop (or a market reduction on its way) back to its lots.
+
+    A stop whose lots are gone belongs to nothing.
+    """
     covered = {cover.lot_id for cover in order.covers}
     mine = [lot for lot in tables.lots if lot.state == OPEN and lot.lot_id in covered and lot.stop_no == 0]
     if not mine:

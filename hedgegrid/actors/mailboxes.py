@@ -1,7 +1,8 @@
 """Every actor's mailbox: what it takes, how much, and what is read first.
 
-Invariants: only prices conflate; fills, order events, bars and commands are refused by a full mailbox, never dropped; a capacity is far above
-what one point of the market causes, so that a full mailbox means that its actor is in trouble.
+Invariants: only prices conflate; fills, order events, bars and commands are refused by a full mailbox, never dropped;
+a capacity is far above what one point of the market causes, so that a full mailbox means that its actor is in
+trouble.
 """
 
 from collections.abc import Callable

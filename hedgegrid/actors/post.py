@@ -1,7 +1,7 @@
 """How actors speak: numbering, journaling and sending in one place.
 
-Invariants: a message that is published is in the journal's tape before any mailbox has it; it stands there once, however many receive
-it; numbers grow without gaps within a boot.
+Invariants: a message that is published is in the journal's tape before any mailbox has it; it stands there once,
+however many receive it; numbers grow without gaps within a boot.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,10 @@ class Post:
     """The one way by which a message comes into being and goes out."""
 
     def __init__(self, *, router: Router, journal: Journal, clock: Clock, tap: Callable[[Message], None]) -> None:
-        """Send through ``router``; hand every published message to ``journal`` first and to ``tap`` (the figures) next."""
+        """Send through ``router``; hand every published message to ``journal`` first and to ``tap``.
+
+        (the figures) next.
+        """
         self._router = router
         self._journal = journal
         self._clock = clock

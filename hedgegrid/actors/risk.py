@@ -1,7 +1,8 @@
 """The risk actor: every order passes here, and here is the trading permission.
 
-Invariants: it approves nothing before the exchange's word on every instrument; an order is booked before its approval leaves; every change of
-permission is journaled with its figures and told to the strategies before any later order is judged.
+Invariants: it approves nothing before the exchange's word on every instrument; an order is booked before its approval
+leaves; every change of permission is journaled with its figures and told to the strategies before any later order is
+judged.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +18,6 @@ from hedgegrid.core.permission_events import (
     FlattenDone,
     FlattenStarted,
     Halt,
-    Hydrated as HydratedFact,
-    Hydrating,
     OperatorPause,
     OperatorResume,
     PermissionEvent,
@@ -27,6 +26,9 @@ from hedgegrid.core.permission_events import (
     Started,
     Tick,
     Warmed,
+)
+from hedgegrid.core.permission_events import (
+    Hydrated as HydratedFact,
 )
 from hedgegrid.core.records import Booked, InstrumentRisk, RiskLimits
 from hedgegrid.messages.commands import (
@@ -120,7 +122,10 @@ class Risk(Actor[RiskMessage]):
         keep_latched: Callable[[tuple[LatchedEntry, ...]], None],
         on_liquidated: Callable[[], None],
     ) -> None:
-        """``latched`` reads the latched reasons of the journal, ``keep_latched`` writes them; ``on_liquidated`` ends the run."""
+        """``latched`` reads the latched reasons of the journal, ``keep_latched`` writes them.
+
+        ``on_liquidated`` ends the run.
+        """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._book = RiskBook(instruments, [attrs.evolve(rule) for rule in rules])
@@ -160,7 +165,7 @@ class Risk(Actor[RiskMessage]):
             case _:
                 self._on_control(message)
 
-    # --- prices and money -----------------------------------------------------------------------------------------------
+    # --- prices and money -------------------------------------------------------------------------------------------
 
     def _take_price(self, message: Quote | MarkPrice) -> None:
         index = self._book.index[message.instrument]
@@ -202,7 +207,7 @@ class Risk(Actor[RiskMessage]):
         ):
             self._step(message, FlattenDone())
 
-    # --- the gate -------------------------------------------------------------------------------------------------------
+    # --- the gate ---------------------------------------------------------------------------------------------------
 
     def _judge(self, batch: IntentBatch) -> None:
         """Check every order of a batch, book what passes, and send both answers."""
@@ -269,11 +274,9 @@ class Risk(Actor[RiskMessage]):
         limit, value, remedy = risk.explain(
             code, self._settings.limits, self._book.rules, self._book.exposures, self._book.candidate(request)
         )
-        return Refused(
-            request=request, control=risk.CONTROL_NAMES[code], limit=limit, value=value, remedy=remedy
-        )
+        return Refused(request=request, control=risk.CONTROL_NAMES[code], limit=limit, value=value, remedy=remedy)
 
-    # --- state and permission -------------------------------------------------------------------------------------------
+    # --- state and permission ---------------------------------------------------------------------------------------
 
     def _on_state(self, message: Hydrated | AccountHydrated | StrategyReady | Rehydrate) -> None:
         match message:
@@ -299,9 +302,7 @@ class Risk(Actor[RiskMessage]):
         match message:
             case RaiseReason():
                 reason = Reason(message.reason)
-                self._step(
-                    message, ReasonRaised(reason=reason, scope=message.scope, figures=dict(message.figures))
-                )
+                self._step(message, ReasonRaised(reason=reason, scope=message.scope, figures=dict(message.figures)))
             case ClearReason():
                 self._step(
                     message,
@@ -359,8 +360,5 @@ class Risk(Actor[RiskMessage]):
             if self._views.get(name) == (may_add, hold) or name in self._unready:
                 continue
             self._views[name] = (may_add, hold)
-            view = PermissionView(
-                **self._post.head(cause), instrument=name, may_add=may_add, hold_entries=hold
-            )
+            view = PermissionView(**self._post.head(cause), instrument=name, may_add=may_add, hold_entries=hold)
             self._post.send(view, strategy_name(name))
-

@@ -1,7 +1,7 @@
 """The risk actor's own account: positions, reserved orders and money, from order events alone.
 
-Invariants: it is set by a hydration and moved by events, by nothing else; an order is booked from its approval until the exchange says
-that it ended; wallet = what hydration read + realised - fees - funding since, exactly.
+Invariants: it is set by a hydration and moved by events, by nothing else; an order is booked from its approval until
+the exchange says that it ended; wallet = what hydration read + realised - fees - funding since, exactly.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class RiskBook:
         self._slots: dict[int, Booked] = {}
         self._settled_ns: dict[str, int] = {}
 
-    # --- hydration ------------------------------------------------------------------------------------------------------
+    # --- hydration --------------------------------------------------------------------------------------------------
 
     def set_balance(self, balance: Balance, ts_ns: int) -> None:
         """Take the exchange's word on the wallet; settlements up to then are in it."""
@@ -86,7 +86,7 @@ class RiskBook:
             self.rules[index].mark_ticks = word.mark_ticks
         risk.recount(self.rules, self.exposures, self.booked, index)
 
-    # --- orders ---------------------------------------------------------------------------------------------------------
+    # --- orders -----------------------------------------------------------------------------------------------------
 
     def candidate(self, request: OrderRequest) -> Booked:
         """Give a request as the gate's check reads it."""
@@ -164,7 +164,7 @@ class RiskBook:
         self.funding_e8 += paid.long_e8 + paid.short_e8
         self.wallet_e8 -= paid.long_e8 + paid.short_e8
 
-    # --- figures --------------------------------------------------------------------------------------------------------
+    # --- figures ----------------------------------------------------------------------------------------------------
 
     def unrealised_e8(self) -> int:
         """Give the unrealised profit of all legs at the present marks."""

@@ -1,7 +1,7 @@
 """The strategy of one instrument: it feeds the core and carries the core's wishes to the risk gate.
 
-Invariants: nothing is decided before the exchange's word (``Hydrated``) and the history have come; a batch of fills is answered by
-one batch of intents; a number that stood for an order once never stands for another.
+Invariants: nothing is decided before the exchange's word (``Hydrated``) and the history have come; a batch of fills
+is answered by one batch of intents; a number that stood for an order once never stands for another.
 """
 
 import attrs
@@ -27,6 +27,7 @@ from hedgegrid.messages.commands import (
 )
 from hedgegrid.messages.events import (
     BarClosed,
+    EndReason,
     ExecutionBatch,
     FundingRate,
     FundingRateMissing,
@@ -38,7 +39,6 @@ from hedgegrid.messages.events import (
     Message,
     OrderEvent,
     OrderEventKind,
-    EndReason,
     PermissionView,
     RefusedBatch,
     StrategyReady,
@@ -85,7 +85,10 @@ class Strategy(Actor[StrategyMessage]):
         params: GridParams,
         order_no_stride: int,
     ) -> None:
-        """``order_no_stride``: this instrument numbers its orders ``index`` plus multiples of it, so that none is shared."""
+        """``order_no_stride``: this instrument numbers its orders ``index`` plus multiples of it.
+
+        So that none is shared.
+        """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._instrument = instrument
@@ -103,9 +106,7 @@ class Strategy(Actor[StrategyMessage]):
 
     async def on_start(self) -> None:
         """Ask where we stand, and for history. What arrives before the answers is not acted on: they contain it."""
-        self._post.send(
-            Rehydrate(**self._post.head(), instrument=self._instrument, why="strategy started"), RISK
-        )
+        self._post.send(Rehydrate(**self._post.head(), instrument=self._instrument, why="strategy started"), RISK)
         self._post.send(NeedHistory(**self._post.head(), instrument=self._instrument), FEED)
 
     async def handle(self, message: StrategyMessage) -> None:
@@ -154,7 +155,7 @@ class Strategy(Actor[StrategyMessage]):
                 diff.on_wake(t.state, t.entries, self.clock.now_ns(), t.actions, t.used)
         self._send_actions(message)
 
-    # --- what comes in --------------------------------------------------------------------------------------------------
+    # --- what comes in ----------------------------------------------------------------------------------------------
 
     def _on_hydrated(self, word: Hydrated) -> None:
         """Rebuild the tables and ask for what is missing, before the first decision."""
@@ -360,7 +361,7 @@ class Strategy(Actor[StrategyMessage]):
         if order_id is not None:
             self._numbers.pop(order_id, None)
 
-    # --- what goes out --------------------------------------------------------------------------------------------------
+    # --- what goes out ----------------------------------------------------------------------------------------------
 
     def _send_actions(self, cause: Message, extra_cancels: tuple[str, ...] = ()) -> None:
         """Carry the core's actions to the gate as one batch, and set the wake-ups it asked for."""
@@ -447,5 +448,3 @@ class Strategy(Actor[StrategyMessage]):
             for lot in self._tables.lots
             if lot.state != FREE and (lot.tp_no if by_take_profit else lot.stop_no) == action.no
         )
-
-

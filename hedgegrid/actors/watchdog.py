@@ -1,7 +1,8 @@
 """The watchdog: it looks at the age of what others depend on and has trading paused and resumed.
 
-Invariants: it judges by ``core.health`` alone; a cause is told once when it comes and once when it goes. In a simulation it looks by market
-time (data ages) and, beside that, a guard on the wall clock looks at actors that hang, since market time then stands still.
+Invariants: it judges by ``core.health`` alone; a cause is told once when it comes and once when it goes. In a
+simulation it looks by market time (data ages) and, beside that, a guard on the wall clock looks at actors that hang,
+since market time then stands still.
 """
 
 from collections.abc import Callable, Mapping
@@ -83,7 +84,10 @@ class Watchdog(Actor[WatchdogMessage]):
         ]
 
     def _look_again(self) -> None:
-        """Look when the oldest source would become stale, or soon while one is: not once a second of a replayed year."""
+        """Look when the oldest source would become stale, or soon while one is.
+
+        Not once a second of a replayed year.
+        """
         now_ns = self.clock.now_ns()
         due = [
             now_ns + max(1, health.stale_after_ns(self._limits, source) - health.age_ns(source, now_ns) + 1)
@@ -109,7 +113,10 @@ class HangGuard:
         on_silent: Callable[[str, Mapping[str, str]], None],
         on_alive: Callable[[str], bool],
     ) -> None:
-        """``on_silent(actor, figures)`` is told once an episode; ``on_alive(actor)`` when it moves again, until it says True."""
+        """``on_silent(actor, figures)`` is told once an episode.
+
+        ``on_alive(actor)`` when it moves again, until it says True.
+        """
         self._limits = limits
         self._readings = readings
         self._on_silent = on_silent

@@ -1,10 +1,12 @@
 """Compiled twins of the hot path: the same source, function by function, in machine code.
 
-A twin namespace looks like ``hedgegrid.core``: a module for each module of the hot path with the same function names, in which every
-function is compiled and calls compiled functions only. Tables are NumPy structured arrays (``core.records.pack``) instead of lists.
+A twin namespace looks like ``hedgegrid.core``: a module for each module of the hot path with the same function names,
+in which every function is compiled and calls compiled functions only. Tables are NumPy structured arrays
+(``core.records.pack``) instead of lists.
 
-Invariants: no function is written twice; floats are compiled without fast-math, so both executions agree to the last bit; the cache
-lives in a folder named after a hash of all core sources, since the compiler's own cache does not notice a change in a callee's file.
+Invariants: no function is written twice; floats are compiled without fast-math, so both executions agree to the last
+bit; the cache lives in a folder named after a hash of all core sources, since the compiler's own cache does not
+notice a change in a callee's file.
 """
 
 import hashlib
@@ -73,12 +75,12 @@ def hot_functions() -> dict[str, FunctionType]:
 
 @cache
 def compiled(cache_dir: Path | None = None) -> SimpleNamespace:
-    """Give the namespace of twins: ``compiled().pipeline.on_bar`` and so on. Compilation happens at the first call of each.
+    """Give the namespace of twins, such as ``compiled().pipeline.on_bar``; each compiles at its first call.
 
     ``cache_dir`` keeps machine code between runs, below a folder of the sources' hash.
     """
     if cache_dir is not None:
-        numba.config.CACHE_DIR = str(cache_dir / source_hash())
+        numba.config.CACHE_DIR = str(cache_dir / source_hash())  # type: ignore[attr-defined]
     twins = {module.__name__: ModuleType(module.__name__) for module in HOT_MODULES}
     by_function: dict[FunctionType, object] = {}
     for full, function in hot_functions().items():

@@ -1,7 +1,7 @@
 """Settings and rules as the core reads them: integers with units, made once at the start.
 
-Invariants: every conversion is exact or refused (the schema has refused finer figures already); what the arithmetic of the core could not hold
-in 64 bits is refused here, in one line.
+Invariants: every conversion is exact or refused (the schema has refused finer figures already); what the arithmetic
+of the core could not hold in 64 bits is refused here, in one line.
 """
 
 from decimal import Decimal
@@ -52,7 +52,10 @@ def stored_rules() -> dict[str, dict[str, object]]:
 
 
 def instrument_of(config: AccountConfig, name: str) -> Instrument:
-    """Give an instrument's rules: what the config says, else the stored ones. Raises Fatal where neither knows enough."""
+    """Give an instrument's rules: what the config says.
+
+    Else the stored ones. Raises Fatal where neither knows enough.
+    """
     given = config.sim.instrument.get(name)
     stored = stored_rules().get(name, {})
     merged: dict[str, object] = dict(stored)

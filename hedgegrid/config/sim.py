@@ -124,7 +124,6 @@ class SyntheticConfig(Section):
     )
     jumps_per_day: Decimal = number("mean number of jumps", unit="jumps", default=4)
     jump_bps: Decimal = number("mean size of a jump, up or down", unit="bps", default=40)
-    trend_bps_per_hour: Decimal = number("drift while a regime trends, up or down", unit="bps", default=20)
     regime_minutes: int = count("mean length of a regime", unit="minutes", default=60, low=1, high=1440 * 7)
 
 

@@ -1,7 +1,8 @@
 """The table in which a decision writes what it wants done, in the order in which it is to be sent.
 
-Invariants: cancels stand before placements of the same decision; within each, nearest to the mid first, then LONG, generation, level;
-a full table is counted in ``GridState.overflowed`` and the actor pauses, nothing is lost in silence.
+Invariants: cancels stand before placements of the same decision; within each, nearest to the mid first, then LONG,
+generation, level; a full table is counted in ``GridState.overflowed`` and the actor pauses, nothing is lost in
+silence.
 """
 
 from hedgegrid.core.records import Action, Counter, GridState
@@ -15,7 +16,7 @@ RETRY_AT = 4
 
 
 def put(state: GridState, out: list[Action], used: Counter, kind: int, no: int) -> int:
-    """Begin an action and give its index; the caller fills in the rest. The last slot is reused when the table is full."""
+    """Begin an action and give its index; the caller fills it in. A full table reuses its last slot, counted."""
     if used.n >= len(out):
         state.overflowed += 1
         used.n = len(out) - 1

@@ -1,7 +1,8 @@
 """Desired rungs against working entries: what to keep, cancel and add.
 
-Invariants: a rung never has two live orders (a replacement waits until the cancel is confirmed, and any fill before that drops it); an
-order within tolerance is kept and takes over the latest take-profit; every order of an older generation is unwanted.
+Invariants: a rung never has two live orders (a replacement waits until the cancel is confirmed, and any fill before
+that drops it); an order within tolerance is kept and takes over the latest take-profit; every order of an older
+generation is unwanted.
 """
 
 from hedgegrid.core.actions import CANCEL, PLACE, RETRY_AT, put, sort
@@ -119,7 +120,13 @@ def _add(
 
 
 def send(
-    state: GridState, order: EntryOrder, price_ticks: int, qty_lots: int, tp_micro: int, out: list[Action], used: Counter
+    state: GridState,
+    order: EntryOrder,
+    price_ticks: int,
+    qty_lots: int,
+    tp_micro: int,
+    out: list[Action],
+    used: Counter,
 ) -> None:
     """Send an order on its rung under a number never used before."""
     order.state = WORKING
@@ -179,12 +186,20 @@ def on_cancelled(
     out: list[Action],
     used: Counter,
 ) -> None:
-    """An entry is gone (cancelled, expired, or a cancel found nothing): send what waits behind it, else free its rung."""
+    """An entry is gone (cancelled, expired, or a cancel found nothing).
+
+    Send what waits behind it, else free its rung.
+    """
     slot = find(entries, no)
     if slot < 0:
         return
     order = entries[slot]
-    if order.wait_qty_lots > 0 and order.filled_lots == 0 and order.generation == state.generation and state.may_add == 1:
+    if (
+        order.wait_qty_lots > 0
+        and order.filled_lots == 0
+        and order.generation == state.generation
+        and state.may_add == 1
+    ):
         order.attempt = 0
         send(state, order, order.wait_price_ticks, order.wait_qty_lots, order.wait_tp_micro, out, used)
         return
@@ -227,9 +242,7 @@ def on_wake(state: GridState, entries: list[EntryOrder], ts_ns: int, out: list[A
             send(state, order, order.price_ticks, order.qty_lots, order.tp_micro, out, used)
 
 
-def on_refused(
-    params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder], no: int
-) -> None:
+def on_refused(params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder], no: int) -> None:
     """The gate refused an entry: it was never sent, and its rung waits for the next decision."""
     slot = find(entries, no)
     if slot >= 0:

@@ -1,8 +1,8 @@
 """Lots and the orders that close them.
 
-Invariants: a lot keeps the take-profit and the stop that it was born with, whatever the grid does later; the exits of a kind never exceed
-the leg's open lots; equal stop prices share an order, and a leg has at most ``max_stop_orders`` of them, merged toward the
-earlier trigger; a stop on the wrong side of the mark goes as a market reduction at once.
+Invariants: a lot keeps the take-profit and the stop that it was born with, whatever the grid does later; the exits of
+a kind never exceed the leg's open lots; equal stop prices share an order, and a leg has at most ``max_stop_orders``
+of them, merged toward the earlier trigger; a stop on the wrong side of the mark goes as a market reduction at once.
 """
 
 from hedgegrid.core.actions import PLACE, RETIRE, put
@@ -61,7 +61,10 @@ def open_lot(
     out: list[Action],
     used: Counter,
 ) -> int:
-    """Book a filled entry as a lot with its birth prices and send its take-profit; give its index, -1 where the table is full."""
+    """Book a filled entry as a lot with its birth prices and send its take-profit.
+
+    Give its index, -1 where the table is full.
+    """
     index = -1
     for i in range(len(lots)):
         if lots[i].state == FREE:
@@ -96,7 +99,10 @@ def open_lot(
 
 
 def send_take_profit(state: GridState, lot: Lot, out: list[Action], used: Counter) -> None:
-    """Send the take-profit of a lot's open quantity. A target at or below zero cannot rest; the stop alone guards such a lot."""
+    """Send the take-profit of a lot's open quantity. A target at or below zero cannot rest.
+
+    The stop alone guards such a lot.
+    """
     lot.tp_no = 0
     if lot.tp_ticks <= 0:
         return
@@ -187,7 +193,10 @@ def _group(params: GridParams, state: GridState, account: LegAccount, lots: list
 
 
 def leg_stop_ticks(params: GridParams, state: GridState, account: LegAccount, leg: int) -> int:
-    """Give the one stop of a leg: its average entry -/+ sl_steps of its newest entry's step, toward the earlier trigger."""
+    """Give the one stop of a leg: its average entry -/+ sl_steps of its newest entry's step.
+
+    Toward the earlier trigger.
+    """
     average = average_micro(account, params.unit_e8)
     if leg == LONG:
         return ceil_div(average - mul_ppm(state.newest_step_long, params.sl_ppm), MICRO)
@@ -200,12 +209,18 @@ def is_wrong_side(leg: int, trigger_ticks: int, mark_ticks: int) -> bool:
 
 
 def _stands(lot: Lot, leg: int) -> bool:
-    """Tell whether a lot of this leg wants a stop: no market reduction is under way for it, and its trigger is a price."""
+    """Tell whether a lot of this leg wants a stop.
+
+    No market reduction is under way for it, and its trigger is a price.
+    """
     return lot.state == OPEN and lot.leg == leg and lot.closing == 0 and lot.group_ticks > 0
 
 
 def _next_trigger(lots: list[Lot], leg: int, from_ticks: int) -> int:
-    """Give the leg's next distinct trigger after ``from_ticks``, from the earliest on (LONG falls, SHORT rises), or 0."""
+    """Give the leg's next distinct trigger after ``from_ticks``, from the earliest on (LONG falls, SHORT rises).
+
+    Or 0.
+    """
     best = 0
     for i in range(len(lots)):
         lot = lots[i]
@@ -312,7 +327,10 @@ def _remember(state: GridState, stops: list[StopOrder], no: int, leg: int, price
 
 
 def forget_exit(state: GridState, lots: list[Lot], stops: list[StopOrder], no: int) -> None:
-    """An exit has ended (filled, cancelled, refused, rejected): whatever it still covered counts as bare and the leg as out of date."""
+    """An exit has ended (filled, cancelled, refused, rejected).
+
+    Whatever it still covered counts as bare and the leg as out of date.
+    """
     for i in range(len(stops)):
         if stops[i].state != FREE and stops[i].no == no:
             stops[i].state = FREE

@@ -1,7 +1,7 @@
 """Exact integer arithmetic that cannot overflow 64 bits where a plain product would.
 
-Every function splits its first operand by the divisor, so that the largest intermediate value is a result or divisor x factor.
-Floor means toward minus infinity, in both executions.
+Every function splits its first operand by the divisor, so that the largest intermediate value is a result or divisor
+x factor. Floor means toward minus infinity, in both executions.
 """
 
 from hedgegrid.units import PPM

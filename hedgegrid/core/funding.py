@@ -1,7 +1,7 @@
 """The funding guard: less quantity, or none, on the leg that pays an expensive settlement that is near.
 
-Invariants: the receiving leg is never touched by the cost rule; the factor falls monotonically toward the settlement; a missing or
-expired rate is never taken for no cost.
+Invariants: the receiving leg is never touched by the cost rule; the factor falls monotonically toward the settlement;
+a missing or expired rate is never taken for no cost.
 """
 
 from hedgegrid.core.codes import FUNDING_HALT, FUNDING_SCALE, LONG, SHORT
@@ -19,7 +19,10 @@ def is_missing(state: GridState, ts_ns: int) -> bool:
 
 
 def is_expensive(params: GridParams, state: GridState) -> bool:
-    """Tell whether the paying leg's cost, normalised to 8 h by the instrument's own interval, is strictly over its limit."""
+    """Tell whether the paying leg's cost, normalised to 8 h by the instrument's own interval.
+
+    Is strictly over its limit.
+    """
     minutes = state.funding_interval_ns // NS_PER_MINUTE
     return abs(state.rate_e8) * EIGHT_HOURS_MINUTES > params.funding_max_e8 * minutes
 

@@ -1,7 +1,8 @@
 """Where the rungs lie: step, center and the prices and quantities of both ladders.
 
-Invariants: a step is at least one tick and fixed from one (re)centering to the next; a rung is (leg, level, generation); prices round
-away from the spread (LONG down, SHORT up); a rung's price within a generation never changes.
+Invariants: a step is at least one tick and fixed from one (re)centering to the next; a rung is (leg, level,
+generation); prices round away from the spread (LONG down, SHORT up); a rung's price within a generation never
+changes.
 """
 
 from hedgegrid.core.codes import LONG, SHORT
@@ -74,8 +75,9 @@ def rung_index(params: GridParams, leg: int, level: int) -> int:
 def build(params: GridParams, state: GridState, rungs: list[Rung]) -> None:
     """Give every rung its undiminished quantity and take-profit distance, and say which ones may be offered.
 
-    A rung whose lot is open is not offered (the remainder of a partly filled entry stays wanted: ``slot`` >= 0); a rung that
-    would cross the mid is marked, and only an order that already works on it is kept. A price below one tick is no rung.
+    A rung whose lot is open is not offered (the remainder of a partly filled entry stays wanted: ``slot`` >= 0); a
+    rung that would cross the mid is marked, and only an order that already works on it is kept. A price below one
+    tick is no rung.
     """
     tp_micro = mul_ppm(state.step_micro, params.tp_ppm)
     for leg in (LONG, SHORT):

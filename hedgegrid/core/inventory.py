@@ -1,7 +1,7 @@
 """Ladders trimmed to the inventory that may be held, then scaled by volatility and the operator's throttle.
 
-Invariants: a leg's position at the mid, its entries outside the ladder and the kept rungs together stay within the limit; rungs go from
-the far end; the floor to whole lots is made once, after the last factor.
+Invariants: a leg's position at the mid, its entries outside the ladder and the kept rungs together stay within the
+limit; rungs go from the far end; the floor to whole lots is made once, after the last factor.
 """
 
 from hedgegrid.core.codes import FREE, LONG, SHORT
@@ -43,9 +43,7 @@ def _rung_e8(params: GridParams, rung: Rung, entries: list[EntryOrder]) -> int:
     return max(desired, notional_e8(order.price_ticks, order.qty_lots - order.filled_lots, params.unit_e8))
 
 
-def _outside_e8(
-    params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder], leg: int
-) -> int:
+def _outside_e8(params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder], leg: int) -> int:
     """Give the notional of a leg's working entries whose rung is not in the present ladder."""
     total = 0
     for i in range(len(entries)):
@@ -59,7 +57,10 @@ def _outside_e8(
 
 
 def finish(params: GridParams, state: GridState, rungs: list[Rung], vol_factor_ppm: int) -> None:
-    """Apply volatility and throttle, floor to whole lots once, and drop (and count) rungs under the exchange's minimum."""
+    """Apply volatility and throttle, floor to whole lots once.
+
+    And drop (and count) rungs under the exchange's minimum.
+    """
     for i in range(len(rungs)):
         rung = rungs[i]
         if rung.in_ladder == 0:

@@ -1,7 +1,7 @@
 """A leg's position at average cost, and what fees, funding and liquidation make of money. All in quote x 1e8, exact.
 
-Invariants: position >= 0; cost is 0 when the position is 0; the sum of realised - fees - funding over all fills equals the
-change of the wallet, to the last unit.
+Invariants: position >= 0; cost is 0 when the position is 0; the sum of realised - fees - funding over all fills
+equals the change of the wallet, to the last unit.
 """
 
 from hedgegrid.core.codes import LONG
@@ -28,10 +28,8 @@ def increase(account: LegAccount, qty_lots: int, notional: int) -> None:
 
 def reduce(account: LegAccount, leg: int, qty_lots: int, notional: int) -> int:
     """Take a filled exit from the leg and give the realised profit; the last reduction takes the rest of the cost."""
-    if qty_lots == account.qty_lots:
-        released = account.cost_e8
-    else:
-        released = mul_div(account.cost_e8, qty_lots, account.qty_lots)
+    whole = qty_lots == account.qty_lots
+    released = account.cost_e8 if whole else mul_div(account.cost_e8, qty_lots, account.qty_lots)
     account.qty_lots -= qty_lots
     account.cost_e8 -= released
     realised = notional - released if leg == LONG else released - notional
@@ -46,7 +44,10 @@ def unrealised_e8(account: LegAccount, leg: int, mark_ticks: int, unit_e8: int) 
 
 
 def average_micro(account: LegAccount, unit_e8: int) -> int:
-    """Give the average entry in millionths of a tick: floor(cost x 1e6 / (position x unit)); the position must not be 0."""
+    """Give the average entry in millionths of a tick: floor(cost x 1e6 / (position x unit)).
+
+    The position must not be 0.
+    """
     divisor = account.qty_lots * unit_e8
     return mul_div(account.cost_e8, MICRO, divisor)
 
@@ -58,7 +59,10 @@ def funding_charge_e8(leg: int, notional: int, rate_e8: int) -> int:
 
 
 def maintenance_e8(gross_notional: int, tiers: list[MarginTier]) -> int:
-    """Give the equity that must be held for an instrument's gross notional, by the tier that the notional falls into."""
+    """Give the equity that must be held for an instrument's gross notional.
+
+    By the tier that the notional falls into.
+    """
     ppm = tiers[len(tiers) - 1].maintenance_ppm
     for i in range(len(tiers) - 1, -1, -1):
         if gross_notional <= tiers[i].max_notional_e8:

@@ -1,11 +1,11 @@
 """The market meets the orders: section 9's fills, for the simulated venue, paper and backtest alike.
 
-One instrument's state is a ``Market``, a table of orders, links between orders and lots, cancels on their way, and two leg
-accounts. What happens is written as ``VenueEvent`` rows.
+One instrument's state is a ``Market``, a table of orders, links between orders and lots, cancels on their way, and
+two leg accounts. What happens is written as ``VenueEvent`` rows.
 
-Invariants: no order becomes live inside a move; the exits of a lot never close more than the lot (a fill of one shrinks the others in the
-same instant); along a move orders fill in the order in which the price meets them, at one price oldest first; an event table that
-is full is a broken invariant (its capacity exceeds what one point can cause).
+Invariants: no order becomes live inside a move; the exits of a lot never close more than the lot (a fill of one
+shrinks the others in the same instant); along a move orders fill in the order in which the price meets them, at one
+price oldest first; an event table that is full is a broken invariant (its capacity exceeds what one point can cause).
 """
 
 from hedgegrid.core import ledger
@@ -91,7 +91,7 @@ def _event(events: list[VenueEvent], used: Counter, kind: int, order: VenueOrder
     return index
 
 
-# --- what falls due -----------------------------------------------------------------------------------------------------
+# --- what falls due -------------------------------------------------------------------------------------------------
 
 
 def due_class(order: VenueOrder) -> int:
@@ -273,7 +273,7 @@ def _drop(orders: list[VenueOrder], links: list[Link], index: int) -> None:
             links[i].state = FREE
 
 
-# --- a move -------------------------------------------------------------------------------------------------------------
+# --- a move ---------------------------------------------------------------------------------------------------------
 
 
 def move(
@@ -369,7 +369,8 @@ def _next_met(
 def _is_met(market: Market, order: VenueOrder, rules: VenueRules, start: int, direction: int) -> bool:
     """Tell whether the move reaches the order: stops by a touch, limits through or by a touch as the rules say.
 
-    A pessimistic take-profit that was held in its bar fills where a later move starts or ends beyond it, whichever way it goes.
+    A pessimistic take-profit that was held in its bar fills where a later move starts or ends beyond it, whichever
+    way it goes.
     """
     end = market.price_ticks
     buys = is_buy(order)
@@ -417,7 +418,7 @@ def _count_ambiguity(market: Market, orders: list[VenueOrder], links: list[Link]
 
 
 def _is_held(market: Market, orders: list[VenueOrder], links: list[Link], order: VenueOrder, jump: int) -> bool:
-    """Under the pessimistic bound: tell whether a take-profit must not fill because its stop lies inside the bar too."""
+    """Under the pessimistic bound: tell whether a take-profit must not fill since its stop lies inside the bar too."""
     if order.purpose != TAKE_PROFIT:
         return False
     if order.held_bar == market.bar_no:
@@ -429,7 +430,7 @@ def _is_held(market: Market, orders: list[VenueOrder], links: list[Link], order:
     return True
 
 
-# --- trades against the queue -------------------------------------------------------------------------------------------
+# --- trades against the queue ---------------------------------------------------------------------------------------
 
 
 def _trade(
@@ -443,7 +444,10 @@ def _trade(
     events: list[VenueEvent],
     used: Counter,
 ) -> int:
-    """Let one trade eat the queues at its price and fill what stands behind them, bounded by its quantity; stops as in a jump."""
+    """Let one trade eat the queues at its price and fill what stands behind them, bounded by its quantity.
+
+    Stops as in a jump.
+    """
     price = market.price_ticks
     _join_queues(market, orders)
     left = trade_lots
@@ -469,7 +473,10 @@ def _trade(
 
 
 def _join_queues(market: Market, orders: list[VenueOrder]) -> None:
-    """Put every order whose price the book now shows behind the quantity shown there; away from the best it is not known."""
+    """Put every order whose price the book now shows behind the quantity shown there.
+
+    Away from the best it is not known.
+    """
     for i in range(len(orders)):
         order = orders[i]
         if order.state != LIVE or order.kind != LIMIT or order.queue_lots >= 0:
@@ -485,7 +492,10 @@ def _join_queues(market: Market, orders: list[VenueOrder]) -> None:
 
 
 def _best_resting(orders: list[VenueOrder], price: int) -> int:
-    """Give the resting limit order that a trade at ``price`` reaches first, or -1: through it, or at it with a known queue."""
+    """Give the resting limit order that a trade at ``price`` reaches first, or -1.
+
+    Through it, or at it with a known queue.
+    """
     best = -1
     for i in range(len(orders)):
         order = orders[i]
@@ -540,7 +550,7 @@ def _stops_met(
         fills += 1
 
 
-# --- a fill -------------------------------------------------------------------------------------------------------------
+# --- a fill ---------------------------------------------------------------------------------------------------------
 
 
 def fill(
@@ -630,7 +640,7 @@ def _shrink_rivals(
             _event(events, used, SHRUNK, orders[index], BY_OTHER_EXIT)
 
 
-# --- backstops, funding, liquidation ------------------------------------------------------------------------------------
+# --- backstops, funding, liquidation --------------------------------------------------------------------------------
 
 
 def backstops(
@@ -742,9 +752,7 @@ def unrealised_e8(market: Market, accounts: list[LegAccount], rules: VenueRules)
 
 def gross_notional_e8(market: Market, accounts: list[LegAccount], rules: VenueRules) -> int:
     """Give the notional of both legs at the mark, not offset against each other."""
-    return ledger.notional_e8(
-        market.mark_ticks, accounts[LONG].qty_lots + accounts[SHORT].qty_lots, rules.unit_e8
-    )
+    return ledger.notional_e8(market.mark_ticks, accounts[LONG].qty_lots + accounts[SHORT].qty_lots, rules.unit_e8)
 
 
 def liquidate(
@@ -807,4 +815,3 @@ def request_cancel(market: Market, cancels: list[CancelRequest], no: int, due_ns
             market.next_due_ns = min(market.next_due_ns, due_ns)
             return True
     return False
-

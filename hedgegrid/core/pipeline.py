@@ -2,8 +2,9 @@
 
 Read this file first: it is the order of the steps, and every step is a function of its own module.
 
-Invariants: nothing here sends; every wish is an ``Action`` and passes the risk gate; entries are decided on closed bars alone (a rung that waits
-for a confirmed cancel, and a post-only retry, go out between bars); exits are decided at once on fills.
+Invariants: nothing here sends; every wish is an ``Action`` and passes the risk gate; entries are decided on closed
+bars alone (a rung that waits for a confirmed cancel, and a post-only retry, go out between bars); exits are decided
+at once on fills.
 """
 
 from hedgegrid.core import diff, exits, funding, grid, inventory, ledger, policy, regime
@@ -36,7 +37,10 @@ def on_bar(
     out: list[Action],
     used: Counter,
 ) -> None:
-    """Decide on a closed bar (section 5): indicators, regime, center, ladders, policy, funding, inventory, throttle, diff."""
+    """Decide on a closed bar (section 5): indicators, regime, center, ladders, policy, funding, inventory.
+
+    Throttle, diff.
+    """
     regime.update(ind, params, high_ticks, low_ticks, close_ticks)
     state.mid_ticks = close_ticks
     if regime.is_cold(ind, params):
@@ -112,7 +116,9 @@ def on_entry_fill(
     out: list[Action],
     used: Counter,
 ) -> int:
-    """Book an entry's fill as lot ``lot_id`` and send its take-profit; give the lot's index, -1 where no order of ours filled.
+    """Book an entry's fill as lot ``lot_id`` and send its take-profit.
+
+    Give the lot's index, -1 where no order of ours filled.
 
     A fill drops whatever waits behind a cancel of the same order; the remainder of a partial fill keeps working.
     """

@@ -1,7 +1,7 @@
 """Which leg is held back in a trend, and how the held and the favoured ladder are shaped.
 
-Invariants: SIDEWAYS changes nothing; a policy only takes away rungs or quantity or moves take-profits, it never adds a rung;
-nearest and outer go by level number.
+Invariants: SIDEWAYS changes nothing; a policy only takes away rungs or quantity or moves take-profits, it never adds
+a rung; nearest and outer go by level number.
 """
 
 from hedgegrid.core.codes import LONG, POLICY_BOTH, POLICY_CORE, POLICY_THROTTLED, SHORT, SIDEWAYS, UP

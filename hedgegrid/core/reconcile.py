@@ -106,7 +106,7 @@ def applied(local: LocalView, plan: Plan) -> LocalView:
     )
 
 
-# --- whose it is ---------------------------------------------------------------------------------------------------
+# --- whose it is ----------------------------------------------------------------------------------------------------
 
 
 def _is_ours(account: str, name: str) -> bool:
@@ -127,7 +127,7 @@ def _fresh_fills(local: LocalView, venue: VenueView) -> list[Fill]:
     return list(unique.values())
 
 
-# --- legs ----------------------------------------------------------------------------------------------------------
+# --- legs -----------------------------------------------------------------------------------------------------------
 
 
 def _lots(legs: Iterable[LegLots]) -> Counter[_LegKey]:
@@ -172,7 +172,7 @@ def _legs(
     return own, _leg_lots(foreign), tuple(differences)
 
 
-# --- what has to go ------------------------------------------------------------------------------------------------
+# --- what has to go -------------------------------------------------------------------------------------------------
 
 
 def _cancel(record: OrderRecord, why: CancelWhy) -> PlannedCancel:

@@ -1,11 +1,12 @@
 """The records of the hot path: one definition, two containers.
 
-Interpreted, a record is an instance of its class here and a table is a list of them: plain Python integers, quick to reach.
-Compiled, a table is a NumPy structured array whose dtype ``dtype_of`` derives from the same class, and a record is an
-element of it. Functions of the hot path reach fields by name and tables by index, so they run on either unchanged.
+Interpreted, a record is an instance of its class here and a table is a list of them: plain Python integers, quick to
+reach. Compiled, a table is a NumPy structured array whose dtype ``dtype_of`` derives from the same class, and a
+record is an element of it. Functions of the hot path reach fields by name and tables by index, so they run on either
+unchanged.
 
-Invariants: a field is an int (64 bits) or a float; a table has a fixed capacity; a slot is free while its ``state`` is FREE and
-is never moved, so an index stays good for as long as its record lives.
+Invariants: a field is an int (64 bits) or a float; a table has a fixed capacity; a slot is free while its ``state``
+is FREE and is never moved, so an index stays good for as long as its record lives.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,10 @@ Record = TypeVar("Record")
 
 @attrs.define(eq=False)
 class GridParams:
-    """The settings of one instrument's grid as the hot path reads them. Distances in ppm, times in ns, money in quote x 1e8."""
+    """The settings of one instrument's grid as the hot path reads them. Distances in ppm, times in ns.
+
+    Money in quote x 1e8.
+    """
 
     unit_e8: int = 0
     min_qty_lots: int = 0
@@ -69,7 +73,10 @@ class GridParams:
 
 @attrs.define(eq=False)
 class Indicators:
-    """Running indicators on prices in ticks. ``bars`` counts bars seen; a value counts only once its length is reached."""
+    """Running indicators on prices in ticks. ``bars`` counts bars seen.
+
+    A value counts only once its length is reached.
+    """
 
     bars: int = 0
     high: float = 0.0
@@ -93,9 +100,10 @@ class Indicators:
 class GridState:
     """What one instrument's grid remembers between decisions.
 
-    ``position_long_lots``/``position_short_lots`` are the sums of the open lots; ``rate_e8`` with ``rate_known`` is the funding rate for
-    one interval and ``next_funding_ns`` its settlement. ``may_add``/``hold_entries`` mirror the trading permission.
-    ``dirty_long``/``dirty_short`` say that a fill changed the leg since its stops were last laid out.
+    ``position_long_lots``/``position_short_lots`` are the sums of the open lots; ``rate_e8`` with ``rate_known`` is
+    the funding rate for one interval and ``next_funding_ns`` its settlement. ``may_add``/``hold_entries`` mirror the
+    trading permission. ``dirty_long``/``dirty_short`` say that a fill changed the leg since its stops were last laid
+    out.
     """
 
     regime: int = 0
@@ -130,8 +138,9 @@ class GridState:
 class Rung:
     """A desired rung of the present generation: its price, the quantity through the steps, and what works on it.
 
-    ``micro_lots`` is the quantity in millionths of a lot; ``trim_lots`` the whole lots that the inventory limit counts;
-    ``qty_lots`` the final quantity (0 = not wanted). ``slot`` is the index of its entry order or -1; ``open_lots`` counts its lots.
+    ``micro_lots`` is the quantity in millionths of a lot; ``trim_lots`` the whole lots that the inventory limit
+    counts; ``qty_lots`` the final quantity (0 = not wanted). ``slot`` is the index of its entry order or -1;
+    ``open_lots`` counts its lots.
     """
 
     leg: int = 0
@@ -173,7 +182,8 @@ class EntryOrder:
 class Lot:
     """An open entry with its exits, which keep the prices they were born with.
 
-    ``tp_no`` and ``stop_no`` name the orders that close it (0 = none); ``closing`` is 1 while a market reduction is under way.
+    ``tp_no`` and ``stop_no`` name the orders that close it (0 = none); ``closing`` is 1 while a market reduction is
+    under way.
     """
 
     state: int = 0
@@ -263,8 +273,9 @@ class MarginTier:
 class Market:
     """The venue's side of one instrument between points.
 
-    ``down_edge``: the highest price at which an order acts in a falling move; ``up_edge`` the lowest in a rising one (they let a
-    quiet move pass at once), ``backstop_down``/``backstop_up`` the same for the close-everything stops. ``next_due_ns``: the earliest time at which something falls due.
+    ``down_edge``: the highest price at which an order acts in a falling move; ``up_edge`` the lowest in a rising one
+    (they let a quiet move pass at once), ``backstop_down``/``backstop_up`` the same for the close-everything stops.
+    ``next_due_ns``: the earliest time at which something falls due.
     """
 
     seen: int = 0
@@ -292,7 +303,10 @@ class Market:
 
 @attrs.define(eq=False)
 class VenueOrder:
-    """An order in the venue: pending until ``live_ns``, then live. ``queue_lots`` is the quantity ahead of it (-1 = not yet known)."""
+    """An order in the venue: pending until ``live_ns``.
+
+    Then live. ``queue_lots`` is the quantity ahead of it (-1 = not yet known).
+    """
 
     state: int = 0
     no: int = 0
@@ -355,7 +369,10 @@ class VenueEvent:
 
 @attrs.define(eq=False)
 class RiskLimits:
-    """The limits of the gate as the hot path reads them: money in quote x 1e8, times in ns, distances in ppm, 0 never means "off"."""
+    """The limits of the gate as the hot path reads them.
+
+    Money in quote x 1e8, times in ns, distances in ppm, 0 never means "off".
+    """
 
     max_order_notional_e8: int = 0
     max_leg_notional_e8: int = 0

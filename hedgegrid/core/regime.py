@@ -1,8 +1,8 @@
 """The market's regime from running indicators: EMA seeded by an SMA, ATR and ADX by Wilder, EWMA volatility.
 
-Invariants: an indicator is fed every closed bar once, in order; before all of fast EMA, slow EMA, ATR and ADX are defined (first at
-bar index n-1, n-1, n and 2n-1) the grid is cold. The values equal TA-Lib's (Wilder, "New Concepts in Technical Trading
-Systems", 1978) to 1e-10 relative.
+Invariants: an indicator is fed every closed bar once, in order; before all of fast EMA, slow EMA, ATR and ADX are
+defined (first at bar index n-1, n-1, n and 2n-1) the grid is cold. The values equal TA-Lib's (Wilder, "New Concepts
+in Technical Trading Systems", 1978) to 1e-10 relative.
 """
 
 import math
@@ -105,7 +105,10 @@ def is_cold(ind: Indicators, params: GridParams) -> bool:
 
 
 def classify(ind: Indicators, params: GridParams, present: int) -> int:
-    """Give the regime: inside the hysteresis band it stays; then a low ADX is SIDEWAYS; then the sign of fast - slow."""
+    """Give the regime: inside the hysteresis band it stays; then a low ADX is SIDEWAYS.
+
+    Then the sign of fast - slow.
+    """
     gap_bps = abs(ind.fast - ind.slow) / ind.slow * 1e4
     if gap_bps < params.hysteresis_bps:
         return present

@@ -1,10 +1,11 @@
 """The gate that every order passes: section 6's checks, in its order, and the one place that makes an ``Approved``.
 
-``check`` is of the hot path and gives a code; ``approve`` wraps a pass into a message that the executor will send. What the catalogue names
-and is not here yet is listed in ARCHITECTURE.md.
+``check`` is of the hot path and gives a code; ``approve`` wraps a pass into a message that the executor will send.
+What the catalogue names and is not here yet is listed in ARCHITECTURE.md.
 
-Invariants: working, reserved and unknown orders count at their worst case; an order is booked before it is sent; a reducing order is never
-refused for comfort, only where it would not reduce, is a duplicate, or may not be sent at all.
+Invariants: working, reserved and unknown orders count at their worst case; an order is booked before it is sent; a
+reducing order is never refused for comfort, only where it would not reduce, is a duplicate, or may not be sent at
+all.
 """
 
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LONG, SHORT, STOP, TAKE_PROFIT
@@ -68,8 +69,8 @@ def check(
 ) -> int:
     """Give PASS or the code of the first control that refuses ``order``.
 
-    ``exposures`` holds two records an instrument (LONG, SHORT) at the present marks; ``may_send`` is the permission's answer for this
-    order; ``kind_has_price`` is 0 for market orders.
+    ``exposures`` holds two records an instrument (LONG, SHORT) at the present marks; ``may_send`` is the permission's
+    answer for this order; ``kind_has_price`` is 0 for market orders.
     """
     if may_send == 0:
         return PERMISSION
@@ -121,9 +122,7 @@ def worst_entry_e8(price_ticks: int, qty_lots: int, mark_ticks: int, unit_e8: in
     return max(price_ticks, mark_ticks) * qty_lots * unit_e8
 
 
-def _check_exposure(
-    limits: RiskLimits, rules: list[InstrumentRisk], exposures: list[Exposure], order: Booked
-) -> int:
+def _check_exposure(limits: RiskLimits, rules: list[InstrumentRisk], exposures: list[Exposure], order: Booked) -> int:
     """Refuse an order that could take a leg, the gross or the net position of the account over its limit."""
     rule = rules[order.instrument]
     leg = exposures[2 * order.instrument + order.leg]
@@ -270,9 +269,17 @@ def explain(
     notional = order.price_ticks * order.qty_lots * rule.unit_e8
     held = leg.position_lots * rule.mark_ticks * rule.unit_e8 + leg.entry_worst_e8
     texts: dict[int, tuple[str, str, str]] = {
-        PERMISSION: ("active", "paused", "see the reasons of the pause; nothing that adds risk is sent until they are gone"),
+        PERMISSION: (
+            "active",
+            "paused",
+            "see the reasons of the pause; nothing that adds risk is sent until they are gone",
+        ),
         EXPIRED_APPROVAL: (f"{limits.approval_ttl_ns} ns", "older", "the machine is too slow or was suspended"),
-        QUOTE_AGE: (f"{limits.max_quote_age_ns} ns", f"since {rule.quote_ns}", "the feed is silent; it resumes by itself"),
+        QUOTE_AGE: (
+            f"{limits.max_quote_age_ns} ns",
+            f"since {rule.quote_ns}",
+            "the feed is silent; it resumes by itself",
+        ),
         MARK_AGE: (f"{limits.max_mark_age_ns} ns", f"since {rule.mark_ns}", "the feed is silent; it resumes by itself"),
         BALANCE_AGE: (f"{limits.max_balance_age_ns} ns", "older", "the account stream is silent; it is polled"),
         PRICE_COLLAR: (
@@ -289,8 +296,16 @@ def explain(
             "the leg is full; raise max_position_qty or wait for exits",
         ),
         MAX_LEG_NOTIONAL: (quote_text(limits.max_leg_notional_e8), quote_text(held + notional), "the leg is full"),
-        MAX_GROSS_NOTIONAL: (quote_text(limits.max_gross_notional_e8), quote_text(held + notional), "the account is full"),
-        MAX_NET_NOTIONAL: (quote_text(limits.max_net_notional_e8), quote_text(held + notional), "one side is too large"),
+        MAX_GROSS_NOTIONAL: (
+            quote_text(limits.max_gross_notional_e8),
+            quote_text(held + notional),
+            "the account is full",
+        ),
+        MAX_NET_NOTIONAL: (
+            quote_text(limits.max_net_notional_e8),
+            quote_text(held + notional),
+            "one side is too large",
+        ),
         MAX_OPEN_ORDERS: (f"{limits.max_open_orders_per_leg}", f"{leg.open_orders + 1}", "use fewer levels"),
         DUPLICATE: ("one order a rung", "one is live", "none: the live order stands"),
         SELF_CROSS: ("no meeting of own orders", f"{order.price_ticks} ticks", "none: the resting order stands"),

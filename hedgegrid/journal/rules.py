@@ -1,4 +1,4 @@
-"""What a tick and a lot were worth when a row was written: exchanges change them, and every boot notes what it counted in."""
+"""What a tick and a lot were worth when a row was written: exchanges change them, so every boot notes them."""
 
 import sqlite3
 from bisect import bisect_left
@@ -25,10 +25,11 @@ class RulesAt:
         """Read what the boots noted."""
         self._first: dict[str, list[int]] = {}
         self._rules: dict[str, list[Rule]] = {}
-        statement = (
-            "SELECT instrument, rows_before, tick, lot, unit_e8 FROM instruments JOIN boots USING (epoch) ORDER BY epoch"
+        noted = connection.execute(
+            "SELECT instrument, rows_before, tick, lot, unit_e8"
+            " FROM instruments JOIN boots USING (epoch) ORDER BY epoch"
         )
-        for instrument, rows_before, tick, lot, unit_e8 in connection.execute(statement):
+        for instrument, rows_before, tick, lot, unit_e8 in noted:
             rule = Rule(tick=Decimal(tick), lot=Decimal(lot), unit_e8=unit_e8)
             self._first.setdefault(instrument, []).append(rows_before)
             self._rules.setdefault(instrument, []).append(rule)

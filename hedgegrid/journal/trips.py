@@ -1,8 +1,8 @@
 """Round trips and days, made of the journal's tables.
 
-Invariants: a fee that several lots share is split into whole units of 1e-8 that add up to it; the realised profit of a round trip
-is that of its own entry and exits (the leg's average cost decides when, not how much: over all trips of a leg that ended
-flat both sums agree).
+Invariants: a fee that several lots share is split into whole units of 1e-8 that add up to it; the realised profit of
+a round trip is that of its own entry and exits (the leg's average cost decides when, not how much: over all trips of
+a leg that ended flat both sums agree).
 """
 
 import sqlite3
@@ -24,7 +24,8 @@ _LotKey = tuple[str, Leg, int]
 class Trip:
     """A lot from its entry to the end of its last exit. Prices in ticks, money in quote x 1e8, times in ns.
 
-    ``row`` is its entry's tape row; ``exits`` are (price, quantity, purpose), oldest first, ``exit_e8`` what they came to.
+    ``row`` is its entry's tape row; ``exits`` are (price, quantity, purpose), oldest first, ``exit_e8`` what they
+    came to.
     """
 
     lot: StoredLot
@@ -79,8 +80,8 @@ def read_fills(connection: sqlite3.Connection) -> Iterator[FillEntry]:
 def read_trips(connection: sqlite3.Connection, rules: RulesAt) -> Iterator[Trip]:
     """Give the round trips in the order in which they ended; lots that are open are none yet.
 
-    A lot is told after its entry has filled and before its exits, so one walk over the fills is enough. What was closed
-    before it became a lot (see ``positions``) is in no trip.
+    A lot is told after its entry has filled and before its exits, so one walk over the fills is enough. What was
+    closed before it became a lot (see ``positions``) is in no trip.
     """
     trips: dict[_LotKey, Trip] = {}
     for entry in read_fills(connection):

@@ -35,14 +35,16 @@ from hedgegrid.units import quote_text
 _REPLAY_ROWS: Final = 2_000
 """Rows of a replay between two writes."""
 _CELL_MAX: Final = 60
+_EXACT_MODES: Final = ("sim", "paper")
 
 
 @attrs.frozen(kw_only=True)
 class VerifyReport:
-    """The outcome: every check, in order, and what the journal is."""
+    """The outcome: what the journal is, every check in order, and what it counted beside (repeated fills, refusals)."""
 
     title: str
     checks: tuple[Check, ...]
+    noted: str
 
     @property
     def ok(self) -> bool:
@@ -53,7 +55,7 @@ class VerifyReport:
         """Give the report as lines: the journal, one a check, and the verdict."""
         failed = sum(not check.ok for check in self.checks)
         verdict = f"FAILED: {failed} of {len(self.checks)} checks" if failed else f"OK: {len(self.checks)} checks"
-        return "\n".join((self.title, *(check.text() for check in self.checks), verdict))
+        return "\n".join((self.title, *(check.text() for check in self.checks), f"noted: {self.noted}", verdict))
 
 
 def verify(path: Path) -> VerifyReport:
@@ -71,7 +73,7 @@ def verify(path: Path) -> VerifyReport:
             replay.run()
         except Fatal as error:
             unread = Check(name="the tape", ok=False, figures=str(error))
-            return VerifyReport(title=f"journal {path}", checks=(pages, unread))
+            return VerifyReport(title=f"journal {path}", checks=(pages, unread), noted="nothing")
         checks = [
             pages,
             replay.chain_check(),
@@ -82,7 +84,9 @@ def verify(path: Path) -> VerifyReport:
         ]
         rows, hashed = replay.rows, replay.chain.hex()
         title = f"journal {path}: account {account}, mode {mode}, {len(boots):,} boots, {rows:,} rows, hash {hashed}"
-        return VerifyReport(title=title, checks=tuple(checks))
+        counted = stored.execute(schema.COUNTERS.read).fetchall()
+        noted = ", ".join(f"{name} {value:,}" for name, value in counted) or "nothing"
+        return VerifyReport(title=title, checks=tuple(checks), noted=noted)
 
 
 class _Replay:
@@ -202,6 +206,15 @@ def _table_checks(stored: sqlite3.Connection, replay: _Replay) -> Iterator[Check
         name="every approved order is kept",
         ok=orders == audit.approvals,
         figures=f"{orders:,} orders stored, {audit.approvals:,} approved",
+    )
+    (differs,) = stored.execute(
+        "SELECT coalesce(max(value), 0) FROM counters WHERE name = 'realised_differs'"
+    ).fetchone()
+    simulated = read_account(stored)[1] in _EXACT_MODES
+    yield Check(
+        name="realised profit is that of the average cost",
+        ok=differs == 0 or not simulated,
+        figures=f"{differs:,} of {count:,} fills differ" + ("" if simulated else " (an exchange rounds its own way)"),
     )
     yield _wallet_check(stored, replay)
 

@@ -167,9 +167,10 @@ class ThreadWriter:
                 if any(job.batch is None for job in jobs):
                     return
         finally:
-            # Whoever comes after the end, or waits at a fault of ours, must not wait for ever.
-            self.failure = self.failure or f"journal {self._path}: its writer has ended"
-            self._answer(jobs)
+            # Whoever waits at a fault of ours, or comes after it, must not wait for ever.
+            if not any(job.batch is None for job in jobs):
+                self.failure = self.failure or f"journal {self._path}: its writer has ended"
+                self._answer(jobs)
 
     def _write(self, batches: list[Batch]) -> None:
         if self.failure or not batches:

@@ -21,7 +21,7 @@ class Message:
     ts_recv_ns: int
 
 
-# --- market -------------------------------------------------------------------------------------------------------------
+# --- market ---------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +42,10 @@ class Quote(Message):
 
 @attrs.frozen(kw_only=True)
 class MarkPrice(Message):
-    """The mark price with the funding rate (x 1e8, for one interval) and its settlement; None where the venue gave none."""
+    """The mark price with the funding rate (x 1e8, for one interval) and its settlement.
+
+    None where the venue gave none.
+    """
 
     instrument: str
     mark_ticks: int
@@ -103,7 +106,7 @@ class FundingPaid(Message):
     short_e8: int
 
 
-# --- orders -------------------------------------------------------------------------------------------------------------
+# --- orders ---------------------------------------------------------------------------------------------------------
 
 
 class OrderEventKind(StrEnum):
@@ -135,7 +138,10 @@ class EndReason(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class OrderEvent:
-    """One thing the exchange said about one order. ``qty_lots``: the quantity left after an amendment; ``fill`` only on FILLED."""
+    """One thing the exchange said about one order. ``qty_lots``: the quantity left after an amendment.
+
+    ``fill`` only on FILLED.
+    """
 
     kind: OrderEventKind
     client_id: str
@@ -203,7 +209,7 @@ class RefusedBatch(Message):
     refused: tuple[Refused, ...]
 
 
-# --- state --------------------------------------------------------------------------------------------------------------
+# --- state ----------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -237,8 +243,9 @@ class GridMoved(Message):
 class Hydrated(Message):
     """The exchange's word on one instrument after a start, a restart or a gap; every later event counts on top of it.
 
-    ``orders`` are all open orders that are ours, of both lists; ``lots`` what is open by the journal and the fills since,
-    ``unbooked`` the entries among those fills that became no lot yet. ``mark_ticks`` is 0 where the venue has none yet.
+    ``orders`` are all open orders that are ours, of both lists; ``lots`` what is open by the journal and the fills
+    since, ``unbooked`` the entries among those fills that became no lot yet. ``mark_ticks`` is 0 where the venue has
+    none yet.
     """
 
     instrument: str
@@ -261,7 +268,10 @@ class AccountHydrated(Message):
 
 @attrs.frozen(kw_only=True)
 class EquitySampled(Message):
-    """The account as the decision of this instant sees it, in quote x 1e8. Fees and funding are costs since the account began."""
+    """The account as the decision of this instant sees it.
+
+    In quote x 1e8. Fees and funding are costs since the account began.
+    """
 
     wallet_e8: int
     unrealised_e8: int
@@ -273,7 +283,10 @@ class EquitySampled(Message):
 
 @attrs.frozen(kw_only=True)
 class PermissionChanged(Message):
-    """The trading permission moved, or a reason did (``change`` says how). ``scope`` is the account ("") or an instrument; ``figures`` are what caused it."""
+    """The trading permission moved, or a reason did (``change`` says how). ``scope`` is the account.
+
+    ("") or an instrument; ``figures`` are what caused it.
+    """
 
     before: str
     after: str
@@ -323,5 +336,3 @@ class MarketEnded(Message):
     """The recorded market has no further step."""
 
     steps: int
-
-

@@ -1,0 +1,1 @@
+"""Frozen values that the whole house speaks of: instruments, markets, orders, fills, positions, grids."""

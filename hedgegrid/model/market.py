@@ -1,6 +1,7 @@
 """The market as a path of points, which is what every execution of hedgegrid runs on.
 
-Invariants: steps come in strictly growing (ts, phase) order; a step holds at most one point an instrument; a bar is
+Invariants: steps come in growing (ts_ns, number) order, the number strictly; a step holds at most one point an
+instrument; a bar is
 announced in the step of its last point (bars) or in a step of its own at its end (ticks), never earlier.
 """
 
@@ -27,9 +28,11 @@ class Bar:
 class Point:
     """One point of an instrument's path.
 
-    ``jump``: the move into this point skips the prices between. ``bar_low_ticks``/``bar_high_ticks``: the range of the bar that
-    the point belongs to (the venue counts ambiguity with it, nobody else may look); 0 on ticks. ``qty_lots``: the traded
-    quantity of a trade tick, 0 where unbounded; ``bid_qty_lots``/``ask_qty_lots``: what the best bid and ask show (0 where unknown). ``bid``, ``ask`` and ``mark`` equal ``price`` on bars without a mark series.
+    ``jump``: the move into this point skips the prices between. ``bar_low_ticks``/``bar_high_ticks``: the range of
+    the bar that the point belongs to (the venue counts ambiguity with it, nobody else may look); 0 on ticks.
+    ``qty_lots``: the traded quantity of a trade tick, 0 where unbounded; ``bid_qty_lots``/``ask_qty_lots``: what the
+    best bid and ask show (0 where unknown). ``bid``, ``ask`` and ``mark`` equal ``price`` on bars without a mark
+    series.
     """
 
     instrument_index: int
@@ -92,6 +95,8 @@ class Tape(Protocol):
     identity: str
     bar_length_ns: int
     instruments: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What a person should know of this market: gaps, filtered prints."""
 
     def steps(self, first: int) -> Iterator[Step]:
         """Walk the tape from step ``first`` on, in order."""

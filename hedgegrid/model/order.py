@@ -61,10 +61,13 @@ class Cover:
 
 @attrs.frozen(kw_only=True)
 class OrderRequest:
-    """An order as a venue is asked for it. ``price_ticks`` is the limit, or the trigger of a stop, or 0 for a market order.
+    """An order as a venue is asked for it. ``price_ticks`` is the limit, or the trigger of a stop.
 
-    ``close_all`` asks for a stop that closes whatever the leg holds (quantity 0). ``tp_micro`` and ``step_micro`` (millionths of a tick)
-    are what a lot born of this entry takes its exits from, so that a restart can give a filled entry its exits.
+    Or 0 for a market order.
+
+    ``close_all`` asks for a stop that closes whatever the leg holds (quantity 0). ``tp_micro`` and ``step_micro``
+    (millionths of a tick) are what a lot born of this entry takes its exits from, so that a restart can give a filled
+    entry its exits.
     """
 
     client_id: str
@@ -91,7 +94,10 @@ class OrderRequest:
 
 @attrs.frozen(kw_only=True)
 class OpenOrder:
-    """An order that the venue holds. What only we know (level, generation, covers, birth distances) the executor adds."""
+    """An order that the venue holds. What only we know (level, generation, covers.
+
+    Birth distances) the executor adds.
+    """
 
     client_id: str
     instrument: str

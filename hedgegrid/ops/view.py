@@ -56,7 +56,7 @@ class LegView:
             return
         if fill.purpose is Purpose.ENTRY:
             self.put(qty_lots + fill.qty_lots, cost_e8 + fill.price_ticks * fill.qty_lots * unit_e8, at_ns)
-        elif fill.qty_lots == qty_lots :
+        elif fill.qty_lots == qty_lots or fill.purpose is Purpose.LIQUIDATION:
             self.put(0, 0, at_ns)
         elif fill.qty_lots < qty_lots:
             self.put(qty_lots - fill.qty_lots, cost_e8 - cost_e8 * fill.qty_lots // qty_lots, at_ns)

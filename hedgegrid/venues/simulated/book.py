@@ -1,7 +1,9 @@
-"""One instrument inside the simulated venue: its tables, and the translation between the core's rows and the model's values.
+"""One instrument inside the simulated venue.
 
-Invariants: every order has a venue number that is never reused; a client id maps to one number for as long as the order lives;
-the venue shares no mutable object with the bot.
+Its tables, and the translation between the core's rows and the model's values.
+
+Invariants: every order has a venue number that is never reused; a client id maps to one number for as long as the
+order lives; the venue shares no mutable object with the bot.
 """
 
 from collections.abc import Iterable
@@ -13,8 +15,8 @@ from hedgegrid.core.records import (
     Counter,
     LegAccount,
     Link,
-    Market,
     MarginTier,
+    Market,
     Record,
     VenueEvent,
     VenueOrder,
@@ -80,7 +82,7 @@ class Book:
         self.created_ns: dict[int, int] = {}
         self.next_no = 1
 
-    # --- requests -------------------------------------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------------------------------------
 
     def place(self, request: OrderRequest, ts_ns: int) -> EndReason | None:
         """Take an order that becomes live one latency after ``ts_ns``; give why not, or None."""
@@ -138,7 +140,7 @@ class Book:
         while not matching.request_cancel(self.market, self.cancels, no, ts_ns + self.rules.latency_ns):
             _grow(self.cancels, CancelRequest)
 
-    # --- time -----------------------------------------------------------------------------------------------------------
+    # --- time -------------------------------------------------------------------------------------------------------
 
     def move(self, point: Point, ts_ns: int, bar_no: int) -> None:
         """Move the market to a point and fill what the move meets."""
@@ -175,17 +177,13 @@ class Book:
 
     def backstops(self) -> None:
         """Trigger close-everything stops for what no other exit covers."""
-        matching.backstops(
-            self.market, self.orders, self.links, self.accounts, self.rules, self.events, self.said
-        )
+        matching.backstops(self.market, self.orders, self.links, self.accounts, self.rules, self.events, self.said)
 
     def liquidate(self) -> None:
         """Close everything at the mark."""
-        matching.liquidate(
-            self.market, self.orders, self.links, self.accounts, self.rules, self.events, self.said
-        )
+        matching.liquidate(self.market, self.orders, self.links, self.accounts, self.rules, self.events, self.said)
 
-    # --- words ----------------------------------------------------------------------------------------------------------
+    # --- words ------------------------------------------------------------------------------------------------------
 
     def drain(self, trade_id: int) -> tuple[tuple[OrderEvent, ...], int]:
         """Give what happened since the last call as order events, and the next free trade id of the account."""
@@ -204,9 +202,7 @@ class Book:
             while end < count and self._follows_fill(self.events[end]):
                 end += 1
             after = self.events[index:end]
-            covers = tuple(
-                Cover(lot_id=cut.lot_id, qty_lots=cut.qty_lots) for cut in after if cut.kind == matching.CUT
-            )
+            covers = tuple(Cover(lot_id=cut.lot_id, qty_lots=cut.qty_lots) for cut in after if cut.kind == matching.CUT)
             out.append(self._fill_event(row, covers, trade_id))
             out.extend(self._plain_event(other) for other in after if other.kind != matching.CUT)
             trade_id += 1
@@ -271,15 +267,11 @@ class Book:
         if client_id is not None and self.number_of.get(client_id) == no:
             del self.number_of[client_id]
 
-    # --- reads ----------------------------------------------------------------------------------------------------------
+    # --- reads ------------------------------------------------------------------------------------------------------
 
     def open_orders(self, *, conditional: bool) -> tuple[OpenOrder, ...]:
         """Give one of the two lists of open orders, oldest first."""
-        rows = [
-            order
-            for order in self.orders
-            if order.state != FREE and (order.kind == STOP_MARKET) == conditional
-        ]
+        rows = [order for order in self.orders if order.state != FREE and (order.kind == STOP_MARKET) == conditional]
         rows.sort(key=lambda order: order.seq)
         return tuple(self._open_order(order) for order in rows)
 

@@ -1,9 +1,10 @@
 """The simulated exchange: one account over the books of its instruments, moved by the steps of a tape.
 
-It knows nothing of the bot: requests come in with the exchange's time, words go out as batches. ``venue.py`` puts it behind the ports.
+It knows nothing of the bot: requests come in with the exchange's time, words go out as batches. ``venue.py`` puts it
+behind the ports.
 
-Invariants: at a step all moves come first, then all funding, one liquidation check, then what falls due; wallet = initial wallet +
-realised - fees - funding, exactly; after a liquidation the account takes no orders.
+Invariants: at a step all moves come first, then all funding, one liquidation check, then what falls due; wallet =
+initial wallet + realised - fees - funding, exactly; after a liquidation the account takes no orders.
 """
 
 from collections.abc import Sequence
@@ -37,10 +38,12 @@ class Exchange:
         self.liquidated = False
         self.ts_ns = 0
         self.last_settled_ns = [0] * len(self.books)
+        self.unsaved_fills: list[Fill] = []
+        self.unsaved_settled: list[FundingPaid] = []
         self.changed = True
         """Whether anything but prices has changed since it was last kept on disk."""
 
-    # --- requests -------------------------------------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------------------------------------
 
     def place(self, request: OrderRequest, now_ns: int) -> OrderEvent:
         """Take an order at ``now_ns``; ACCEPTED means taken, not yet live."""
@@ -58,7 +61,7 @@ class Exchange:
         self.by_name[instrument].cancel(client_id, now_ns)
         self.changed = True
 
-    # --- time -----------------------------------------------------------------------------------------------------------
+    # --- time -------------------------------------------------------------------------------------------------------
 
     def walk(self, step: Step, bar_no: int) -> tuple[list[FundingPaid], Liquidated | None]:
         """Move every market of a step, settle the funding that is due, and check the margin once."""
@@ -90,12 +93,15 @@ class Exchange:
             short_e8=book.accounts[SHORT].funding_e8 - before[SHORT],
         )
         self.settled.append(row)
+        self.unsaved_settled.append(row)
         del self.settled[:-FILLS_KEPT]
         return row
 
     def _check_margin(self) -> Liquidated | None:
         """Liquidate the account where its equity has fallen under the maintenance margin of all its legs."""
-        if self.liquidated or not any(book.accounts[LONG].qty_lots or book.accounts[SHORT].qty_lots for book in self.books):
+        if self.liquidated or not any(
+            book.accounts[LONG].qty_lots or book.accounts[SHORT].qty_lots for book in self.books
+        ):
             return None
         needed = 0
         for book in self.books:
@@ -133,7 +139,9 @@ class Exchange:
                 continue
             self.changed = True
             events, self.next_trade_id = book.drain(self.next_trade_id)
-            self.fills.extend(event.fill for event in events if event.fill is not None)
+            fills = [event.fill for event in events if event.fill is not None]
+            self.fills.extend(fills)
+            self.unsaved_fills.extend(fills)
             batches.append(
                 VenueBatch(
                     instrument=book.instrument.name,
@@ -145,7 +153,13 @@ class Exchange:
         del self.fills[:-FILLS_KEPT]
         return batches
 
-    # --- reads ----------------------------------------------------------------------------------------------------------
+    def mark_saved(self) -> None:
+        """Take note that everything up to now is on disk, or need not be."""
+        self.unsaved_fills.clear()
+        self.unsaved_settled.clear()
+        self.changed = False
+
+    # --- reads ------------------------------------------------------------------------------------------------------
 
     def balance(self) -> Balance:
         """Give the wallet and what it is made of."""
@@ -168,5 +182,3 @@ class Exchange:
     def ambiguous_bars(self) -> int:
         """Give how many bars left open whether an exit or its rival filled first."""
         return sum(book.market.ambiguous_bars for book in self.books)
-
-

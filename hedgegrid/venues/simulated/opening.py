@@ -1,7 +1,7 @@
 """Opening a simulation: the exchange as it was kept, or a new one, at the right step of its tape.
 
-Invariants: a kept exchange goes on only with the journal it was kept beside and only on the market it belongs to; what cannot go on is
-set aside under a number of its own, never deleted or overwritten.
+Invariants: a kept exchange goes on only with the journal it was kept beside and only on the market it belongs to;
+what cannot go on is set aside under a number of its own, never deleted or overwritten.
 """
 
 import sqlite3

@@ -1,10 +1,10 @@
 """The pump: it walks the exchange through its tape, as fast as the bot can follow or at the pace of a clock.
 
-Time belongs to the exchange here. At every step the bot gets to finish what it has to do before the next thing happens, so a run in virtual
-time is the same twice, and a paced run differs only in waiting.
+Time belongs to the exchange here. At every step the bot gets to finish what it has to do before the next thing
+happens, so a run in virtual time is the same twice, and a paced run differs only in waiting.
 
-Invariants (section 14.2): the move with its fills, funding, the margin check; then what falls due, until nothing is due; at a bar's end the
-bar, and again what falls due. Timers between two points fire at their own times.
+Invariants (section 14.2): the move with its fills, funding, the margin check; then what falls due, until nothing is
+due; at a bar's end the bar, and again what falls due. Timers between two points fire at their own times.
 """
 
 import asyncio
@@ -40,7 +40,10 @@ class Pump:
         speed: float | None,
         wall_s: Callable[[], float],
     ) -> None:
-        """Take the parts; ``speed`` None means as fast as possible, ``wall_s`` reads a monotonic wall clock in seconds."""
+        """Take the parts; ``speed`` None means as fast as possible.
+
+        ``wall_s`` reads a monotonic wall clock in seconds.
+        """
         self._exchange = exchange
         self._tape = tape
         self._market = market
@@ -58,7 +61,10 @@ class Pump:
         self._stopping.set()
 
     async def run(self, until_ns: int | None) -> bool:
-        """Walk on from where the exchange stands; True where the tape ended, False where it was stopped or ``until_ns`` came."""
+        """Walk on from where the exchange stands; True where the tape ended.
+
+        False where it was stopped or ``until_ns`` came.
+        """
         origin: tuple[float, int] | None = None
         for step in self._tape.steps(self._trading.next_step):
             if until_ns is not None and step.ts_ns > until_ns:

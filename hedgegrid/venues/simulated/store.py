@@ -1,9 +1,11 @@
 """The simulated exchange on disk, so that it lives on when the bot dies.
 
-A small SQLite file beside the journal holds the whole account: one row of state and one row a fill or settlement. It is written before
-the exchange says anything of what has changed, so a killed run finds the exchange at least as far as its own journal.
+A small SQLite file beside the journal holds the whole account: one row of state and one row a fill or settlement. It
+is written before the exchange says anything of what has changed, so a killed run finds the exchange at least as far
+as its own journal.
 
-Invariants: a state is whole (one transaction); the file belongs to one market (seed or recorded files, and rules), told by its identity.
+Invariants: a state is whole (one transaction); the file belongs to one market (seed or recorded files, and rules),
+told by its identity.
 """
 
 import sqlite3
@@ -42,7 +44,9 @@ def _getter(record: type) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*(field.name for field in attrs.fields(record)))
 
 
-_READ = {record: _getter(record) for record in (Market, VenueOrder, Link, CancelRequest, LegAccount)}
+_READ: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    record: _getter(record) for record in (Market, VenueOrder, Link, CancelRequest, LegAccount)
+}
 
 
 def _used(rows: list[Any], record: type) -> list[tuple[Any, ...]]:
@@ -78,16 +82,18 @@ def _restore_book(book: Book, state: dict[str, Any]) -> None:
     _fill_rows(book.links, Link, links, state["links"])
     _fill_rows(book.cancels, CancelRequest, cancels, state["cancels"])
     book.accounts = [LegAccount(*values) for values in state["accounts"]]
-    book.client_of = {no: client_id for no, client_id in state["numbers"]}
+    book.client_of = dict(state["numbers"])
     live = {order.no for order in book.orders if order.state != FREE}
     book.number_of = {client_id: no for no, client_id in book.client_of.items() if no in live}
-    book.created_ns = {no: ts for no, ts in state["created"]}
+    book.created_ns = dict(state["created"])
     book.next_no = state["next_no"]
 
 
 @attrs.frozen(kw_only=True)
 class Kept:
-    """Where a kept exchange stands: the state is as of ``saved_step``; up to ``next_step`` only prices have moved since.
+    """Where a kept exchange stands: the state is as of ``saved_step``.
+
+    Up to ``next_step`` only prices have moved since.
 
     ``ended`` says how the last run ended, "" where it was cut off.
     """
@@ -103,20 +109,20 @@ class VenueStore:
     def __init__(self, path: Path, identity: str) -> None:
         """Open or make the file. Raises Fatal where it is unreadable or the disk refuses."""
         self.path = path
-        self._fills_written = 0
-        self._settled_seen = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
-            # The kernel keeps what a killed process wrote; only a machine that dies could lose the last steps of a simulation.
+            # The kernel keeps what a killed process wrote; only a machine that dies could lose the last steps.
             self._db.execute("PRAGMA synchronous = OFF")
             self._db.executescript(_SCHEMA)
             row = self._db.execute("SELECT market FROM identity").fetchone()
             if row is None:
                 self._db.execute("INSERT INTO identity VALUES (?)", (identity,))
         except sqlite3.Error as error:
-            raise Fatal(f"the simulated exchange's file {path} cannot be used: {error}; move it away to start anew") from error
+            raise Fatal(
+                f"the simulated exchange's file {path} cannot be used: {error}; move it away to start anew"
+            ) from error
         self.identity = identity if row is None else str(row[0])
 
     def load(self, exchange: Exchange) -> Kept | None:
@@ -132,17 +138,10 @@ class VenueStore:
         exchange.liquidated = state["liquidated"]
         exchange.ts_ns = state["ts_ns"]
         exchange.last_settled_ns = state["last_settled_ns"]
-        fills = self._db.execute(
-            "SELECT payload FROM (SELECT trade_id, payload FROM fills ORDER BY trade_id DESC LIMIT ?) ORDER BY trade_id",
-            (FILLS_KEPT,),
-        )
-        exchange.fills = [msgspec.json.decode(payload, type=Fill) for (payload,) in fills]
-        settled = self._db.execute(
-            "SELECT payload FROM (SELECT id, payload FROM settled ORDER BY id DESC LIMIT ?) ORDER BY id", (FILLS_KEPT,)
-        )
-        exchange.settled = [msgspec.json.decode(payload, type=FundingPaid) for (payload,) in settled]
-        self._fills_written = exchange.next_trade_id - 1
-        self._settled_seen = len(exchange.settled)
+        fills = self._db.execute("SELECT payload FROM fills ORDER BY trade_id DESC LIMIT ?", (FILLS_KEPT,)).fetchall()
+        exchange.fills = [msgspec.json.decode(payload, type=Fill) for (payload,) in reversed(fills)]
+        settled = self._db.execute("SELECT payload FROM settled ORDER BY id DESC LIMIT ?", (FILLS_KEPT,)).fetchall()
+        exchange.settled = [msgspec.json.decode(payload, type=FundingPaid) for (payload,) in reversed(settled)]
         return Kept(saved_step=int(row[0]), next_step=int(row[1]), ended=str(row[2]))
 
     def save(self, exchange: Exchange, next_step: int, ended: str = "") -> None:
@@ -155,8 +154,6 @@ class VenueStore:
             "ts_ns": exchange.ts_ns,
             "last_settled_ns": exchange.last_settled_ns,
         }
-        new_fills = [fill for fill in exchange.fills if fill.trade_id > self._fills_written] if exchange.fills else []
-        new_settled = exchange.settled[self._settled_seen :]
         try:
             self._db.execute("BEGIN")
             self._db.execute(
@@ -164,17 +161,17 @@ class VenueStore:
                 (next_step, next_step, ended, msgspec.msgpack.encode(state)),
             )
             self._db.executemany(
-                "INSERT INTO fills VALUES (?, ?)", [(fill.trade_id, msgspec.json.encode(fill)) for fill in new_fills]
+                "INSERT INTO fills VALUES (?, ?)",
+                [(fill.trade_id, msgspec.json.encode(fill)) for fill in exchange.unsaved_fills],
             )
             self._db.executemany(
-                "INSERT INTO settled (payload) VALUES (?)", [(msgspec.json.encode(row),) for row in new_settled]
+                "INSERT INTO settled (payload) VALUES (?)",
+                [(msgspec.json.encode(row),) for row in exchange.unsaved_settled],
             )
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._refused(error) from error
-        self._fills_written = exchange.next_trade_id - 1
-        self._settled_seen = len(exchange.settled)
-        exchange.changed = False
+        exchange.mark_saved()
 
     def save_place(self, next_step: int) -> None:
         """Write only how far the tape has been walked: nothing but prices has changed since the last ``save``."""

@@ -1,7 +1,7 @@
 """The simulated exchange behind the two ports that a real one uses.
 
-Invariants: what has changed is on disk before it is said; a request takes effect one latency after the clock's now, never at once inside a
-move; public and private events of one step come in the order in which they happened.
+Invariants: what has changed is on disk before it is said; a request takes effect one latency after the clock's now,
+never at once inside a move; public and private events of one step come in the order in which they happened.
 """
 
 from collections.abc import Callable, Sequence
@@ -115,7 +115,9 @@ class SimulatedTrading:
 
     def keep(self, *, ended: str = "") -> None:
         """Write the exchange to disk if anything but prices has changed, or the run ends."""
-        if self._store is not None and (self._exchange.changed or ended):
+        if self._store is None:
+            self._exchange.mark_saved()
+        elif self._exchange.changed or ended:
             self._store.save(self._exchange, self.next_step, ended)
 
     def keep_place(self) -> None:
