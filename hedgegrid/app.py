@@ -79,6 +79,8 @@ class RunOptions:
     allow_gaps: bool = False
     speed: float | None = 1.0
     duration_s: float | None = None
+    resume: bool = False
+    """Lift the latched reasons of a pause at the start: the operator's word."""
     listen: tuple[str, int]
 
 

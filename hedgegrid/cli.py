@@ -118,6 +118,7 @@ def commands() -> None:
 @click.option(
     "--log-level", default="INFO", show_default=True, type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"])
 )
+@click.option("--resume", is_flag=True, help="Lift a latched pause (operator, kill, supervisor, ...) at the start.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and nothing else on standard output.")
 def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     """Trade: the built-in demo, or the account of a config.
@@ -136,6 +137,7 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
         allow_gaps=given["allow_gaps"],
         speed=given["speed"],
         duration_s=given["duration"],
+        resume=given["resume"],
         listen=given["listen"] or split_listen(account.ops.listen),
     )
     _run_account(account, options, given["log_file"], given["log_level"], as_json=given["as_json"])

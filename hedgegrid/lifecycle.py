@@ -22,7 +22,7 @@ from hedgegrid.app import House, RunOptions, open_house
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Fatal
-from hedgegrid.messages.commands import CancelEntries, ClearReason, Flatten, RaiseReason
+from hedgegrid.messages.commands import CancelEntries, ClearReason, Flatten, RaiseReason, Resume
 from hedgegrid.messages.events import ActorRestarted, FundingPaid, Incident, Liquidated, MarketEnded, VenueReport
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.readings import every_child
@@ -143,7 +143,7 @@ class Life:
         """Act on the start policy, and start paused after too many crashed boots in a row."""
         house = self.house
         crashed = house.journal.crash_boots()
-        if crashed > house.config.supervisor.crash_boots_max:
+        if crashed > house.config.supervisor.crash_boots_max and not house.options.resume:
             raised = RaiseReason(
                 **house.post.head(),
                 reason=Reason.SUPERVISOR,
@@ -151,6 +151,8 @@ class Life:
                 figures={"crashed_boots": str(crashed)},
             )
             house.post.publish(raised, RISK)
+        if house.options.resume:
+            house.post.publish(Resume(**house.post.head()), RISK)
         if house.config.account.on_start == "flatten":
             house.post.publish(Flatten(**house.post.head()), RISK)
 

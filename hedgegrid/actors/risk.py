@@ -5,7 +5,7 @@ leaves; every change of permission is journaled with its figures and told to the
 judged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -142,6 +142,9 @@ class Risk(Actor[RiskMessage]):
     async def on_start(self) -> None:
         """Ask the executor where the account stands."""
         self._step(None, Started())
+        for one in self._permission.reasons:
+            # What was latched before this start still stands, and is said again: a pause is never silent.
+            self._tell_change("still_latched", one.reason.value, one.scope, dict(one.figures))
         self._post.send(Rehydrate(**self._post.head(), instrument="", why="risk started"), EXECUTOR)
 
     async def handle(self, message: RiskMessage) -> None:
@@ -349,6 +352,20 @@ class Risk(Actor[RiskMessage]):
         if self._permission.reasons and not self._ticking:
             self._ticking = True
             self.remind_at(self.clock.now_ns() + TICK_NS, Wake(**self._post.head(cause)))
+
+    def _tell_change(self, change: str, reason: str, scope: str, figures: Mapping[str, int | str]) -> None:
+        """Journal a word about the permission that is no change of its mode."""
+        mode = self._permission.mode.value
+        told = PermissionChanged(
+            **self._post.head(),
+            before=mode,
+            after=mode,
+            change=change,
+            reason=reason,
+            scope=scope,
+            figures={name: str(value) for name, value in figures.items()},
+        )
+        self._post.publish(told)
 
     def _tell_views(self, cause: Message | None) -> None:
         """Tell each strategy what it may do now, where that has changed."""

@@ -76,7 +76,7 @@ def _table() -> dict[tuple[OrderState, LifeEventKind], OrderState]:
     s, e = OrderState, LifeEventKind
     rows: dict[OrderState, dict[LifeEventKind, OrderState]] = {
         # A crash may keep the sending out of the journal: whatever the exchange says of an intent proves it sent.
-        s.INTENT: {e.SENT: s.SENT, e.REJECTED: s.REJECTED, e.ACCEPTED: s.WORKING},
+        s.INTENT: {e.SENT: s.SENT, e.REJECTED: s.REJECTED, e.ACCEPTED: s.WORKING, e.AMENDED: s.SENT},
         s.SENT: {e.ACCEPTED: s.WORKING, e.REJECTED: s.REJECTED, e.CANCEL_SENT: s.CANCELLING, e.AMENDED: s.SENT},
         # Rejected after acceptance: a conditional order whose trigger was refused.
         s.WORKING: {

@@ -98,6 +98,7 @@ class HttpServer:
             return
         server.should_exit = True
         await asyncio.wait((task,), timeout=GRACE_S)
+        server.drop_connections()
         await asyncio.wait((task,), timeout=STOP_TIMEOUT_S)
         if not task.done():
             task.cancel("the server did not end in time")

@@ -22,6 +22,7 @@ from hedgegrid.ops.readings import RuntimeReading
 from tests.ops.telling import BTC, Account, S, child, mailbox
 
 PAYLOADS = Path(__file__).parent / "payloads"
+# Made for these tests, for loopback names, trusted by nobody.
 TLS = (str(PAYLOADS / "loopback.cert.pem"), str(PAYLOADS / "loopback.key.pem"))
 HOST = "127.0.0.1"
 

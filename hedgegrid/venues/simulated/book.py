@@ -6,6 +6,7 @@ Invariants: every order has a venue number that is never reused; a client id map
 order lives; the venue shares no mutable object with the bot.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from hedgegrid.core import matching
@@ -80,6 +81,8 @@ class Book:
         self.number_of: dict[str, int] = {}
         self.client_of: dict[int, str] = {}
         self.created_ns: dict[int, int] = {}
+        self.ended: OrderedDict[int, str] = OrderedDict()
+        """Names of orders that ended: a cancel may arrive after that, and is answered too."""
         self.next_no = 1
 
     # --- requests ---------------------------------------------------------------------------------------------------
@@ -136,7 +139,7 @@ class Book:
             # The order has ended: the cancel still travels, and finds nothing.
             no = self.next_no
             self.next_no += 1
-            self.client_of[no] = client_id
+            self._bury(no, client_id)
         while not matching.request_cancel(self.market, self.cancels, no, ts_ns + self.rules.latency_ns):
             _grow(self.cancels, CancelRequest)
 
@@ -250,13 +253,14 @@ class Book:
     def _plain_event(self, row: VenueEvent) -> OrderEvent:
         """Give any other row as an order event; an order that has ended gives its number back."""
         kind = _KINDS[row.kind]
+        failed = kind is OrderEventKind.CANCEL_FAILED
         event = OrderEvent(
             kind=kind,
-            client_id=self.client_of[row.no],
-            reason=EndReason.NOT_FOUND if kind is OrderEventKind.CANCEL_FAILED else _REASONS[row.reason],
+            client_id=self.ended[row.no] if failed else self.client_of[row.no],
+            reason=EndReason.NOT_FOUND if failed else _REASONS[row.reason],
             qty_lots=row.qty_lots if kind is OrderEventKind.AMENDED else 0,
         )
-        if kind in (OrderEventKind.CANCELLED, OrderEventKind.REJECTED, OrderEventKind.CANCEL_FAILED):
+        if kind in (OrderEventKind.CANCELLED, OrderEventKind.REJECTED):
             self._forget(row.no)
         return event
 
@@ -264,8 +268,15 @@ class Book:
         """Drop the names of an order that has ended."""
         client_id = self.client_of.pop(no, None)
         self.created_ns.pop(no, None)
-        if client_id is not None and self.number_of.get(client_id) == no:
-            del self.number_of[client_id]
+        if client_id is not None:
+            self.number_of.pop(client_id, None)
+            self._bury(no, client_id)
+
+    def _bury(self, no: int, client_id: str) -> None:
+        """Remember the name of an order that is no more, for as many as cancels can be on their way."""
+        self.ended[no] = client_id
+        if len(self.ended) > TABLE_MAX:
+            self.ended.popitem(last=False)
 
     # --- reads ------------------------------------------------------------------------------------------------------
 

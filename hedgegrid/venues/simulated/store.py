@@ -9,6 +9,7 @@ told by its identity.
 """
 
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
@@ -65,6 +66,8 @@ def _book_state(book: Book) -> dict[str, Any]:
         "tables": [len(book.orders), len(book.links), len(book.cancels)],
         "numbers": list(book.client_of.items()),
         "created": list(book.created_ns.items()),
+        # Only a cancel that is still on its way can ask for the name of an order that has ended.
+        "ended": [(c.no, book.ended[c.no]) for c in book.cancels if c.state != FREE and c.no in book.ended],
         "next_no": book.next_no,
     }
 
@@ -86,6 +89,7 @@ def _restore_book(book: Book, state: dict[str, Any]) -> None:
     live = {order.no for order in book.orders if order.state != FREE}
     book.number_of = {client_id: no for no, client_id in book.client_of.items() if no in live}
     book.created_ns = dict(state["created"])
+    book.ended = OrderedDict(state["ended"])
     book.next_no = state["next_no"]
 
 
