@@ -38,6 +38,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN) -m mypy
 	$(VENV)/bin/lint-imports
 	$(BIN) -m tools.tidy
+	$(BIN) -m tools.diagrams --check
 
 format: $(VENV)/dev.stamp
 	$(BIN) -m ruff check --fix .

@@ -227,7 +227,14 @@ class House:
             wall_s=time.monotonic,
         )
         self.supervisor = self.tree()
-        self.http = HttpServer(self.view, now_ns=self.clock.now_ns, read_runtime=self.reading)
+        ops = config.ops
+        self.http = HttpServer(
+            self.view,
+            now_ns=self.clock.now_ns,
+            read_runtime=self.reading,
+            read_token=None if ops.read_token is None else ops.read_token.resolve().reveal(),
+            tls=None if ops.tls_cert is None or ops.tls_key is None else (ops.tls_cert, ops.tls_key),
+        )
 
     # --- who supervises whom ----------------------------------------------------------------------------------------
 

@@ -171,7 +171,12 @@ def _run_account(
     from hedgegrid.ops.summary import render_summary, summary_json
 
     console = Console(stderr=True)
-    logs.configure(console=not console.is_terminal, level=log_level, json_path=log_file, secrets=())
+    tokens = (account.ops.read_token, account.ops.control_token)
+    try:
+        secrets = [token.resolve().reveal() for token in tokens if token is not None]
+    except Fatal as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    logs.configure(console=True, level=log_level, json_path=log_file, secrets=secrets)
 
     async def live() -> Outcome:
         return await Life().run(account, options, console, lambda text: click.echo(text, err=True))

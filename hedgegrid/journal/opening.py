@@ -150,8 +150,10 @@ def _refuse_changed_rules(
 
 def _make(path: Path, identity: Identity) -> None:
     """Make an empty journal beside its name, and put it there when it is whole."""
-    if path.with_name(path.name + "-wal").exists():
-        raise Fatal(f"{path} is gone but its log {path.name}-wal is there: put the file back, or move the log away")
+    log = path.with_name(path.name + "-wal")
+    # Readers leave an empty log behind; one with rows in it belongs to a file that somebody took away.
+    if log.exists() and log.stat().st_size > 0:
+        raise Fatal(f"{path} is gone but its log {log.name} is there: put the file back, or move the log away")
     new = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

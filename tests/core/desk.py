@@ -3,7 +3,7 @@
 The tests drive it point by point. It is also the reference that the actors must agree with, fill by fill.
 
 Invariants: the strategy learns of its orders from the venue's rows alone (the two sides share no record); at a point, in
-this order: retries whose time has come, the move, funding, what the venue says, what falls due and what that causes.
+this order: retries whose time has come, the move, funding, what the venue says, what falls due and what it causes.
 """
 
 from collections.abc import Callable

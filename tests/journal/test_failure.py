@@ -1,0 +1,92 @@
+"""A disk that is full: the journal fails once, in one line, and stays failed."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from hedgegrid.errors import Fatal
+from hedgegrid.journal.journal import SqliteJournal
+from hedgegrid.journal.verify import verify
+from tests.journal.life import Life, opened, write
+
+FULL = (
+    r"^journal .*a.db cannot be written: database or disk is full; nothing is written any more: free space, then start"
+)
+
+
+def fill_up(journal: SqliteJournal) -> None:
+    """Let the file grow by a few pages only."""
+    connection = journal._writer._connection  # type: ignore[attr-defined]
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + 8}")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("threaded", [False, True])
+async def test_a_full_disk_is_fatal_and_latches(tmp_path: Path, threaded: bool) -> None:
+    """No journal write, no new risk: every later append and commit says the same, and nothing more is written."""
+    journal = opened(tmp_path / "a.db", threaded=threaded)
+    life = Life(1)
+    await write(journal, life.run(5))
+    durable = journal.counts()["rows"]
+    fill_up(journal)
+    with pytest.raises(Fatal, match=FULL):
+        await write(journal, life.run(500))
+    with pytest.raises(Fatal, match=FULL):
+        journal.append(life.sample())
+    with pytest.raises(Fatal, match=FULL):
+        await journal.commit()
+    if threaded:
+        with pytest.raises(Fatal, match=FULL):
+            journal.close("failed")
+    else:
+        journal.close("failed")
+    report = verify(tmp_path / "a.db")
+    assert report.ok, report.text()
+    again = opened(tmp_path / "a.db")
+    assert durable <= again.counts()["rows"] < life.seq
+    assert not again.past_boots[0].clean_end
+    again.close("done")
+
+
+@pytest.mark.asyncio
+async def test_a_failure_without_a_commit_surfaces_at_the_next_append(tmp_path: Path) -> None:
+    """The thread fails while nobody waits: whoever comes next is told."""
+    journal = opened(tmp_path / "a.db", threaded=True)
+    fill_up(journal)
+
+    async def live() -> None:
+        for message in Life(1).run(100_000):
+            journal.append(message)
+            await asyncio.sleep(0)
+
+    with pytest.raises(Fatal, match=FULL):
+        await live()
+    with pytest.raises(Fatal, match=FULL):
+        journal.close("failed")
+
+
+@pytest.mark.asyncio
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_writer_that_dies_of_a_fault_leaves_nobody_waiting(tmp_path: Path) -> None:
+    """A bug in the thread must end the run, not hang it."""
+    journal = opened(tmp_path / "a.db", threaded=True)
+    journal.append(next(Life(1).run(1)))
+    journal._writer._write = None  # type: ignore[attr-defined]
+    with pytest.raises(Fatal, match="its writer has ended"):
+        await journal.commit()
+    with pytest.raises(Fatal, match="its writer has ended"):
+        journal.close("failed")
+
+
+@pytest.mark.asyncio
+async def test_a_figure_beyond_64_bits_is_refused_in_one_line(tmp_path: Path) -> None:
+    """SQLite cannot hold it: the journal fails instead of writing another figure."""
+    journal = opened(tmp_path / "a.db")
+    life = Life(1)
+    life.wallet_e8 = 2**63
+    journal.append(life.sample())
+    with pytest.raises(Fatal, match="too large to convert to SQLite INTEGER"):
+        await journal.commit()
+    journal.close("failed")
