@@ -130,6 +130,8 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     from hedgegrid.app import RunOptions
     from hedgegrid.config.values import split_listen
 
+    from hedgegrid.config.coverage import not_enforced
+
     journal_path = None if given["journal"] is None else str(given["journal"])
     account = _load(given["config"], {"sim.seed": given["seed"], "journal.path": journal_path})
     options = RunOptions(
@@ -140,6 +142,9 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
         resume=given["resume"],
         listen=given["listen"] or split_listen(account.ops.listen),
     )
+    idle = len(not_enforced(account))
+    if given["config"] is not None and idle:
+        click.echo(f"{idle} settings are not enforced in this version: `hedgegrid check` lists them", err=True)
     _run_account(account, options, given["log_file"], given["log_level"], as_json=given["as_json"])
 
 
@@ -213,7 +218,7 @@ def check(config: Path) -> None:
     for one in advice(account):
         click.echo(f"warning: {one.path}: {one.message}", err=True)
     for one in not_enforced(account):
-        click.echo(f"not in this version: {one.path}: {one.message}", err=True)
+        click.echo(f"{one.path}: {one.message}", err=True)
     click.echo(f"{config}: ok", err=True)
 
 

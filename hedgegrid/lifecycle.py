@@ -35,6 +35,7 @@ from hedgegrid.runtime.router import DeadLetter
 from hedgegrid.runtime.specs import EscalationError
 from hedgegrid.units import NS_PER_S
 from hedgegrid.venues.simulated.opening import LIQUIDATED, MARKET_ENDED
+from hedgegrid.venues.simulated.tape_bars import BarTape
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -234,11 +235,15 @@ class Life:
         house = self.house
         total = house.simulation.tape.total_steps()
 
+        in_bars = isinstance(house.simulation.tape, BarTape)
+
         def progress() -> Progress | None:
             if total is None or house.options.speed is not None:
                 return None
             walked = house.simulation.trading.next_step
-            return Progress(done=walked // POINTS_PER_BAR, total=total // POINTS_PER_BAR)
+            if in_bars:
+                return Progress(done=walked // POINTS_PER_BAR, total=total // POINTS_PER_BAR)
+            return Progress(done=walked, total=total, unit="steps")
 
         with StatusPrinter(
             house.view, console, now_ns=house.clock.now_ns, wall_ns=time.monotonic_ns, progress=progress

@@ -21,7 +21,7 @@ PURE_LAYERS = (
     "hedgegrid/model/",
     "hedgegrid/units.py",
 )
-AMBIENT_HOMES = ("hedgegrid/app.py", "hedgegrid/cli.py", "hedgegrid/runtime/clock.py")
+AMBIENT_HOMES = ("hedgegrid/app.py", "hedgegrid/lifecycle.py", "hedgegrid/cli.py", "hedgegrid/runtime/clock.py")
 BROAD_HOME = "hedgegrid/runtime/supervisor.py"
 GATE = "hedgegrid/core/risk.py"
 

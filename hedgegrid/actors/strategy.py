@@ -103,6 +103,7 @@ class Strategy(Actor[StrategyMessage]):
         self._last_bar_ns = 0
         self._told_grid: tuple[int, int, int, int] = (0, 0, 0, 0)
         self._told_overflow = 0
+        self._warned_ns = 0
 
     async def on_start(self) -> None:
         """Ask where we stand, and for history. What arrives before the answers is not acted on: they contain it."""
@@ -255,6 +256,7 @@ class Strategy(Actor[StrategyMessage]):
             t.used,
         )
         pipeline.after_batch(t.params, t.state, t.accounts, t.lots, t.stops, bar.close_ticks, t.actions, t.used)
+        self._warn_of_funding(message)
         grid = (t.state.regime, t.state.center_ticks, t.state.step_micro, t.state.generation)
         if grid != self._told_grid:
             self._told_grid = grid
@@ -268,6 +270,22 @@ class Strategy(Actor[StrategyMessage]):
                     generation=grid[3],
                 )
             )
+
+    def _warn_of_funding(self, cause: BarClosed) -> None:
+        """Say once a settlement that it is near and expensive, where the settings ask for a warning only."""
+        t = self._tables
+        if self._warned_ns == t.state.next_funding_ns or not funding.is_warning_due(
+            t.params, t.state, cause.ts_venue_ns
+        ):
+            return
+        self._warned_ns = t.state.next_funding_ns
+        incident = Incident(
+            **self._post.head(cause),
+            actor=self.name,
+            text="an expensive funding settlement is near",
+            figures={"rate_e8": str(t.state.rate_e8), "next_ns": str(t.state.next_funding_ns)},
+        )
+        self._post.publish(incident)
 
     def _on_order_event(self, cause: ExecutionBatch, event: OrderEvent) -> None:
         """Tell the core what became of an order."""

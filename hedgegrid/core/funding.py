@@ -4,7 +4,7 @@ Invariants: the receiving leg is never touched by the cost rule; the factor fall
 a missing or expired rate is never taken for no cost.
 """
 
-from hedgegrid.core.codes import FUNDING_HALT, FUNDING_SCALE, LONG, SHORT
+from hedgegrid.core.codes import FUNDING_HALT, FUNDING_SCALE, FUNDING_WARN, LONG, SHORT
 from hedgegrid.core.fixed import mul_ppm, ratio_ppm
 from hedgegrid.core.grid import first_rung
 from hedgegrid.core.records import GridParams, GridState, Rung
@@ -38,6 +38,13 @@ def factor_ppm(params: GridParams, state: GridState, leg: int, ts_ns: int) -> in
     if params.funding_mode == FUNDING_SCALE:
         return ratio_ppm(left_ns, params.funding_window_ns)
     return 0 if params.funding_mode == FUNDING_HALT else PPM
+
+
+def is_warning_due(params: GridParams, state: GridState, ts_ns: int) -> bool:
+    """Tell whether, in the mode that only warns, an expensive settlement has come within the window."""
+    if params.funding_mode != FUNDING_WARN or is_missing(state, ts_ns):
+        return False
+    return state.next_funding_ns - ts_ns <= params.funding_window_ns and is_expensive(params, state)
 
 
 def apply(params: GridParams, state: GridState, rungs: list[Rung], ts_ns: int) -> None:

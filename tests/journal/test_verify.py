@@ -1,0 +1,225 @@
+"""The proof: a good journal passes, and an error planted anywhere is found and named."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import pytest
+
+from hedgegrid.core.permission import LatchedEntry
+from hedgegrid.journal import schema
+from hedgegrid.journal.tape import GENESIS, link
+from hedgegrid.journal.verify import VerifyReport, verify
+from hedgegrid.messages.events import EquitySampled, ExecutionBatch, Liquidated, Message
+from tests.journal.life import START_NS, Life, opened
+
+LATCHED: tuple[LatchedEntry, ...] = (("kill", "", START_NS, ()),)
+
+
+def journal_of(path: Path, messages: Iterator[Message]) -> Path:
+    """Write messages into a journal, over two boots."""
+    whole = list(messages)
+    for part in (whole[: len(whole) // 2], whole[len(whole) // 2 :]):
+        journal = opened(path)
+        for message in part:
+            journal.append(message)
+        journal.set_latched(LATCHED)
+        journal.close("done")
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A journal with something in every table."""
+    return journal_of(tmp_path / "a.db", Life(21).run(120))
+
+
+def failed(path: Path) -> list[str]:
+    """Give the names of the checks that fail, which the report's lines and verdict must show."""
+    report = verify(path)
+    names = [check.name for check in report.checks if not check.ok]
+    assert report.ok == (not names)
+    assert report.text().count("FAILED") == (len(names) + 1 if names else 0)
+    return names
+
+
+def plant(path: Path, *statements: str) -> None:
+    """Change the journal behind its back; each statement must change something."""
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            assert connection.execute(statement).rowcount >= 1
+        connection.commit()
+
+
+def test_a_good_journal_is_proved_in_every_respect(path: Path) -> None:
+    """Every table has rows here, so that no check passes on nothing; the lines tell what was seen."""
+    with closing(sqlite3.connect(path)) as connection:
+        for table in schema.PROJECTED:
+            (count,) = connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()  # noqa: S608 - our own names
+            assert count > 0, table.name
+    report = verify(path)
+    assert report.ok, report.text()
+    assert "2 boots, 2 ended cleanly" in report.text()
+    assert "noted: duplicate_fills" in report.text()
+    assert report.text().endswith(f"OK: {len(report.checks)} checks")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_lives_of_all_kinds_verify(tmp_path: Path, seed: int) -> None:
+    """A proof that cries wolf would be ignored: flattened and liquidated accounts pass as well."""
+
+    def messages() -> Iterator[Message]:
+        life = Life(seed)
+        yield from life.run(80)
+        yield from life.flatten(10_000) if seed % 2 else life.liquidate(9_000)
+
+    report = verify(journal_of(tmp_path / "a.db", messages()))
+    assert report.ok, report.text()
+
+
+PLANTED = [
+    ("UPDATE orders SET state = 'filled' WHERE state = 'cancelled'", "the table orders"),
+    ("UPDATE orders SET filled_lots = filled_lots + 1 WHERE no = 5", "the table orders"),
+    ("DELETE FROM orders WHERE no = 5", "every approved order is kept"),
+    ("UPDATE fills SET fee_e8 = fee_e8 + 1 WHERE n = 9", "the wallet"),
+    ("UPDATE fills SET qty_lots = qty_lots + 1 WHERE n = 9", "fills add up to the positions (lots)"),
+    ("DELETE FROM fills WHERE n = 9", "no fill is counted twice"),
+    ("UPDATE fills SET realised_e8 = realised_e8 + 1 WHERE n = 9", "the table fills"),
+    ("UPDATE lots SET qty_lots = qty_lots + 1 WHERE closed_ns IS NULL", "open lots add up to the positions (lots)"),
+    ("UPDATE lots SET tp_ticks = tp_ticks + 1 WHERE closed_ns IS NULL", "the table lots"),
+    ("UPDATE legs SET qty_lots = qty_lots + 1", "fills add up to the positions (lots)"),
+    ("UPDATE legs SET cost_e8 = cost_e8 + 1", "the table legs"),
+    ("UPDATE legs SET funding_e8 = funding_e8 + 1", "the wallet"),
+    ("UPDATE funding SET long_e8 = long_e8 + 1 WHERE row = (SELECT min(row) FROM funding)", "the wallet"),
+    ("DELETE FROM funding WHERE row = (SELECT min(row) FROM funding)", "the table funding"),
+    ("UPDATE equity SET unrealised_e8 = 0 WHERE row = (SELECT max(row) FROM equity)", "the table equity"),
+    ("UPDATE permission SET reason = 'kill'", "the table permission"),
+    ("DELETE FROM incidents WHERE n = 1", "the table incidents"),
+    ("UPDATE grid SET payload = '{}'", "the table grid"),
+    ("UPDATE latches SET entries = '[]'", "the table latches"),
+    ("UPDATE counters SET value = 0", "the table counters"),
+    ("UPDATE account SET wallet_e8 = wallet_e8 + 1", "the table account"),
+    (
+        "UPDATE account SET wallet_e8 = wallet_e8 + 1, given_e8 = given_e8 + 1",
+        "every equity sample agrees with the fills before it",
+    ),
+    ("UPDATE boots SET rows_before = rows_before + 1 WHERE epoch = 1", "the boots"),
+    ("UPDATE boots SET config_hash = ''", "the boots"),
+    ("DELETE FROM boots WHERE epoch = 1", "the boots"),
+    ("UPDATE instruments SET unit_e8 = unit_e8 + 1", "the table legs"),
+    ("UPDATE tape SET ts_ns = ts_ns + 1 WHERE row = 8", "the chain of hashes"),
+    ("UPDATE tape SET chain = x'00' WHERE row = 8", "the chain of hashes"),
+    ("UPDATE tape SET kind = 'Wake' WHERE row = 8", "the chain of hashes"),
+    ("UPDATE tape SET kind = 'Unheard' WHERE row = 8", "the tape"),
+    ("DELETE FROM tape WHERE row = (SELECT max(row) FROM tape)", "the table latches"),
+]
+
+
+@pytest.mark.parametrize(("statement", "check"), PLANTED)
+def test_a_planted_error_is_found(path: Path, statement: str, check: str) -> None:
+    """Whoever changes a row of any table, in the file alone, is found out by the check that says so."""
+    if "max(row) FROM tape" in statement:
+        journal = opened(path)
+        journal.set_latched(())
+        journal.close("done")
+    assert failed(path) == []
+    plant(path, statement)
+    assert check in failed(path)
+
+
+def rechained(path: Path) -> None:
+    """Give the tape a valid chain again, as a forger would."""
+    with closing(sqlite3.connect(path)) as connection:
+        chain = GENESIS
+        for row, kind, payload in connection.execute("SELECT row, kind, payload FROM tape ORDER BY row").fetchall():
+            chain = link(chain, kind, payload)
+            connection.execute("UPDATE tape SET chain = ? WHERE row = ?", (chain, row))
+        connection.commit()
+
+
+def test_a_forged_tape_with_a_valid_chain_is_found(path: Path) -> None:
+    """A changed message with all hashes made anew still contradicts the tables."""
+    plant(
+        path,
+        "UPDATE tape SET payload = CAST(replace(CAST(payload AS TEXT), '\"fee_e8\":', '\"fee_e8\":1') AS BLOB)"
+        " WHERE row = (SELECT row FROM fills WHERE n = 9)",
+    )
+    rechained(path)
+    names = failed(path)
+    assert "the chain of hashes" not in names
+    assert {"the table fills", "the wallet", "every equity sample agrees with the fills before it"} <= set(names)
+
+
+def proved(tmp_path: Path, *messages: Message) -> VerifyReport:
+    """Write messages as they are, and have them proved."""
+    return verify(journal_of(tmp_path / "a.db", iter(messages)))
+
+
+def only(report: VerifyReport) -> list[str]:
+    """Give the names of the checks that fail."""
+    return [check.name for check in report.checks if not check.ok]
+
+
+def test_a_sample_that_lies_is_found(tmp_path: Path) -> None:
+    """The published equity is what the fills make, at its place in the tape."""
+    life = Life(21)
+    *before, last = life.run(60)
+    assert isinstance(last, EquitySampled)
+    report = proved(tmp_path, *before, attrs.evolve(last, fees_e8=last.fees_e8 - 1))
+    assert only(report) == ["every equity sample agrees with the fills before it"]
+    assert f"fees_e8 {last.fees_e8 - 1}, by the fills {last.fees_e8}" in report.text()
+
+
+def test_a_fill_that_nobody_approved_is_found(tmp_path: Path) -> None:
+    """Law 1: what filled had passed the gate; its approval must come first."""
+    messages = list(Life(21).run(60))
+    place = next(
+        n for n, one in enumerate(messages) if isinstance(one, ExecutionBatch) and any(e.fill for e in one.events)
+    )
+    approval = max(n for n in range(place) if type(messages[n]).__name__ == "ApprovedBatch")
+    messages[approval], messages[place] = messages[place], messages[approval]
+    assert "every fill belongs to an order approved before it, or to a liquidation" in only(proved(tmp_path, *messages))
+
+
+@pytest.mark.parametrize("kind", [Liquidated, ExecutionBatch])
+def test_a_liquidation_needs_its_fills_and_its_reason(tmp_path: Path, kind: type[Message]) -> None:
+    """Forced fills without the exchange's word, or the word without fills, are no explanation."""
+    life = Life(21)
+    end = list(life.liquidate(9_000)) if not list(life.run(60)) else []
+    life = Life(21)
+    messages = list(life.run(60))
+    end = [one for one in life.liquidate(9_000) if not isinstance(one, kind)]
+    assert "every liquidation is explained" in only(proved(tmp_path, *messages, *end))
+
+
+def test_a_liquidation_above_maintenance_is_found(tmp_path: Path) -> None:
+    """An exchange that liquidates a healthy account is worth a look."""
+    life = Life(21)
+    messages = [*life.run(60), *life.liquidate(9_000)]
+    messages = [attrs.evolve(one, equity_e8=7) if isinstance(one, Liquidated) else one for one in messages]
+    assert only(proved(tmp_path, *messages)) == ["every liquidation is explained"]
+
+
+def test_a_profit_that_is_not_the_ledgers_is_found(tmp_path: Path) -> None:
+    """A simulated exchange realises by average cost, exactly; a real one rounds its own way, and is believed."""
+
+    def life_with_another_profit() -> Iterator[Message]:
+        life = Life(21)
+        changed = False
+        for message in life.run(60):
+            if isinstance(message, ExecutionBatch) and not changed:
+                events = [one for one in message.events if one.fill is not None and one.fill.realised_e8]
+                if len(events) == 1 and events[0].fill is not None:
+                    changed = True
+                    life.wallet_e8 += 1
+                    life.realised_e8 += 1
+                    fill = attrs.evolve(events[0].fill, realised_e8=events[0].fill.realised_e8 + 1)
+                    told = [attrs.evolve(one, fill=fill) if one is events[0] else one for one in message.events]
+                    yield attrs.evolve(message, events=tuple(told))
+                    continue
+            yield message
+
+    report = verify(journal_of(tmp_path / "a.db", life_with_another_profit()))
+    assert only(report) == ["realised profit is that of the average cost"]
