@@ -128,9 +128,8 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     hedgegrid run --config configs/replay.toml --data BTCUSDT-1m.feather --speed max
     """  # noqa: D301 - \b keeps click from rewrapping the examples
     from hedgegrid.app import RunOptions
-    from hedgegrid.config.values import split_listen
-
     from hedgegrid.config.coverage import not_enforced
+    from hedgegrid.config.values import split_listen
 
     journal_path = None if given["journal"] is None else str(given["journal"])
     account = _load(given["config"], {"sim.seed": given["seed"], "journal.path": journal_path})

@@ -22,6 +22,7 @@ from hedgegrid import app
 from hedgegrid.app import House, RunOptions
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.config.structure import structure
+from hedgegrid.core.client_id import ClientId, parse_client_id
 from hedgegrid.core.codes import FREE
 from hedgegrid.journal.tape import decode
 from hedgegrid.journal.verify import verify
@@ -247,6 +248,13 @@ def entries_at(exchange: Exchange) -> list[str]:
     return [order.client_id for order in orders if order.purpose is Purpose.ENTRY]
 
 
+def purpose_of(client_id: str) -> Purpose:
+    """What an order is for, by its client id."""
+    parsed = parse_client_id(client_id)
+    assert isinstance(parsed, ClientId)
+    return parsed.purpose
+
+
 @attrs.frozen(kw_only=True)
 class Boot:
     """A run that has ended: how, its house, and what was said to the person at the start."""
@@ -265,6 +273,11 @@ class Boot:
     def path(self) -> Path:
         """The journal's file."""
         return self.house.journal.path
+
+
+def entries_placed(one: Boot) -> list[str]:
+    """The client ids of the entries that reached the exchange in one life."""
+    return [client_id for client_id in one.script.placed if purpose_of(client_id) is Purpose.ENTRY]
 
 
 async def boot(config: AccountConfig, tape: Tape, script: Script | None = None, **options: Any) -> Boot:

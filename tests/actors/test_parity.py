@@ -23,7 +23,7 @@ SETTINGS: list[tuple[str, dict[str, Section]]] = [
     ("plain", {}),
     ("latency of a point", {"sim": {"latency_ms": 100}}),
     ("latency of two points", {"sim": {"latency_ms": 25_000}}),
-    ("latency beyond a bar", {"sim": {"latency_ms": 60_000}}),
+    ("latency beyond a bar", {"sim": {"latency_ms": 45_000}}),
     ("touch and pessimistic", {"sim": {"fill": "touch", "pessimistic": True}}),
     ("taking entries", {"execution": {"post_only": False}, "sim": {"latency_ms": 100}}),
     (
@@ -62,7 +62,7 @@ async def both(config: AccountConfig, bars: Sequence[made.Ohlc]) -> tuple[list[t
 @pytest.mark.parametrize(("name", "changes"), SETTINGS, ids=[name for name, _ in SETTINGS])
 async def test_actors_fill_as_the_desk(name: str, changes: dict[str, Section], tmp_path: Path) -> None:
     """What the actors add around the core (ports, mailboxes, gate, journal) changes no fill, at any latency."""
-    actors, desk = await both(settings(tmp_path, **changes), made.walk(len(name), 150))
+    actors, desk = await both(settings(tmp_path, **changes), made.walk(4, 150))
     assert len(desk) > 20
     assert actors == desk
 

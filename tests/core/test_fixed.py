@@ -46,8 +46,9 @@ def test_mul_div_is_exact_within_its_bound(value: int, divisor: int, factor: int
 
 def test_mul_div_overflows_just_beyond_its_bound() -> None:
     """The documented bound is the true one: the first product beyond 64 bits is refused by the 64-bit number."""
-    divisor = 3_037_000_500
-    assert divisor * (divisor - 1) > LARGEST > (divisor - 1) * (divisor - 1)
+    divisor = 3_037_000_501
+    assert divisor * (divisor - 1) > LARGEST > (divisor - 1) * (divisor - 2)
+    assert fixed.mul_div(Int64(divisor - 2), Int64(divisor - 2), Int64(divisor - 1)) == divisor - 3
     with pytest.raises(OverflowError):
         fixed.mul_div(Int64(divisor - 1), Int64(divisor), Int64(divisor))
 

@@ -145,8 +145,3 @@ def test_the_volatility_factor_only_shrinks(target_ppm: int) -> None:
     expected = PPM if target_ppm in (0, 2_000_000) else min(PPM, target_ppm * PPM // 800_000)
     assert abs(regime.volatility_factor_ppm(ind, settings) - expected) <= 1
     assert regime.volatility_factor_ppm(Indicators(), settings) == PPM
-
-
-def test_the_first_regime_is_sideways() -> None:
-    """A grid that begins inside the band stays sideways, whatever the ADX says."""
-    assert classified(10_001.0, 90.0, SIDEWAYS) == SIDEWAYS

@@ -107,7 +107,7 @@ PLANTED = [
     ),
     ("UPDATE boots SET rows_before = rows_before + 1 WHERE epoch = 1", "the boots"),
     ("UPDATE boots SET config_hash = ''", "the boots"),
-    ("DELETE FROM boots WHERE epoch = 1", "the boots"),
+    ("DELETE FROM boots WHERE epoch = 1", "the tape"),
     ("UPDATE instruments SET unit_e8 = unit_e8 + 1", "the table legs"),
     ("UPDATE tape SET ts_ns = ts_ns + 1 WHERE row = 8", "the chain of hashes"),
     ("UPDATE tape SET chain = x'00' WHERE row = 8", "the chain of hashes"),
@@ -186,8 +186,6 @@ def test_a_fill_that_nobody_approved_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [Liquidated, ExecutionBatch])
 def test_a_liquidation_needs_its_fills_and_its_reason(tmp_path: Path, kind: type[Message]) -> None:
     """Forced fills without the exchange's word, or the word without fills, are no explanation."""
-    life = Life(21)
-    end = list(life.liquidate(9_000)) if not list(life.run(60)) else []
     life = Life(21)
     messages = list(life.run(60))
     end = [one for one in life.liquidate(9_000) if not isinstance(one, kind)]

@@ -18,8 +18,9 @@ from tests.reference.indicators_by_the_book import Indicators
 
 MILLION = 1_000_000
 LONG, SHORT = 0, 1
+KEEP = True
 SIGN = (1, -1)
-ENTRY, TAKE_PROFIT, STOP, BACKSTOP, LIQUIDATION = 0, 1, 2, 4, 5
+ENTRY, TAKE_PROFIT, STOP, LIQUIDATION = 0, 1, 2, 5
 SIDEWAYS, UP, DOWN = 0, 1, 2
 NS_PER_BPS_HOURS = 8 * 3_600 * 10**9
 
@@ -38,7 +39,6 @@ class Lot:
     step: int
     tp_price: int
     stop_price: int
-    opened: int
     leaving: bool = False
 
 
@@ -98,7 +98,7 @@ class Simulator:
         self.center = self.step = self.generation = 0
         self.price, self.ts, self.bar_no, self.low, self.high = 0, 0, -1, 0, 0
         self.position, self.cost = [0, 0], [0, 0]
-        self.newest_step = [0, 0]
+        self.newest_step, self.newest_set = [0, 0], [0, 0]
         self.orders: list[Order] = []
         self.cancels: list[tuple[int, Order]] = []
         self.changes: list[tuple[int, int, int]] = []  # (live_ns, leg, set_no): a leg's stops change as one set
@@ -106,7 +106,7 @@ class Simulator:
         self.wanted: dict[Rung, Wish] = {}
         self.rate: tuple[int, int] | None = None  # (stamp, rate x 1e8) of the last settlement
         self.settlements: list[tuple[int, int]] = []
-        self.no = self.age = self.moves = self.sets = 0
+        self.no = self.age = self.sets = 0
         self.touched: list[int] = []  # legs with fills since the strategy last answered
         self.rejected: list[Order] = []
         self.confirmed: list[Order] = []
@@ -230,7 +230,7 @@ class Simulator:
             tp_price, stop_price = price + SIGN[leg] * dist, price - SIGN[leg] * stop
             rounding: Callable[[Fraction], int] = math.ceil if leg == LONG else math.floor
             self.newest_step[leg] = order.step
-            lot = Lot(order.rung, price, order.qty, order.step, rounding(tp_price), rounding(stop_price), self.moves)
+            lot = Lot(order.rung, price, order.qty, order.step, rounding(tp_price), rounding(stop_price))
             self.lots.append(lot)
             self.born.append(lot)
             return
@@ -242,7 +242,7 @@ class Simulator:
             if other.purpose == ENTRY or other is order:
                 continue
             other.lots = [lot for lot in other.lots if not any(lot is each for each in closed)]
-            if not other.lots and other.purpose != BACKSTOP:
+            if not other.lots:
                 other.where = "over"
 
     def beyond(self, order: Order, price: int) -> bool:
@@ -252,9 +252,12 @@ class Simulator:
 
     def meets(self, order: Order, start: int, end: int) -> bool:
         """Whether a move from start to end fills or triggers a live order."""
-        if order.purpose in (STOP, BACKSTOP):
+        if order.purpose == STOP:
             return end >= order.price if self.buys(order) else end <= order.price
-        return self.beyond(order, end) or (order.held_bar >= 0 and self.beyond(order, start))
+        if order.held_bar in (-1, self.bar_no):
+            return self.beyond(order, end)
+        low, high = min(start, end), max(start, end)
+        return low < order.price if self.buys(order) else high > order.price  # 28: starts or ends beyond
 
     def is_ambiguous(self, order: Order, jump: bool) -> bool:
         """Whether the lot's other live exit lies inside the bar's range (28)."""
@@ -269,16 +272,11 @@ class Simulator:
         """Fill what a move meets, in the order in which it meets it; at one price the oldest first (4, section 9)."""
         if start == end:
             return
-        self.moves += 1
         way = 1 if end > start else -1
         met = [o for o in self.orders if o.where == "live" and self.meets(o, start, end)]
-        for order in sorted(met, key=lambda o: (max(0, way * (o.price - start)), o.age)):
+        for order in sorted(met, key=lambda o: (way * o.price, o.age)):
             if order.where != "live":
                 continue
-            if order.purpose == BACKSTOP:
-                order.lots = [x for x in self.lots if x.rung[0] == order.leg and x.opened < self.moves]
-                if not order.lots:
-                    continue
             if self.is_ambiguous(order, jump):
                 self.ambiguous.add(self.bar_no)
                 if self.sim.pessimistic and order.purpose == TAKE_PROFIT:
@@ -286,7 +284,7 @@ class Simulator:
                     continue
             if order.held_bar == self.bar_no:
                 continue
-            if order.purpose in (STOP, BACKSTOP):
+            if order.purpose == STOP:
                 price = self.worsened(self.buys(order), end if jump else order.price)
                 self.execute(order, price, maker=False)
             else:
@@ -314,7 +312,7 @@ class Simulator:
                 for old in self.orders:
                     if old.purpose == STOP and not old.market and old.leg == leg and old.set_no < set_no:
                         old.where = "over"
-            rank = {BACKSTOP: 0, STOP: 0, TAKE_PROFIT: 1, ENTRY: 2}
+            rank = {STOP: 0, TAKE_PROFIT: 1, ENTRY: 2}
             for order in sorted(due, key=lambda o: (rank[o.purpose], o.no)):
                 if order.where == "flying":
                     self.becomes_live(order)
@@ -326,11 +324,6 @@ class Simulator:
         self.age += 1
         order.where, order.age = "live", self.age
         buys, price = self.buys(order), self.price
-        if order.purpose == BACKSTOP:
-            for old in self.orders:
-                if old.purpose == BACKSTOP and old.leg == order.leg and old is not order and old.no < order.no:
-                    old.where = "over"
-            return
         if order.purpose == STOP:
             wrong = price >= order.price if buys else price <= order.price
             if order.market or wrong:
@@ -426,12 +419,18 @@ class Simulator:
         """Replace a leg's stops as one set; a wrong-side stop goes as a market reduction (25)."""
         groups = self.stop_groups(leg)
         last = [o for o in self.orders if o.purpose == STOP and not o.market and o.leg == leg and o.where != "over"]
-        newest = max((o.set_no for o in last), default=0)
-        standing = {(o.price, frozenset(map(id, o.lots))) for o in last if o.set_no == newest}
+        newest = self.newest_set[leg]
+        last = [o for o in last if o.set_no == newest]
+        standing = {(o.price, frozenset(map(id, o.lots))) for o in last}
         if standing == {(price, frozenset(map(id, lots))) for price, lots in groups}:
             return
         self.sets += 1
+        self.newest_set[leg] = self.sets
         for price, lots in groups:
+            same = [o for o in last if KEEP and (o.price, set(map(id, o.lots))) == (price, set(map(id, lots)))]
+            if same and self.price * SIGN[leg] > price * SIGN[leg]:
+                same[-1].set_no = self.sets
+                continue
             wrong = self.price * SIGN[leg] <= price * SIGN[leg]
             order = Order(0, STOP, leg, price, 0, 0, market=wrong, set_no=self.sets, lots=list(lots))
             self.send(order)
@@ -456,13 +455,12 @@ class Simulator:
             self.center, self.generation = mid, self.generation + 1
             self.step = max(MILLION, mid * int(ladder.step_bps * 100))
             if ladder.spacing == "atr":
-                self.step = max(self.step, math.floor(float(ladder.atr_multiple) * ind.atr * 1e6))
+                self.step = max(self.step, math.floor(Fraction(ladder.atr_multiple) * Fraction(ind.atr) * MILLION))
         wishes: dict[Rung, Wish] = {}
         for leg in (LONG, SHORT):
             wishes.update(self.trimmed(leg, mid, self.guarded(leg, self.ladder(leg, mid))))
         self.wanted = {}
         self.diff(mid, wishes)
-        self.place_backstops()
 
     def ladder(self, leg: int, mid: int) -> dict[Rung, Wish]:
         """Give a leg's rungs as policy leaves them (steps 5 and 6)."""
@@ -537,8 +535,8 @@ class Simulator:
         used += sum(o.price * o.qty * self.unit for rung, o in working.items() if rung not in rungs)
         limit, factor, kept = self.grid.ladder.max_inventory_quote * 10**8, self.volatility_factor(), {}
         for rung, wish in rungs.items():
-            desired = 0 if wish.crossing else wish.micro // MILLION * wish.price * self.unit
             order = working.get(rung)
+            desired = 0 if wish.crossing and not order else wish.micro // MILLION * wish.price * self.unit
             used += max(desired, order.price * order.qty * self.unit if order else 0)
             if used > limit:
                 self.seen["trim"] = self.seen.get("trim", 0) + 1
@@ -586,21 +584,3 @@ class Simulator:
         adds = [(abs(wish.price - mid), *rung) for rung, wish in self.wanted.items() if rung not in busy]
         for _, leg, level, gen in sorted(adds, key=lambda a: (a[0], a[1], a[3], a[2])):
             self.send_entry((leg, level, gen), self.wanted[leg, level, gen])
-
-    def place_backstops(self) -> None:
-        """Keep one stop of each leg beyond the deepest that its ladder could need (section 15.5)."""
-        leave, ladder = self.grid.exit, self.grid.ladder
-        for leg in (LONG, SHORT):
-            exact = self.center * MILLION
-            for _ in range(ladder.levels_long if leg == LONG else ladder.levels_short):
-                exact = self.next_price(leg, exact)
-            deepest = Fraction(exact) - SIGN[leg] * Fraction(leave.sl_steps) * self.step
-            mine = [lot.stop_price * MILLION for lot in self.lots if lot.rung[0] == leg]
-            entries = [o for o in self.orders if o.purpose == ENTRY and o.leg == leg]
-            mine += [math.floor(o.price * MILLION - SIGN[leg] * leave.sl_steps * o.step) for o in entries]
-            deepest = min([deepest, *mine]) if leg == LONG else max([deepest, *mine])
-            exact_stop = (deepest - SIGN[leg] * Fraction(leave.backstop_steps) * self.step) / MILLION
-            price = math.floor(exact_stop) if leg == LONG else math.ceil(exact_stop)
-            last = [o for o in self.orders if o.purpose == BACKSTOP and o.leg == leg]
-            if price >= 1 and (not last or last[-1].price != price):
-                self.send(Order(0, BACKSTOP, leg, price, 0, 0))
