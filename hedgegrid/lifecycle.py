@@ -22,7 +22,7 @@ from hedgegrid.app import House, RunOptions, open_house
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Fatal
-from hedgegrid.messages.commands import CancelEntries, ClearReason, Flatten, RaiseReason, Resume
+from hedgegrid.messages.commands import ClearReason, Flatten, Halt, RaiseReason, Resume
 from hedgegrid.messages.events import ActorRestarted, FundingPaid, Incident, Liquidated, MarketEnded, VenueReport
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.readings import every_child
@@ -188,7 +188,7 @@ class Life:
         policy = house.config.account.on_stop
         if not house.simulation.exchange.liquidated:
             if policy == "cancel_entries":
-                house.post.publish(CancelEntries(**house.post.head()), RISK)
+                house.post.publish(Halt(**house.post.head()), RISK)
             elif policy == "flatten":
                 house.post.publish(Flatten(**house.post.head()), RISK)
         try:

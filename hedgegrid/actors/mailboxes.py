@@ -54,6 +54,7 @@ _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
             commands.Resume,
             commands.Flatten,
             commands.CancelEntries,
+            commands.Halt,
         ),
     ),
     FEED: ({events.MarketSeen: REFUSE, commands.NeedHistory: REFUSE}, ()),

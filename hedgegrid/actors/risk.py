@@ -11,13 +11,12 @@ import attrs
 
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_book import RiskBook
-from hedgegrid.core import permission, risk
+from hedgegrid.core import permission, permission_events, risk
 from hedgegrid.core.pause import Reason, cancels_entries
 from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.core.permission_events import (
     FlattenDone,
     FlattenStarted,
-    Halt,
     OperatorPause,
     OperatorResume,
     PermissionEvent,
@@ -35,6 +34,7 @@ from hedgegrid.messages.commands import (
     CancelEntries,
     ClearReason,
     Flatten,
+    Halt,
     IntentBatch,
     Pause,
     RaiseReason,
@@ -88,6 +88,7 @@ RiskMessage = (
     | Throttle
     | CancelEntries
     | Flatten
+    | Halt
     | Wake
 )
 
@@ -163,7 +164,7 @@ class Risk(Actor[RiskMessage]):
             case Hydrated() | AccountHydrated() | StrategyReady() | Rehydrate():
                 self._on_state(message)
             case Liquidated():
-                self._step(message, Halt(figures={"equity_e8": message.equity_e8}))
+                self._step(message, permission_events.Halt(figures={"equity_e8": message.equity_e8}))
                 self._on_liquidated()
             case _:
                 self._on_control(message)
@@ -289,7 +290,7 @@ class Risk(Actor[RiskMessage]):
                 self._book.set_balance(message.balance, message.ts_venue_ns)
                 self._step(message, HydratedFact())
                 if self._settings.start_halted:
-                    self._step(message, Halt(figures={"on_start": "halt"}))
+                    self._step(message, permission_events.Halt(figures={"on_start": "halt"}))
             case StrategyReady():
                 self._unready.discard(message.instrument)
                 self._views.pop(message.instrument, None)
@@ -315,6 +316,8 @@ class Risk(Actor[RiskMessage]):
                 self._step(message, OperatorPause(scope="", figures={}))
             case Resume():
                 self._step(message, OperatorResume(reasons=tuple(Reason)))
+            case Halt():
+                self._step(message, permission_events.Halt(figures={"account": "stopping"}))
             case Flatten():
                 self._step(message, FlattenStarted())
                 self._tell_strategies(message)

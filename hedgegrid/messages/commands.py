@@ -80,6 +80,11 @@ class Throttle(Message):
 
 
 @attrs.frozen(kw_only=True)
+class Halt(Message):
+    """The run is stopping: no entry is added from now on, and those that rest go; exits and protective stops stay."""
+
+
+@attrs.frozen(kw_only=True)
 class CancelEntries(Message):
     """Take every resting entry away; exits and protective stops stay."""
 

@@ -55,7 +55,7 @@ name = "reference"
 wallet_quote = {case.get("wallet", "10000")}
 [sim]
 {case.get("sim", "latency_ms = 0")}
-[sim.instrument."BTC/USDT:USDT"]
+[sim.instrument."{case.get("instrument", "BTC/USDT:USDT")}"]
 {case.get("rules", "min_notional = 5")}
 [[grid]]
 instrument = "{case.get("instrument", "BTC/USDT:USDT")}"

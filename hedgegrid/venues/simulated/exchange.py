@@ -10,7 +10,7 @@ initial wallet + realised - fees - funding, exactly; after a liquidation the acc
 from collections.abc import Sequence
 
 from hedgegrid.core import ledger, matching
-from hedgegrid.core.codes import LONG, SHORT
+from hedgegrid.core.codes import LONG, NEVER_NS, SHORT
 from hedgegrid.core.records import VenueRules
 from hedgegrid.messages.events import EndReason, FundingPaid, Liquidated, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance
@@ -178,6 +178,10 @@ class Exchange:
         """Give the wallet plus the unrealised profit of all legs at the marks."""
         open_profit = sum(matching.unrealised_e8(book.market, book.accounts, book.rules) for book in self.books)
         return self.balance().wallet_e8 + open_profit
+
+    def has_pending(self) -> bool:
+        """Tell whether a request is still on its way."""
+        return not self.liquidated and any(book.market.next_due_ns < NEVER_NS for book in self.books)
 
     def ambiguous_bars(self) -> int:
         """Give how many bars left open whether an exit or its rival filled first."""

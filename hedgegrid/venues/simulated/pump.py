@@ -25,6 +25,10 @@ STEPS_BETWEEN_BREATHS = 256
 """Steps of an unpaced run after which everything else in the loop (signals, HTTP) gets its turn for certain."""
 
 
+LAST_STEPS_MAX = 256
+"""Steps that a stopped run walks on at most, so that its last cancels arrive."""
+
+
 class Pump:
     """Walks one exchange through one tape."""
 
@@ -55,6 +59,7 @@ class Pump:
         self._stopping = asyncio.Event()
         self.steps_done = 0
         self.bars_done = 0
+        self._last_steps = 0
 
     def stop(self) -> None:
         """Return from ``run`` after the present step."""
@@ -131,7 +136,14 @@ class Pump:
         raise AssertionError(message)
 
     async def finish(self, ended: str) -> None:
-        """Let the last requests take effect where they are due now, and keep the exchange with how the run ended."""
+        """Let the last requests take effect, walking on while they travel, and keep the exchange as it then is."""
         await self._settle()
         await self.fall_due()
+        if self._exchange.has_pending():
+            for step in self._tape.steps(self._trading.next_step):
+                await self._clock.run_to(step.ts_ns, self._settle)
+                await self._take(step)
+                self._last_steps += 1
+                if not self._exchange.has_pending() or self._last_steps >= LAST_STEPS_MAX:
+                    break
         self._trading.keep(ended=ended)
