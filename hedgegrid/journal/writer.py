@@ -53,17 +53,15 @@ class Writer(Protocol):
 
 
 def transact(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
-    """Write batches in one transaction, or nothing of them. Raises sqlite3.Error, and OverflowError beyond 64 bits."""
+    """Write batches in one transaction. Raises sqlite3.Error, and OverflowError beyond 64 bits.
+
+    A connection that raised is to be closed, which takes back what was written of the transaction.
+    """
     connection.execute("BEGIN IMMEDIATE")
-    try:
-        for batch in batches:
-            for statement, rows in batch.writes:
-                connection.executemany(statement, rows)
-        connection.execute("COMMIT")
-    except (sqlite3.Error, OverflowError):
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
+    for batch in batches:
+        for statement, rows in batch.writes:
+            connection.executemany(statement, rows)
+    connection.execute("COMMIT")
 
 
 def explain(path: Path, error: Exception) -> str:

@@ -356,7 +356,7 @@ async def test_liquidation_ends_the_account(tmp_path: Path) -> None:
     old = tmp_path / "house.1.db"
     assert query(old, "SELECT count(*) FROM tape") == rows
     assert verify(old).ok
-    assert (tmp_path / "house.1.venue.db").exists()
+    assert (tmp_path / "house.venue.1.db").exists()
     assert query(two.path, "SELECT count(*) FROM boots") == [(1,)]
     assert two.outcome.exit_code == 0
     assert two.exchange.initial_wallet_e8 == 20 * 10**8

@@ -22,7 +22,7 @@ Ohlc = tuple[int, int, int, int]
 
 
 def params(**changes: Any) -> GridParams:
-    """A grid of three rungs a leg, 10 lots each, that warms up in five bars and never runs out of room; changed."""
+    """A grid of three rungs a leg, 10 lots each, that warms up in four bars and never runs out of room; changed."""
     settings: dict[str, Any] = {
         "unit_e8": UNIT_E8,
         "min_qty_lots": 1,

@@ -93,20 +93,19 @@ def test_nothing_is_live_before_its_time(live_in: int) -> None:
     pit.due()
     for points in range(live_in):
         assert not pit.is_live(no)
-        assert pit.to(985 if points % 2 else 1_000) == []
+        assert pit.to(995 if points % 2 else 1_000) == []
     assert pit.is_live(no)
     pit.to(1_000)
     assert [fill[0] for fill in pit.to(980)] == [no]
 
 
 def test_nothing_becomes_live_inside_a_move() -> None:
-    """An order whose time comes with a point does not see the move into it."""
+    """An order whose time comes with a point does not see the move into it: it meets the point itself, as a taker."""
     pit = Pit()
-    no = pit.buy(990, live_ns=pit.now + 1)
+    no, maker = pit.buy(990, live_ns=pit.now + 1), pit.buy(990, live_ns=pit.now + 1, post_only=1)
     pit.due()
-    assert pit.to(985) == [], "the move passed the price while the order was on its way"
-    assert pit.is_live(no)
-    assert [fill[0] for fill in pit.to(984)] == [no], "and the next move starts with it"
+    assert pit.to(985) == [(no, 985, 10, 0)]
+    assert (REJECTED, maker, 10, 0, POST_ONLY) in pit.rows
 
 
 def test_what_falls_due_goes_by_class_then_creation() -> None:

@@ -1,13 +1,17 @@
 """A disk that is full: the journal fails once, in one line, and stays failed."""
 
 import asyncio
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from hedgegrid.errors import Fatal
 from hedgegrid.journal.journal import SqliteJournal
+from hedgegrid.journal.reader import connect
 from hedgegrid.journal.verify import verify
+from hedgegrid.journal.writer import Batch, ThreadWriter, _Job
 from tests.journal.life import Life, opened, write
 
 FULL = (
@@ -65,6 +69,22 @@ async def test_a_failure_without_a_commit_surfaces_at_the_next_append(tmp_path: 
         await live()
     with pytest.raises(Fatal, match=FULL):
         journal.close("failed")
+
+
+def test_what_waited_behind_a_failure_is_not_written(tmp_path: Path) -> None:
+    """A gap in the tape would be worse than its end: what was handed over before the error was known stays out."""
+    opened(tmp_path / "a.db").close("done")
+    connection = connect(tmp_path / "a.db", read_only=False)
+    writer = ThreadWriter(connection, tmp_path / "a.db", 0)
+    counter = "INSERT INTO counters VALUES (?, ?)"
+    for number, statement in enumerate([counter, "INSERT INTO nowhere VALUES (?, ?)", counter]):
+        writer._jobs.put(_Job(batch=Batch(last_row=number, writes=[(statement, [(f"n{number}", number)])])))
+        while not writer._jobs.empty():
+            threading.Event().wait(0.001)
+    with pytest.raises(Fatal, match="no such table: nowhere"):
+        writer.stop(None)
+    with closing(connect(tmp_path / "a.db", read_only=True)) as after:
+        assert after.execute("SELECT name FROM counters WHERE name LIKE 'n_'").fetchall() in ([("n0",)], [])
 
 
 @pytest.mark.asyncio

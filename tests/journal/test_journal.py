@@ -129,6 +129,26 @@ async def test_memory_is_bounded_and_nothing_is_lost_by_it(tmp_path: Path, monke
 
 
 @pytest.mark.asyncio
+async def test_what_is_not_on_disk_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is slow must not make a repeated fill count twice: nothing is forgotten before it is durable."""
+    monkeypatch.setattr(orders, "ENDED_KEPT", 0)
+    monkeypatch.setattr(positions, "KEYS_KEPT", 0)
+    journal = opened(tmp_path / "a.db")
+    messages = list(Life(8).run(60))
+    for message in messages:
+        journal.append(message)
+        journal._state.trim(committed_row=0)
+    before = {**reads(journal), "counts": None, "hash": None}
+    for message in messages:
+        if isinstance(message, ExecutionBatch):
+            journal.append(message)
+            journal._state.trim(committed_row=0)
+    assert {**reads(journal), "counts": None, "hash": None} == before
+    journal.close("done")
+    assert verify(journal.path).ok
+
+
+@pytest.mark.asyncio
 async def test_rows_go_to_disk_without_a_commit_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is bounded, also where nobody commits for long."""
     monkeypatch.setattr(journal_module, "PENDING_MAX", 10)

@@ -83,6 +83,19 @@ def test_a_damaged_journal_is_refused_and_left_as_it_is(path: Path, damage: Call
     assert files(path.parent) == before
 
 
+def test_damage_is_seen_wherever_it_is(path: Path) -> None:
+    """Tables that a start does not read are checked too: a page of any of them may be the one that is torn."""
+    whole = path.read_bytes()
+    pages = len(whole) // 4096
+    assert pages > 30
+    for page in range(1, pages):
+        path.write_bytes(whole[: page * 4096] + b"\xa5" * 4096 + whole[(page + 1) * 4096 :])
+        with pytest.raises(Fatal):
+            opened(path)
+    path.write_bytes(whole)
+    opened(path).close("done")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

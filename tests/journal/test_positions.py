@@ -125,6 +125,20 @@ def test_a_restarted_strategy_tells_the_rest_of_a_closed_entry(tmp_path: Path, *
     close_and_verify(journal)
 
 
+def test_what_was_gone_before_a_restart_stays_gone(tmp_path: Path) -> None:
+    """A strategy that tells the whole lot after a restart, though part of it is closed, is found out."""
+    journal, life = opened(tmp_path / "a.db"), Life(1)
+    fill = entered(journal, life, 6)
+    exited(journal, life, 4)
+    journal.close("killed", clean=False)
+    again = opened(tmp_path / "a.db")
+    again.append(life.lot(fill))
+    assert lots(again) == {1: 6}
+    again.close("done")
+    failed = [check.name for check in verify(tmp_path / "a.db").checks if not check.ok]
+    assert failed == ["open lots add up to the positions (lots)"]
+
+
 def test_an_entry_that_is_gone_whole_is_no_lot_of_the_next_boot(tmp_path: Path) -> None:
     """Nothing is left of it, so nobody may be told to give it exits."""
     journal, life = opened(tmp_path / "a.db"), Life(1)

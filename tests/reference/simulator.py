@@ -1,141 +1,53 @@
 """A second, slow telling of the simulation, written from the design's text alone and sharing no code with the core.
 
 It is for bars of one instrument without the risk gate. Exact arithmetic is int and Fraction; only indicators are
-floats. Invariant: nothing is imported from ``hedgegrid.core``, so an error would have to be made twice to go unseen.
-Comments name the paragraph of the design (section 14 unless said otherwise).
+floats. Backstops are left out: they never trigger before a lot's own stop (section 15.5), so never while the strategy
+answers. Invariant: nothing is imported from ``hedgegrid.core``, so an error would have to be made twice to go unseen.
+Comments name the paragraph of the design's section 14 unless said otherwise.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from fractions import Fraction
+from itertools import pairwise
 
-from hedgegrid.config.grid import GridConfig
-from hedgegrid.config.sim import SimConfig
-from hedgegrid.model.instrument import Instrument
+from tests.reference.decision import Decision
+from tests.reference.state import (
+    ENTRY,
+    LIQUIDATION,
+    LONG,
+    MILLION,
+    SHORT,
+    SIGN,
+    STOP,
+    TAKE_PROFIT,
+    Bar,
+    Lot,
+    Order,
+    ceil_div,
+)
 
-from tests.reference.indicators_by_the_book import Indicators
-
-MILLION = 1_000_000
-LONG, SHORT = 0, 1
-KEEP = True
-SIGN = (1, -1)
-ENTRY, TAKE_PROFIT, STOP, LIQUIDATION = 0, 1, 2, 5
-SIDEWAYS, UP, DOWN = 0, 1, 2
-NS_PER_BPS_HOURS = 8 * 3_600 * 10**9
-
-Row = tuple[int, int, int, int, int, int, int, int, int, int]
-Rung = tuple[int, int, int]  # leg, level, generation
-Bar = tuple[int, int, int, int, int]  # open_ns, open, high, low, close
-
-
-@dataclass
-class Lot:
-    """A filled entry: its exits' prices in ticks, and whether a market reduction is on its way."""
-
-    rung: Rung
-    price: int
-    qty: int
-    step: int
-    tp_price: int
-    stop_price: int
-    leaving: bool = False
+MINUTE_NS = 60 * 10**9
 
 
-@dataclass
-class Order:
-    """An order of any purpose; ``where`` is waiting (a retry), flying, live or over."""
-
-    no: int
-    purpose: int
-    leg: int
-    price: int
-    qty: int
-    live_ns: int
-    where: str = "flying"
-    market: bool = False
-    age: int = 0
-    rung: Rung = (0, -1, -1)
-    rung_price: int = 0
-    tp: Fraction = Fraction(0)
-    step: int = 0
-    attempt: int = 0
-    send_ns: int = 0
-    cancelling: bool = False
-    held_bar: int = -1
-    set_no: int = 0
-    lots: list[Lot] = field(default_factory=list)
-
-
-@dataclass
-class Wish:
-    """A rung that the ladder offers: price in ticks, quantity in millionths of a lot, take-profit distance in ticks."""
-
-    price: int
-    micro: int
-    tp: Fraction
-    crossing: bool
-    lots: int = 0
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Divide, rounded up."""
-    return -((-a) // b)
-
-
-class Simulator:
-    """One instrument's market, venue and strategy in one."""
-
-    def __init__(self, grid: GridConfig, sim: SimConfig, instrument: Instrument, wallet_e8: int, bar_ns: int) -> None:
-        """Read the settings as exact figures."""
-        self.grid, self.sim, self.instrument, self.bar_ns = grid, sim, instrument, bar_ns
-        self.unit = instrument.unit_e8
-        self.latency = sim.latency_ms * MILLION
-        self.slip = int(sim.slippage_bps * 100)
-        self.wallet = wallet_e8
-        self.ind = Indicators(grid.regime, float(grid.ladder.vol_lambda))
-        self.regime = SIDEWAYS
-        self.center = self.step = self.generation = 0
-        self.price, self.ts, self.bar_no, self.low, self.high = 0, 0, -1, 0, 0
-        self.position, self.cost = [0, 0], [0, 0]
-        self.newest_step, self.newest_set = [0, 0], [0, 0]
-        self.orders: list[Order] = []
-        self.cancels: list[tuple[int, Order]] = []
-        self.changes: list[tuple[int, int, int]] = []  # (live_ns, leg, set_no): a leg's stops change as one set
-        self.lots: list[Lot] = []
-        self.wanted: dict[Rung, Wish] = {}
-        self.rate: tuple[int, int] | None = None  # (stamp, rate x 1e8) of the last settlement
-        self.settlements: list[tuple[int, int]] = []
-        self.no = self.age = self.sets = 0
-        self.touched: list[int] = []  # legs with fills since the strategy last answered
-        self.rejected: list[Order] = []
-        self.confirmed: list[Order] = []
-        self.born: list[Lot] = []
-        self.rows: list[Row] = []
-        self.ambiguous: set[int] = set()
-        self.seen: dict[str, int] = {}
-        self.liquidated = False
-        self.throttle = MILLION
+class Simulator(Decision):
+    """One instrument's market and venue, and how the strategy answers fills."""
 
     # --- the path -------------------------------------------------------------------------------------------------
 
-    def run(self, bars: Iterable[Bar], settlements: Sequence[tuple[int, int]] = ()) -> list[Row]:
-        """Walk bars to their end or to a liquidation; settlements are (ts, rate x 1e8), known before the first bar too."""
-        self.settlements = sorted((ts // (60 * 10**9) * 60 * 10**9, rate) for ts, rate in settlements)
-        for number, bar in enumerate(bars):
-            self.walk(number, bar)
-            if self.liquidated:
-                break
-        return self.rows
+    def pay(self, settlements: Iterable[tuple[int, int]], start_ns: int) -> None:
+        """Take settlements as (ts, rate x 1e8), stamps floored to the minute; those before the start are known (15)."""
+        for ts, rate in sorted(settlements):
+            stamp = ts // MINUTE_NS * MINUTE_NS
+            if stamp < start_ns:
+                self.rate = (stamp, rate)
+            else:
+                self.settlements.append((stamp, rate))
 
     def walk(self, number: int, bar: Bar) -> None:
         """Walk a bar's four points, then decide."""
         open_ns, first, high, low, close = bar
         path = (first, low, high, close) if close >= first else (first, high, low, close)
-        if number == 0:
-            for ts, rate in [each for each in self.settlements if each[0] < open_ns]:
-                self.rate = (ts, rate)
-            self.settlements = [each for each in self.settlements if each[0] >= open_ns]
         self.bar_no, self.low, self.high = number, low, high
         for phase, price in enumerate(path):
             self.point(open_ns + phase * self.bar_ns // 4, price, jump=phase == 0)
@@ -316,7 +228,7 @@ class Simulator:
             for order in sorted(due, key=lambda o: (rank[o.purpose], o.no)):
                 if order.where == "flying":
                     self.becomes_live(order)
-            self.orders = [o for o in self.orders if o.where not in ("over",)]
+            self.orders = [o for o in self.orders if o.where != "over"]
             self.answer()
 
     def becomes_live(self, order: Order) -> None:
@@ -340,12 +252,6 @@ class Simulator:
         self.execute(order, min(worse, order.price) if buys else max(worse, order.price), maker=False)
 
     # --- the strategy's answers -----------------------------------------------------------------------------------
-
-    def send(self, order: Order) -> None:
-        """Send an order now: it is live one latency later."""
-        self.no += 1
-        order.no, order.live_ns, order.where = self.no, self.ts + self.latency, "flying"
-        self.orders.append(order)
 
     def answer(self) -> None:
         """Answer a batch: exits for new lots, retries, rungs that waited for a cancel, then the stops anew."""
@@ -385,14 +291,8 @@ class Simulator:
                 order.no, order.where, order.live_ns = self.no, "flying", order.send_ns + self.latency
                 self.seen["retry"] = self.seen.get("retry", 0) + 1
 
-    def send_entry(self, rung: Rung, wish: Wish) -> None:
-        """Send an entry as the last decision wanted it."""
-        order = Order(0, ENTRY, rung[0], wish.price, wish.lots, 0, rung=rung, rung_price=wish.price)
-        order.tp, order.step = wish.tp, self.step
-        self.send(order)
-
     def stop_groups(self, leg: int) -> list[tuple[int, list[Lot]]]:
-        """Give the stops a leg should have, nearest to triggering first: equal prices shared, neighbours merged (24, 26)."""
+        """Give the stops a leg should have, the earliest first: equal prices shared, neighbours merged (24, 26)."""
         lots = [lot for lot in self.lots if lot.rung[0] == leg and not lot.leaving]
         if not lots:
             return []
@@ -405,15 +305,20 @@ class Simulator:
         for lot in lots:
             by_price.setdefault(lot.stop_price, []).append(lot)
         groups = sorted(by_price.items(), key=lambda item: -SIGN[leg] * item[0])
+        late = [] if self.merges_wrong_side else [g for g in groups if self.wrong_side(leg, g[0])]
+        groups = groups[len(late) :]
         while len(groups) > self.grid.exit.max_stop_orders:
             self.seen["merge"] = self.seen.get("merge", 0) + 1
             gaps = [
-                (abs(near[0] - far[0]), -abs(far[0] - self.price), i)
-                for i, (near, far) in enumerate(zip(groups, groups[1:], strict=False))
+                (abs(near[0] - far[0]), -abs(far[0] - self.price), i) for i, (near, far) in enumerate(pairwise(groups))
             ]
             i = min(gaps)[2]
             groups[i : i + 2] = [(groups[i][0], groups[i][1] + groups[i + 1][1])]
-        return groups
+        return late + groups
+
+    def wrong_side(self, leg: int, trigger: int) -> bool:
+        """Whether a stop would trigger at this mark already, equality included (25)."""
+        return self.price * SIGN[leg] <= trigger * SIGN[leg]
 
     def renew_stops(self, leg: int) -> None:
         """Replace a leg's stops as one set; a wrong-side stop goes as a market reduction (25)."""
@@ -427,11 +332,15 @@ class Simulator:
         self.sets += 1
         self.newest_set[leg] = self.sets
         for price, lots in groups:
-            same = [o for o in last if KEEP and (o.price, set(map(id, o.lots))) == (price, set(map(id, lots)))]
-            if same and self.price * SIGN[leg] > price * SIGN[leg]:
+            same = [
+                o
+                for o in last
+                if self.keeps_unchanged_stops and (o.price, set(map(id, o.lots))) == (price, set(map(id, lots)))
+            ]
+            if same and not self.wrong_side(leg, price):
                 same[-1].set_no = self.sets
                 continue
-            wrong = self.price * SIGN[leg] <= price * SIGN[leg]
+            wrong = self.wrong_side(leg, price)
             order = Order(0, STOP, leg, price, 0, 0, market=wrong, set_no=self.sets, lots=list(lots))
             self.send(order)
             if wrong:
@@ -439,148 +348,3 @@ class Simulator:
                 for lot in lots:
                     lot.leaving = True
         self.changes.append((self.ts + self.latency, leg, self.sets))
-
-    # --- the decision ---------------------------------------------------------------------------------------------
-
-    def decide(self, mid: int) -> None:
-        """Decide on a closed bar (section 5)."""
-        ind, regime = self.ind, self.grid.regime
-        if ind.fast is None or ind.slow is None or ind.atr is None or ind.adx is None:
-            return
-        if abs(ind.fast - ind.slow) / ind.slow * 1e4 >= float(regime.hysteresis_bps):
-            trend = UP if ind.fast > ind.slow else DOWN
-            self.regime = SIDEWAYS if ind.adx < float(regime.adx_threshold) else trend
-        ladder = self.grid.ladder
-        if not self.center or abs(mid - self.center) * MILLION > self.center * int(ladder.recenter_trigger_bps * 100):
-            self.center, self.generation = mid, self.generation + 1
-            self.step = max(MILLION, mid * int(ladder.step_bps * 100))
-            if ladder.spacing == "atr":
-                self.step = max(self.step, math.floor(Fraction(ladder.atr_multiple) * Fraction(ind.atr) * MILLION))
-        wishes: dict[Rung, Wish] = {}
-        for leg in (LONG, SHORT):
-            wishes.update(self.trimmed(leg, mid, self.guarded(leg, self.ladder(leg, mid))))
-        self.wanted = {}
-        self.diff(mid, wishes)
-
-    def ladder(self, leg: int, mid: int) -> dict[Rung, Wish]:
-        """Give a leg's rungs as policy leaves them (steps 5 and 6)."""
-        ladder, policy = self.grid.ladder, self.grid.policy
-        levels = ladder.levels_long if leg == LONG else ladder.levels_short
-        counter = {UP: SHORT, DOWN: LONG, SIDEWAYS: -1}[self.regime]
-        if policy.bias == "contrarian" and counter >= 0:
-            counter = 1 - counter
-        if policy.name == "both":
-            counter = -1
-        exact, tp_steps, rungs = self.center * MILLION, Fraction(self.grid.exit.tp_steps), {}
-        for level in range(1, levels + 1):
-            exact = self.next_price(leg, exact)
-            price = exact // MILLION if leg == LONG else ceil_div(exact, MILLION)
-            rung, tp, micro = (leg, level, self.generation), tp_steps, self.quantity(price, level)
-            if counter == leg:
-                if level > policy.counter_levels:
-                    break
-                if policy.name == "throttled-counter":
-                    micro = micro * int(policy.counter_qty_scale * MILLION) // MILLION
-                else:
-                    tp = Fraction(1)
-            elif counter >= 0 and policy.name == "core-and-scalp" and level > levels - policy.core_levels:
-                tp *= Fraction(policy.core_tp_multiple)
-            if price < 1 or any(lot.rung == rung for lot in self.lots):
-                continue
-            crossing = price >= mid if leg == LONG else price <= mid
-            rungs[rung] = Wish(price, micro, tp * self.step / MILLION, crossing)
-        return rungs
-
-    def next_price(self, leg: int, exact: int) -> int:
-        """Give the next rung's price in millionths of a tick (7)."""
-        if not self.grid.ladder.geometric:
-            return exact - SIGN[leg] * self.step
-        ratio = self.step // self.center
-        return exact * (MILLION - ratio) // MILLION if leg == LONG else ceil_div(exact * (MILLION + ratio), MILLION)
-
-    def quantity(self, price: int, level: int) -> int:
-        """Give a rung's quantity in millionths of a lot (8)."""
-        ladder = self.grid.ladder
-        if ladder.base_qty is not None:
-            micro = math.floor(Fraction(ladder.base_qty) / Fraction(self.instrument.lot) * MILLION)
-        else:
-            assert ladder.base_quote is not None
-            micro = math.floor(Fraction(ladder.base_quote) * 10**8 * MILLION / max(1, price * self.unit))
-        for _ in range(level - 1):
-            micro = micro * int(ladder.qty_scale * MILLION) // MILLION
-        return micro
-
-    def guarded(self, leg: int, rungs: dict[Rung, Wish]) -> dict[Rung, Wish]:
-        """Apply the funding guard (step 7, 15)."""
-        funding, interval = self.grid.funding, self.instrument.funding_interval_ns
-        if self.rate is None or self.ts > self.rate[0] + interval:
-            return {} if funding.on_missing == "pause" else rungs
-        stamp, rate = self.rate
-        left, window = stamp + interval - self.ts, funding.window_minutes * 60 * 10**9
-        over = Fraction(abs(rate) * NS_PER_BPS_HOURS, interval) > Fraction(funding.max_cost_bps_8h) * 10**4
-        pays = rate * SIGN[leg] > 0
-        if not over or not pays or left > window or funding.mode == "warn":
-            return rungs
-        self.seen["guard"] = self.seen.get("guard", 0) + 1
-        if funding.mode == "halt":
-            return {}
-        for wish in rungs.values():
-            wish.micro = wish.micro * (left * MILLION // window) // MILLION
-        return rungs
-
-    def trimmed(self, leg: int, mid: int, rungs: dict[Rung, Wish]) -> dict[Rung, Wish]:
-        """Trim to the inventory limit, then scale by volatility and throttle, then floor to lots (16, 17, 8)."""
-        working = {o.rung: o for o in self.orders if o.purpose == ENTRY and o.leg == leg and o.where != "refused"}
-        used = self.position[leg] * mid * self.unit
-        used += sum(o.price * o.qty * self.unit for rung, o in working.items() if rung not in rungs)
-        limit, factor, kept = self.grid.ladder.max_inventory_quote * 10**8, self.volatility_factor(), {}
-        for rung, wish in rungs.items():
-            order = working.get(rung)
-            desired = 0 if wish.crossing and not order else wish.micro // MILLION * wish.price * self.unit
-            used += max(desired, order.price * order.qty * self.unit if order else 0)
-            if used > limit:
-                self.seen["trim"] = self.seen.get("trim", 0) + 1
-                break
-            wish.lots = wish.micro * factor // MILLION * self.throttle // MILLION // MILLION
-            enough = wish.lots * wish.price * self.unit >= self.instrument.min_notional_e8
-            if wish.lots >= self.instrument.min_qty_lots and enough:
-                kept[rung] = wish
-        return kept
-
-    def volatility_factor(self) -> int:
-        """Give vol_target / realised volatility in ppm, at most one (17)."""
-        target, variance = self.grid.ladder.vol_target, self.ind.variance
-        if target is None or variance is None:
-            return MILLION
-        volatility = math.sqrt(variance * (365 * 86_400 * 10**9 / self.bar_ns))
-        return math.floor(1e6 * float(target) / volatility) if volatility > float(target) else MILLION
-
-    def diff(self, mid: int, wishes: dict[Rung, Wish]) -> None:
-        """Bring the working entries to the wishes (18, 19, 20)."""
-        execution = self.grid.execution
-        cancels, busy = [], set()
-        for order in [o for o in self.orders if o.purpose == ENTRY]:
-            wish = wishes.get(order.rung)
-            if order.cancelling:
-                busy.add(order.rung)
-                continue
-            if wish is not None:
-                far = abs(order.price - wish.price) * MILLION > wish.price * int(execution.price_tolerance_bps * 100)
-                off = abs(order.qty - wish.lots) > wish.lots * execution.qty_tolerance_ratio
-                if wish.crossing or not (far or off):
-                    order.tp = wish.tp
-                    busy.add(order.rung)
-                    continue
-            if order.where == "waiting":
-                order.where = "over"
-                continue
-            order.cancelling = True
-            busy.add(order.rung)
-            cancels.append(order)
-        self.orders = [o for o in self.orders if o.where != "over"]
-        for order in sorted(cancels, key=lambda o: (abs(o.price - mid), o.leg, o.rung[2], o.rung[1])):
-            self.cancels.append((self.ts + self.latency, order))
-        self.wanted = {rung: wish for rung, wish in wishes.items() if not wish.crossing}
-        adds = [(abs(wish.price - mid), *rung) for rung, wish in self.wanted.items() if rung not in busy]
-        for _, leg, level, gen in sorted(adds, key=lambda a: (a[0], a[1], a[3], a[2])):
-            self.send_entry((leg, level, gen), self.wanted[leg, level, gen])
