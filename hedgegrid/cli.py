@@ -272,7 +272,11 @@ def verify(path: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag of the c
 
     def action() -> int:
         report = prove(path)
-        click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.text())
+        if as_json:
+            told = {"title": report.title, "ok": report.ok, "checks": [attrs.asdict(check) for check in report.checks]}
+            click.echo(json.dumps(told, indent=2))
+        else:
+            click.echo(report.text())
         return 0 if report.ok else EXIT_FAILED
 
     _journal_command(action)
@@ -288,7 +292,7 @@ def export(path: Path, out: Path, force: bool) -> None:  # noqa: FBT001 - a flag
 
     def action() -> int:
         for written in write(path, out, force=force):
-            click.echo(str(written))
+            click.echo(f"{written.path}: {written.rows} rows")
         return 0
 
     _journal_command(action)

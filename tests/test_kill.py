@@ -58,7 +58,8 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
             lines_until(running, UP)
             time.sleep(random.uniform(0.0, 1.6))
             running.send_signal(signal.SIGKILL)
-            assert running.wait() == -signal.SIGKILL
+            _, err = running.communicate()
+            assert running.returncode == -signal.SIGKILL, err
     last = invoke("run", "--config", path, "--journal", journal, "--speed", "max", "--duration", "60s", *ANY_PORT)
     assert last.exit_code == 0, last.output
     assert_files_agree(path, journal)
@@ -83,6 +84,7 @@ def test_signals_end_it_cleanly_and_a_second_start_goes_on(tmp_path: Path) -> No
             assert ("going on with the kept simulated exchange" in said) == (number == 1)
             second = invoke("run", "--config", path, "--journal", journal, "--duration", "1s", *ANY_PORT)
             assert "trades this account already" in complaint(second)
+            lines_until(running, "! ")
             running.send_signal(name)
             out, err = running.communicate()
         assert running.returncode == 0, err

@@ -320,7 +320,9 @@ class Executor(Actor[ExecutorMessage]):
         for mark in plan.marks:
             kind = _KIND_OF_MARK.get(mark.event.kind)
             if kind is not None:
-                event = OrderEvent(kind=kind, client_id=mark.client_id, reason=EndReason.NOT_FOUND)
+                lives = mark.event.kind is LifeEventKind.FOUND_WORKING
+                reason = EndReason.FOUND if lives else EndReason.NOT_FOUND
+                event = OrderEvent(kind=kind, client_id=mark.client_id, reason=reason)
                 by_instrument.setdefault(self._records[mark.client_id].instrument, []).append(event)
         for instrument, events in by_instrument.items():
             self._tell_found(instrument, events, to)

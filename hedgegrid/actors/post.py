@@ -69,7 +69,8 @@ class Post:
             self._router.send(name, message)
 
     def show(self, message: Message, *to: str) -> None:
-        """Send a message that is not kept (prices), and show it to the figures."""
+        """Send a price: the journal keeps it only where quotes are recorded, and never in the tape. The figures see it."""
+        self._journal.append(message)
         self._tap(message)
         for name in to:
             self._router.send(name, message)

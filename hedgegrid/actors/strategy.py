@@ -153,7 +153,7 @@ class Strategy(Actor[StrategyMessage]):
             case Flatten():
                 pipeline.flatten(t.params, t.state, t.rungs, t.entries, t.lots, t.actions, t.used)
             case Wake():
-                diff.on_wake(t.state, t.entries, self.clock.now_ns(), t.actions, t.used)
+                diff.on_wake(t.params, t.state, t.rungs, t.entries, self.clock.now_ns(), t.actions, t.used)
         self._send_actions(message)
 
     # --- what comes in ----------------------------------------------------------------------------------------------
@@ -462,7 +462,7 @@ class Strategy(Actor[StrategyMessage]):
             return ()
         by_take_profit = action.purpose == TAKE_PROFIT
         return tuple(
-            Cover(lot_id=lot.lot_id, qty_lots=lot.qty_lots)
+            Cover(lot_id=lot.lot_id, qty_lots=lot.qty_lots, level=lot.level, generation=lot.generation)
             for lot in self._tables.lots
             if lot.state != FREE and (lot.tp_no if by_take_profit else lot.stop_no) == action.no
         )

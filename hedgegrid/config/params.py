@@ -194,7 +194,7 @@ def venue_rules(config: AccountConfig, instrument: Instrument) -> VenueRules:
     sim = config.sim
     return VenueRules(
         unit_e8=instrument.unit_e8,
-        fill=_FILLS[sim.fill],
+        fill_model=_FILLS[sim.fill],
         latency_ns=ns_from_ms(sim.latency_ms),
         slippage_ppm=ppm_from_bps(sim.slippage_bps),
         maker_ppm=ppm_from_bps(sim.maker_bps),

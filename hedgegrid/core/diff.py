@@ -59,7 +59,9 @@ def _compare(
     if rung.qty_lots == 0:
         _unwant(state, rungs, params, order, out, used)
         return
-    if _within_tolerance(params, rung, order) and order.state != CANCELLING:
+    # An order on a rung that would cross now is kept as it is: its replacement could not be added.
+    kept = rung.crossing == 1 or _within_tolerance(params, rung, order)
+    if kept and order.state != CANCELLING:
         order.tp_micro = rung.tp_micro
         return
     if order.state == RETRYING:
@@ -67,7 +69,7 @@ def _compare(
         return
     if order.state == WORKING:
         _cancel(state, order, out, used)
-    wait = state.may_add == 1 and order.filled_lots == 0
+    wait = state.may_add == 1 and order.filled_lots == 0 and rung.crossing == 0
     order.wait_qty_lots = rung.qty_lots if wait else 0
     order.wait_price_ticks = rung.price_ticks
     order.wait_tp_micro = rung.tp_micro
@@ -234,12 +236,24 @@ def on_post_only_rejected(
     out[put(state, out, used, RETRY_AT, order.no)].distance = order.retry_ns
 
 
-def on_wake(state: GridState, entries: list[EntryOrder], ts_ns: int, out: list[Action], used: Counter) -> None:
-    """Send every retry that is due."""
+def on_wake(
+    params: GridParams,
+    state: GridState,
+    rungs: list[Rung],
+    entries: list[EntryOrder],
+    ts_ns: int,
+    out: list[Action],
+    used: Counter,
+) -> None:
+    """Send every retry that is due; where nothing may be added any more, its rung waits for the next decision."""
     for i in range(len(entries)):
         order = entries[i]
-        if order.state == RETRYING and order.retry_ns <= ts_ns and state.may_add == 1:
+        if order.state != RETRYING or order.retry_ns > ts_ns:
+            continue
+        if state.may_add == 1:
             send(state, order, order.price_ticks, order.qty_lots, order.tp_micro, out, used)
+        else:
+            free(params, state, rungs, order)
 
 
 def on_refused(params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder], no: int) -> None:

@@ -199,8 +199,8 @@ def leg_stop_ticks(params: GridParams, state: GridState, account: LegAccount, le
     """
     average = average_micro(account, params.unit_e8)
     if leg == LONG:
-        return ceil_div(average - mul_ppm(state.newest_step_long, params.sl_ppm), MICRO)
-    return (average + mul_ppm(state.newest_step_short, params.sl_ppm)) // MICRO
+        return ceil_div(average - max(MICRO, mul_ppm(state.newest_step_long, params.sl_ppm)), MICRO)
+    return (average + max(MICRO, mul_ppm(state.newest_step_short, params.sl_ppm))) // MICRO
 
 
 def is_wrong_side(leg: int, trigger_ticks: int, mark_ticks: int) -> bool:
@@ -236,19 +236,20 @@ def _next_trigger(lots: list[Lot], leg: int, from_ticks: int) -> int:
 
 
 def _merge(params: GridParams, lots: list[Lot], leg: int, mark_ticks: int) -> None:
-    """Join the two nearest resting stops until the leg has no more than it may; ties go farthest from the mark."""
+    """Join the two nearest stops until the leg has no more than it may; ties go farthest from the mark."""
     while True:
         count = 0
         best_gap = NO_PRICE
         near = 0
         far = 0
         last = 0
-        # Stops on the wrong side do not rest, so the walk begins at the mark.
-        price = _next_trigger(lots, leg, mark_ticks)
+        price = _next_trigger(lots, leg, NO_PRICE if leg == LONG else 0)
         while price > 0:
             count += 1
-            if last > 0 and abs(last - price) <= best_gap:
-                best_gap = abs(last - price)
+            gap = abs(last - price)
+            farther = abs(price - mark_ticks) > abs(far - mark_ticks)
+            if last > 0 and (gap < best_gap or (gap == best_gap and farther)):
+                best_gap = gap
                 near = last
                 far = price
             last = price
@@ -419,5 +420,9 @@ def _backstop_ticks(params: GridParams, state: GridState, rungs: list[Rung], lot
         if lots[i].state == OPEN and lots[i].leg == leg:
             own = lots[i].stop_ticks
             deepest = min(deepest, own) if leg == LONG else max(deepest, own)
+            # The leg's one stop may lie further out than its lots' own.
+            asked = lots[i].group_ticks
+            if asked > 0:
+                deepest = min(deepest, asked) if leg == LONG else max(deepest, asked)
     beyond = max(1, mul_ppm(state.step_micro, params.backstop_ppm) // MICRO)
     return max(0, deepest - beyond) if leg == LONG else deepest + beyond

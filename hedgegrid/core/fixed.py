@@ -12,6 +12,11 @@ def mul_ppm(value: int, ppm: int) -> int:
     return (value // PPM) * ppm + ((value % PPM) * ppm) // PPM
 
 
+def mul_ppm_up(value: int, ppm: int) -> int:
+    """Give value x ppm / 1e6 rounded up."""
+    return -mul_ppm(-value, ppm)
+
+
 def mul_div(value: int, factor: int, divisor: int) -> int:
     """Give floor(value x factor / divisor); divisor > 0 and factor x divisor within 64 bits."""
     return (value // divisor) * factor + ((value % divisor) * factor) // divisor

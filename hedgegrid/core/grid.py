@@ -6,7 +6,7 @@ changes.
 """
 
 from hedgegrid.core.codes import LONG, SHORT
-from hedgegrid.core.fixed import ceil_div, mul_div, mul_ppm
+from hedgegrid.core.fixed import ceil_div, mul_div, mul_ppm, mul_ppm_up
 from hedgegrid.core.records import GridParams, GridState, Indicators, Rung
 from hedgegrid.units import MICRO, PPM
 
@@ -58,8 +58,8 @@ def _next_price_micro(micro: int, leg: int, step: int, ratio_ppm: int, geometric
         return micro - step if leg == LONG else micro + step
     if leg == LONG:
         # x (1e6 - r) / 1e6 floored is x less x r / 1e6 rounded up, and that product stays small.
-        return micro + mul_ppm(micro, -ratio_ppm)
-    return micro - mul_ppm(micro, -ratio_ppm)
+        return micro - mul_ppm_up(micro, ratio_ppm)
+    return micro + mul_ppm_up(micro, ratio_ppm)
 
 
 def first_rung(params: GridParams, leg: int) -> int:
@@ -79,7 +79,7 @@ def build(params: GridParams, state: GridState, rungs: list[Rung]) -> None:
     rung that would cross the mid is marked, and only an order that already works on it is kept. A price below one
     tick is no rung.
     """
-    tp_micro = mul_ppm(state.step_micro, params.tp_ppm)
+    tp_micro = mul_ppm_up(state.step_micro, params.tp_ppm)
     for leg in (LONG, SHORT):
         first = first_rung(params, leg)
         levels = params.levels_long if leg == LONG else params.levels_short

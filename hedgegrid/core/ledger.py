@@ -5,7 +5,7 @@ equals the change of the wallet, to the last unit.
 """
 
 from hedgegrid.core.codes import LONG
-from hedgegrid.core.fixed import half_up, mul_div
+from hedgegrid.core.fixed import half_up, mul_div, mul_ppm_up
 from hedgegrid.core.records import LegAccount, MarginTier
 from hedgegrid.units import CASH_SCALE, MICRO, PPM
 
@@ -67,4 +67,5 @@ def maintenance_e8(gross_notional: int, tiers: list[MarginTier]) -> int:
     for i in range(len(tiers) - 1, -1, -1):
         if gross_notional <= tiers[i].max_notional_e8:
             ppm = tiers[i].maintenance_ppm
-    return half_up(gross_notional, ppm, PPM)
+    # Equity is compared as "less than" in whole units, so rounding up keeps the comparison exact.
+    return mul_ppm_up(gross_notional, ppm)

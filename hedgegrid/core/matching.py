@@ -21,6 +21,7 @@ from hedgegrid.core.codes import (
     NEVER_NS,
     NO_PRICE,
     SHORT,
+    STOP,
     STOP_MARKET,
     TAKE_PROFIT,
 )
@@ -153,8 +154,12 @@ def fall_due(
             if index < 0:
                 break
             last = orders[index].seq
+            leg = orders[index].leg
+            is_stop = orders[index].purpose == STOP and orders[index].kind == STOP_MARKET
             _go_live(market, orders, links, accounts, rules, index, events, used)
             done += 1
+            if is_stop:
+                _renew_stops(market, orders, leg)
     refresh(market, orders, cancels)
     return done
 
@@ -246,6 +251,15 @@ def _go_live(
         fill(market, orders, links, accounts, rules, index, order.qty_lots, taken, 0, events, used)
 
 
+def _renew_stops(market: Market, orders: list[VenueOrder], leg: int) -> None:
+    """A leg's stops change as one set: with a new one, all of them are as young as it."""
+    for i in range(len(orders)):
+        order = orders[i]
+        if order.state == LIVE and order.leg == leg and order.purpose == STOP and order.kind == STOP_MARKET:
+            order.age = market.next_age
+            market.next_age += 1
+
+
 def _rest(market: Market, order: VenueOrder, events: list[VenueEvent], used: Counter) -> None:
     """Make an order live, the youngest of its price."""
     order.state = LIVE
@@ -297,7 +311,7 @@ def move(
     if market.seen == 0:
         market.seen = 1
         return 0
-    if rules.fill == FILL_QUEUE and trade_lots > 0:
+    if rules.fill_model == FILL_QUEUE and trade_lots > 0:
         return _trade(market, orders, links, accounts, rules, start, trade_lots, events, used)
     if end_ticks < start:
         # Under the pessimistic bound a held take-profit may fill in a move that leads away from it.
@@ -379,7 +393,7 @@ def _is_met(market: Market, order: VenueOrder, rules: VenueRules, start: int, di
     if (buys == (order.kind == LIMIT)) != (direction == FALLING):
         return False
     past = order.price_ticks - end if direction == FALLING else end - order.price_ticks
-    if order.kind == STOP_MARKET or rules.fill == FILL_TOUCH:
+    if order.kind == STOP_MARKET or rules.fill_model == FILL_TOUCH:
         return past >= 0
     return past > 0
 
@@ -451,6 +465,7 @@ def _trade(
     price = market.price_ticks
     _join_queues(market, orders)
     left = trade_lots
+    eaten = 0
     fills = 0
     while left > 0:
         index = _best_resting(orders, price)
@@ -458,15 +473,17 @@ def _trade(
             break
         order = orders[index]
         if order.price_ticks == price:
-            eaten = min(left, max(0, order.queue_lots))
-            order.queue_lots = max(0, order.queue_lots) - eaten
-            left -= eaten
+            # What stood ahead of several of our orders is the same quantity: it is eaten once.
+            ahead = min(left, max(0, order.queue_lots - eaten))
+            eaten += ahead
+            left -= ahead
         qty = min(left, order.qty_lots)
         if qty == 0:
             break
         left -= qty
         fills += 1
         fill(market, orders, links, accounts, rules, index, qty, order.price_ticks, 1, events, used)
+    _shorten_queues(orders, price, eaten)
     if price != start:
         fills += _stops_met(market, orders, links, accounts, rules, start, events, used)
     return fills
@@ -489,6 +506,14 @@ def _join_queues(market: Market, orders: list[VenueOrder]) -> None:
         elif (order.price_ticks > best) == buys:
             # Inside the spread it is first in line.
             order.queue_lots = 0
+
+
+def _shorten_queues(orders: list[VenueOrder], price: int, eaten: int) -> None:
+    """Take what a trade ate of the line at its price off every queue there."""
+    for i in range(len(orders)):
+        order = orders[i]
+        if order.state == LIVE and order.kind == LIMIT and order.price_ticks == price and order.queue_lots > 0:
+            order.queue_lots = max(0, order.queue_lots - eaten)
 
 
 def _best_resting(orders: list[VenueOrder], price: int) -> int:
@@ -585,12 +610,26 @@ def fill(
     row.maker = maker
     row.trade_id = market.next_trade
     market.next_trade += 1
+    if order.purpose != ENTRY and order.purpose != TAKE_PROFIT:
+        _name_by_lot(links, order.no, row)
     order.qty_lots -= qty_lots
     order.filled_lots += qty_lots
     if order.purpose != ENTRY:
         _cut_lots(orders, links, index, qty_lots, events, used)
     if order.qty_lots == 0:
         _drop(orders, links, index)
+
+
+def _name_by_lot(links: list[Link], no: int, row: VenueEvent) -> None:
+    """Give a stop's fill the level and generation of its lot where it covers exactly one by now, else -1."""
+    row.level = -1
+    row.generation = -1
+    lots = 0
+    for i in range(len(links)):
+        if links[i].state != FREE and links[i].no == no and links[i].qty_lots > 0:
+            lots += 1
+            row.level = links[i].level if lots == 1 else -1
+            row.generation = links[i].generation if lots == 1 else -1
 
 
 def _cut_lots(
@@ -703,7 +742,7 @@ def _link_bare(orders: list[VenueOrder], links: list[Link], index: int, bare: in
         if _has_stop(orders, links, links[i].lot_id):
             continue
         take = min(left, links[i].qty_lots)
-        if add_link(links, no, links[i].lot_id, take):
+        if add_link(links, no, links[i].lot_id, take, links[i].level, links[i].generation):
             left -= take
 
 
@@ -718,7 +757,7 @@ def _has_stop(orders: list[VenueOrder], links: list[Link], lot_id: int) -> bool:
     return False
 
 
-def add_link(links: list[Link], no: int, lot_id: int, qty_lots: int) -> bool:
+def add_link(links: list[Link], no: int, lot_id: int, qty_lots: int, level: int, generation: int) -> bool:
     """Write that an order closes part of a lot; False where the table is full."""
     for i in range(len(links)):
         if links[i].state == FREE:
@@ -726,6 +765,8 @@ def add_link(links: list[Link], no: int, lot_id: int, qty_lots: int) -> bool:
             links[i].no = no
             links[i].lot_id = lot_id
             links[i].qty_lots = qty_lots
+            links[i].level = level
+            links[i].generation = generation
             return True
     return False
 

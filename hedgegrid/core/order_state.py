@@ -260,6 +260,8 @@ def life_event(record: OrderRecord, said: OrderEvent, ts_ns: int) -> LifeEvent:
         cause = f"trade {said.fill.trade_id}"
         return fill_event(record, said.fill.qty_lots, ts_ns, cause, last=said.qty_lots == 0)
     kind = _SAID[said.kind]
+    if kind is LifeEventKind.ACCEPTED and said.reason is EndReason.FOUND:
+        kind = LifeEventKind.FOUND_WORKING
     if kind is LifeEventKind.CANCEL_REJECTED and said.reason is EndReason.NOT_FOUND:
         kind = LifeEventKind.OUTCOME_UNKNOWN
     return LifeEvent(

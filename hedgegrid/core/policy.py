@@ -5,7 +5,7 @@ a rung; nearest and outer go by level number.
 """
 
 from hedgegrid.core.codes import LONG, POLICY_BOTH, POLICY_CORE, POLICY_THROTTLED, SHORT, SIDEWAYS, UP
-from hedgegrid.core.fixed import mul_ppm
+from hedgegrid.core.fixed import mul_ppm, mul_ppm_up
 from hedgegrid.core.grid import first_rung
 from hedgegrid.core.records import GridParams, GridState, Rung
 
@@ -49,4 +49,4 @@ def _make_core(params: GridParams, state: GridState, rungs: list[Rung], leg: int
     for i in range(levels):
         rung = rungs[first + i]
         if rung.level > levels - params.core_levels:
-            rung.tp_micro = mul_ppm(state.step_micro, mul_ppm(params.tp_ppm, params.core_tp_ppm))
+            rung.tp_micro = mul_ppm_up(state.step_micro, mul_ppm_up(params.tp_ppm, params.core_tp_ppm))

@@ -252,7 +252,7 @@ class VenueRules:
     """How the simulated venue fills one instrument (section 9). Times in ns, rates in ppm."""
 
     unit_e8: int = 0
-    fill: int = 0
+    fill_model: int = 0
     latency_ns: int = 0
     slippage_ppm: int = 0
     maker_ppm: int = 0
@@ -329,12 +329,17 @@ class VenueOrder:
 
 @attrs.define(eq=False)
 class Link:
-    """That order ``no`` closes ``qty_lots`` of lot ``lot_id``; the exits of one lot end each other through it."""
+    """That order ``no`` closes ``qty_lots`` of lot ``lot_id``; the exits of one lot end each other through it.
+
+    ``level`` and ``generation`` are the lot's: a stop that covers one lot alone bears them in its fill.
+    """
 
     state: int = 0
     no: int = 0
     lot_id: int = 0
     qty_lots: int = 0
+    level: int = -1
+    generation: int = -1
 
 
 @attrs.define(eq=False)

@@ -134,6 +134,8 @@ class EndReason(StrEnum):
     REFUSED = "refused"
     EXPIRED_APPROVAL = "expired_approval"
     NOT_FOUND = "not_found"
+    FOUND = "found"
+    """A look at the exchange, not its own word, said so: unlike an acknowledgement it ends a doubt."""
 
 
 @attrs.frozen(kw_only=True)

@@ -50,13 +50,15 @@ def side_of(leg: Leg, purpose: Purpose) -> Side:
 
 @attrs.frozen(kw_only=True)
 class Cover:
-    """The part of a lot that an exit closes: the lot's number and lots of quantity.
+    """The part of a lot that an exit closes: the lot's number, lots of quantity, and the rung that it came from.
 
     A simulated venue uses it to end one exit by the other in the same instant; a real one cannot know it.
     """
 
     lot_id: int
     qty_lots: int
+    level: int = -1
+    generation: int = -1
 
 
 @attrs.frozen(kw_only=True)

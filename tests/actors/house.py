@@ -27,7 +27,7 @@ from hedgegrid.core.codes import FREE
 from hedgegrid.journal.tape import decode
 from hedgegrid.journal.verify import verify
 from hedgegrid.lifecycle import Life, Outcome
-from hedgegrid.messages.events import Message, OrderEvent
+from hedgegrid.messages.events import Message, OrderEvent, PermissionChanged
 from hedgegrid.model.market import Tape
 from hedgegrid.model.order import OrderRequest, Purpose
 from hedgegrid.ports import Trading
@@ -312,6 +312,13 @@ def messages(path: Path, *kinds: type[Message]) -> list[Any]:
 def changes(path: Path) -> list[tuple[str, str, str]]:
     """The permission's changes: what changed, the reason, its scope."""
     return query(path, "SELECT change, reason, scope FROM permission ORDER BY row")
+
+
+def last_mode(one: Boot) -> str:
+    """The permission in which a life traded last, before the stop that ended it."""
+    last = messages(one.path, PermissionChanged)[-1]
+    stopping = last.change == "halted" and last.figures.get("account") == "stopping"
+    return str(last.before if stopping else last.after)
 
 
 def fills(path: Path) -> list[tuple[int, ...]]:

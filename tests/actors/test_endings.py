@@ -20,6 +20,7 @@ from hedgegrid.messages.events import (
     ApprovedBatch,
     BarClosed,
     FundingPaid,
+    Incident,
     LotOpened,
     MarketSeen,
     PermissionChanged,
@@ -42,6 +43,7 @@ from tests.actors.house import (
     entries_at,
     entries_placed,
     fills,
+    last_mode,
     market,
     messages,
     query,
@@ -120,7 +122,8 @@ async def test_start_that_halts_adds_nothing(tmp_path: Path) -> None:
     await boot(settings(tmp_path), tape, duration_s=minutes(75))
     two = await boot(settings(tmp_path, account={"on_start": "halt"}), tape)
     assert entries_placed(two) == []
-    assert two.outcome.view.mode == "halted"
+    assert ("halted", "", "") in changes(two.path)
+    assert last_mode(two) == "halted"
     assert_agrees(two)
     assert_exits_complete(two)
 
@@ -185,11 +188,11 @@ async def test_giving_up_latches_and_takes_the_entries_away(latency_ms: int, tmp
     assert entries_placed(two) == []
     assert ("still_latched", "supervisor", "") in changes(two.path)
     assert ("supervisor", "") in two.outcome.view.reasons
-    assert two.outcome.view.mode == "reducing"
+    assert last_mode(two) == "reducing"
     assert entries_at(two.exchange) == []
     three = await boot(config, tape, resume=True)
     assert entries_placed(three)
-    assert three.outcome.view.mode == "active"
+    assert last_mode(three) == "active"
     assert three.house.journal.latched() == ()
     assert_agrees(three)
     assert_exits_complete(three)
@@ -229,6 +232,25 @@ async def test_boot_that_ends_well_forgets_the_crashes(tmp_path: Path) -> None:
     last = await boot(config, tape)
     assert entries_placed(last)
     assert_agrees(last)
+
+
+@pytest.mark.asyncio
+async def test_journal_that_knows_a_later_moment_than_the_exchange(tmp_path: Path) -> None:
+    """Killed at a point at which the journal wrote and the exchange had nothing to keep: the next start goes on."""
+
+    def hook(house: House, _actor: Any, message: Any) -> None:
+        if isinstance(message, MarketSeen) and house.clock.now_ns() == (FIRST_BAR + 30) * NS_PER_MINUTE + 30 * NS_PER_S:
+            house.post.publish(Incident(**house.post.head(), actor="feed", text="the last word", figures={}))
+            raise Fatal("gone")
+
+    config, tape = settings(tmp_path, account={"on_stop": "keep"}, sim={"latency_ms": 100}), market(seed=2, count=90)
+    one = await boot(config, tape, Script(before_handle=hook))
+    assert one.outcome.exit_code == 1
+    two = await boot(config, tape)
+    assert two.outcome.exit_code == 0
+    assert_agrees(two)
+    assert_exits_complete(two)
+    assert_one_order_a_rung(one, two)
 
 
 # --- the disk ---------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ SETTINGS: list[tuple[str, dict[str, Section]]] = [
     ("plain", {}),
     ("latency of a point", {"sim": {"latency_ms": 100}}),
     ("latency of two points", {"sim": {"latency_ms": 25_000}}),
-    ("latency of a bar", {"sim": {"latency_ms": 60_000}, "ladder": {"recenter_trigger_bps": 5_000, "levels_long": 9}}),
+    ("latency of a bar", {"sim": {"latency_ms": 60_000}, "ladder": {"recenter_trigger_bps": 5_000, "levels_long": 40, "levels_short": 40}, "exit": {"sl_steps": 50}}),
     ("touch and pessimistic", {"sim": {"fill": "touch", "pessimistic": True}}),
     ("taking entries", {"execution": {"post_only": False}, "sim": {"latency_ms": 100}}),
     (

@@ -45,6 +45,7 @@ from tests.actors.house import (
     changes,
     entries_at,
     entries_placed,
+    last_mode,
     live_rungs,
     market,
     messages,
@@ -169,7 +170,7 @@ async def test_hanging_executor_is_killed_and_everything_hydrates(call: str, tak
     assert [change for change, _ in steps][-2:] == ["recovering", "cleared"]
     assert steps[0][1]["actor"] == "executor"
     assert int(steps[0][1]["silence_ns"]) >= 3 * 50_000_000
-    assert one.outcome.view.mode == "active"
+    assert last_mode(one) == "active"
     placed_after = [b for b in messages(one.path) if type(b).__name__ == "ApprovedBatch" and b.seq > restarts[0].seq]
     assert placed_after
     assert_one_order_a_rung(one)
@@ -230,7 +231,7 @@ async def test_full_mailbox_pauses_and_its_actor_starts_anew(
     assert actor in [r.actor for r in messages(one.path, ActorRestarted)]
     steps = told(one, "overflow")
     assert steps[0] == ("raised", {"actor": actor, "message": kind})
-    assert one.outcome.view.mode == "active", "the pause was not lifted after its cause had gone"
+    assert last_mode(one) == "active", "the pause was not lifted after its cause had gone"
     assert_one_order_a_rung(one)
     assert_agrees(one)
     assert_exits_complete(one)
@@ -278,7 +279,7 @@ async def test_unknown_outcome_is_resolved_by_the_exchange_and_trading_resumes(t
     assert_one_order_a_rung(one)
     assert_agrees(one)
     assert_exits_complete(one)
-    assert one.outcome.view.mode == "active", "the pause was not lifted after its cause had gone"
+    assert last_mode(one) == "active", "the pause was not lifted after its cause had gone"
 
 
 @pytest.mark.asyncio

@@ -11,7 +11,7 @@ LARGEST = 2**63 - 1
 class Int64(int):
     """An int of 64 bits."""
 
-    def __new__(cls, value: int) -> "Int64":
+    def __new__(cls, value: int) -> "Int64":  # noqa: PYI034 - nobody makes a class of it
         """OverflowError where the value needs more."""
         if not -LARGEST - 1 <= value <= LARGEST:
             raise OverflowError(f"{value} needs more than 64 bits")

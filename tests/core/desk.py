@@ -2,7 +2,7 @@
 
 The tests drive it point by point. It is also the reference that the actors must agree with, fill by fill.
 
-Invariants: the strategy learns of its orders from the venue's rows alone (the two sides share no record); at a point, in
+Invariants: the strategy learns of its orders from the venue's rows alone (the sides share no record); at a point, in
 this order: retries whose time has come, the move, funding, what the venue says, what falls due and what it causes.
 """
 
@@ -114,6 +114,8 @@ class Desk:
         self.told: list[tuple[int, ...]] = []
         """Every row of the venue: ts_ns, kind, no, purpose, price_ticks, qty_lots, reason."""
         self.wakes: list[int] = []
+        self.refuses: Callable[[Any], bool] | None = None
+        """Stands in for the risk gate where it is set: whether it refuses an order that is to be placed."""
         self.watch: Callable[[str], None] | None = None
         """Called with "moved" (its rows not yet heard), "settled" (nothing is due), "decided" (nothing sent yet)."""
 
@@ -150,7 +152,9 @@ class Desk:
     def wake(self, due_ns: int) -> None:
         """Let the strategy send the retries of ``due_ns``."""
         self.wakes.remove(due_ns)
-        self.core.diff.on_wake(self.state, self.entries, due_ns, self.actions, self.used)
+        self.core.diff.on_wake(
+                self.params, self.state, self.rungs, self.entries, due_ns, self.actions, self.used
+            )
         self.send(due_ns)
 
     def due(self, ts_ns: int) -> None:
@@ -234,8 +238,15 @@ class Desk:
                 assert self.core.matching.request_cancel(self.market, self.cancels, int(action.no), live_ns)
             elif action.kind == actions.RETRY_AT:
                 self.wakes.append(int(action.distance))
+            elif self.refuses is not None and self.refuses(action):
+                self._refuse(int(action.no))
             else:
                 self._place(action, live_ns)
+
+    def _refuse(self, no: int) -> None:
+        """Tell the strategy that an order was never sent."""
+        self.core.diff.on_refused(self.params, self.state, self.rungs, self.entries, no)
+        self.core.exits.forget_exit(self.state, self.lots, self.stops, no)
 
     def _place(self, action: Any, live_ns: int) -> None:
         """Write an order into the venue's table, pending until ``live_ns``."""
@@ -257,7 +268,9 @@ class Desk:
         for lot in self.lots:
             mine = lot.tp_no == action.no if purpose == TAKE_PROFIT else lot.stop_no == action.no
             if lot.state != FREE and mine:
-                assert self.core.matching.add_link(self.links, int(action.no), int(lot.lot_id), int(lot.qty_lots))
+                assert self.core.matching.add_link(
+                    self.links, int(action.no), int(lot.lot_id), int(lot.qty_lots), int(lot.level), int(lot.generation)
+                )
 
     def hear(self, ts_ns: int) -> None:
         """Carry the venue's rows to the strategy, then its answers back."""

@@ -29,10 +29,10 @@ class Pit:
         self.now = -1
         self.to(price, jump=True)
 
-    # --- orders -----------------------------------------------------------------------------------------------------
+    # --- orders ------------------------------------------------------------------------------------------------------
 
     def place(self, leg: int, purpose: int, price: int, qty: int = 10, **changes: int) -> int:
-        """Write an order that is live at the next look at what is due, unless ``live_ns`` says otherwise; its number."""
+        """Write an order that is live when next something falls due, or at ``live_ns``; its number."""
         order = self.orders[matching.free_order(self.orders)]
         limit = purpose in (ENTRY, TAKE_PROFIT)
         fields = {"kind": LIMIT if limit else STOP_MARKET if price else MARKET, "live_ns": self.now, **changes}
@@ -56,7 +56,7 @@ class Pit:
         numbers = [self.place(leg, purpose, at, qty) if at else 0 for purpose, at in ((TAKE_PROFIT, tp), (STOP, stop))]
         for no in numbers:
             if no:
-                assert matching.add_link(self.links, no, lot, qty)
+                assert matching.add_link(self.links, no, lot, qty, -1, -1)
         self.due()
         return lot, numbers[0], numbers[1]
 
@@ -68,7 +68,7 @@ class Pit:
         """Ask for a cancel."""
         assert matching.request_cancel(self.market, self.cancels, no, self.now if due_ns is None else due_ns)
 
-    # --- time -------------------------------------------------------------------------------------------------------
+    # --- time --------------------------------------------------------------------------------------------------------
 
     def to(self, price: int, *, jump: bool = False, bar: tuple[int, int, int] | None = None, **trade: int) -> list[Any]:
         """Move to ``price`` at the next point, let fall due, and give the fills: no, price, quantity, maker."""

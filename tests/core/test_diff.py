@@ -18,7 +18,7 @@ STEP = 50
 
 
 class Ladder:
-    """Both ladders of three rungs at 9,950 9,900 9,850 and 10,050 10,100 10,150, 10 lots each, and what works on them."""
+    """Rungs of 10 lots at 9,950 9,900 9,850 and 10,050 10,100 10,150, and what works on them."""
 
     def __init__(self, **changes: Any) -> None:
         """Everything is wanted, nothing works."""
@@ -63,7 +63,7 @@ class Ladder:
 
     def wake(self, ts_ns: int) -> list[Action]:
         """The time of a retry."""
-        diff.on_wake(self.state, self.entries, ts_ns, self.out, self.used)
+        diff.on_wake(self.params, self.state, self.rungs, self.entries, ts_ns, self.out, self.used)
         return self.sent()
 
     def confirm(self, no: int) -> list[Action]:
@@ -168,7 +168,7 @@ def test_a_crossing_rungs_order_is_kept_even_out_of_tolerance() -> None:
     ("wanted", "kept"), [(100, True), (101, True), (99, True), (102, False), (98, False), (0, False)]
 )
 def test_quantities_within_tolerance_are_kept(wanted: int, kept: bool) -> None:
-    """The tolerance is relative to the desired quantity and inclusive: 100 against 101 is within 1 %, 100 against 98 not."""
+    """The tolerance is relative to the desired quantity and inclusive."""
     ladder = Ladder(qty_tolerance_ppm=10_102, levels_long=1, levels_short=0)
     ladder.rungs = ladder.rungs[:1]
     ladder.want(100)
@@ -312,7 +312,7 @@ def test_a_short_retry_goes_up() -> None:
 
 @pytest.mark.parametrize(("deviation_ppm", "allowed"), [(0, 0), (100, 0), (101, 1), (250, 2), (10_000, 5)])
 def test_retries_stay_within_the_deviation(deviation_ppm: int, allowed: int) -> None:
-    """k ticks may not exceed the allowed deviation of the rung's price, floored, nor the attempts."""
+    """A retry's k ticks may not exceed the allowed deviation of the rung's price, floored, nor the attempts."""
     ladder = Ladder(retry_attempts=5, retry_deviation_ppm=deviation_ppm)
     ladder.decide()
     for _ in range(allowed):

@@ -1,6 +1,7 @@
 """Lots and their exits: birth prices, how stops merge, which side they are on, and the stop of last resort."""
 
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
 from typing import Any
 
@@ -170,7 +171,7 @@ def merged(prices: list[int], most: int, leg: int) -> list[int]:
     """The design's rule told again: join the smallest gap, ties farthest from the mark, at the earlier trigger."""
     stops = sorted(set(prices), reverse=leg == LONG)
     while len(stops) > most:
-        gaps = [abs(a - b) for a, b in zip(stops, stops[1:], strict=False)]
+        gaps = [abs(a - b) for a, b in pairwise(stops)]
         at = max(i for i, gap in enumerate(gaps) if gap == min(gaps))
         del stops[at + 1]
     return stops
@@ -178,7 +179,7 @@ def merged(prices: list[int], most: int, leg: int) -> list[int]:
 
 @given(LEGS, ENTRIES, st.integers(1, 5))
 def test_stops_merge_by_the_smallest_gap(leg: int, entries: list[tuple[int, int]], most: int) -> None:
-    """Equal prices share an order; neighbours merge down to the limit, toward the earlier trigger; all lots are covered."""
+    """Equal prices share an order; neighbours merge down to the limit, toward the earlier trigger; no lot is bare."""
     desk = Leg(leg, max_stop_orders=most)
     lots = [desk.fill(price, qty) for price, qty in entries]
     rows = desk.lay()
@@ -237,7 +238,7 @@ def test_a_cut_lot_keeps_its_stop() -> None:
 def test_a_stop_on_the_wrong_side_becomes_a_market_reduction(
     leg: int, entries: list[tuple[int, int]], mark: int, most: int
 ) -> None:
-    """At or beyond the mark a stop would trigger at once: its lots are closed at the market, the others merge without them."""
+    """At or beyond the mark a stop would trigger at once: its lots go at the market, the others merge without them."""
     desk = Leg(leg, max_stop_orders=most)
     lots = [desk.fill(price, qty) for price, qty in entries]
     rows = desk.lay(mark)

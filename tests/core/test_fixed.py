@@ -37,7 +37,7 @@ def test_mul_ppm_floors_negative_ratios_downward(value: int, ppm: int) -> None:
 
 @given(st.integers(-(10**18), 10**18), st.integers(1, 3_037_000_499), st.integers(0, 3_037_000_499))
 def test_mul_div_is_exact_within_its_bound(value: int, divisor: int, factor: int) -> None:
-    """The released part of a cost is exact wherever factor x divisor and the result fit, without a wider intermediate."""
+    """The released part of a cost is exact wherever factor x divisor and the result fit."""
     exact = floor(Fraction(value * factor, divisor))
     assert fixed.mul_div(value, factor, divisor) == exact
     if fits((value // divisor) * factor):

@@ -86,7 +86,7 @@ def test_a_missing_or_expired_rate_is_not_no_cost(leg: int, mode: int) -> None:
 
 @pytest.mark.parametrize(("left", "ppm"), [(WINDOW, PPM), (WINDOW // 4, 250_000), (1, 0), (0, 0)])
 def test_apply_scales_or_empties_the_paying_ladder(left: int, ppm: int) -> None:
-    """Quantities are floored to the factor; an empty factor takes the rungs away, so that working entries go too."""
+    """Quantities are floored to the factor; a factor of 0 takes the rungs away, working entries too."""
     settings = made.params(funding_mode=FUNDING_SCALE, funding_window_ns=WINDOW, base_micro_lots=10_000_001)
     state, rungs = known(100_000), table(Rung, 6)
     state.mid_ticks = 10_000
@@ -97,6 +97,19 @@ def test_apply_scales_or_empties_the_paying_ladder(left: int, ppm: int) -> None:
         paying = rung.leg == LONG
         assert rung.micro_lots == (10_000_001 * ppm // PPM if paying else 10_000_001)
         assert rung.in_ladder == (0 if paying and ppm == 0 else 1)
+
+
+@pytest.mark.parametrize(("rate_e8", "left", "mode", "due"), [
+    (100_000, WINDOW, FUNDING_WARN, True), (-100_000, 0, FUNDING_WARN, True), (100_000, WINDOW + 1, FUNDING_WARN, False),
+    (30_000, WINDOW, FUNDING_WARN, False), (100_000, WINDOW, FUNDING_SCALE, False), (100_000, -1, FUNDING_WARN, False),
+])  # fmt: skip
+def test_a_warning_is_due_for_an_expensive_settlement_that_is_near(
+    rate_e8: int, left: int, mode: int, due: bool
+) -> None:
+    """Only in the mode that warns, within the window, while the rate is good and strictly too expensive."""
+    settings = made.params(funding_mode=mode, funding_max_e8=30_000, funding_window_ns=WINDOW)
+    assert funding.is_warning_due(settings, known(rate_e8), NEXT_NS - left) is due
+    assert not funding.is_warning_due(settings, GridState(), 0)
 
 
 @given(st.integers(-(10**8), 10**8), st.integers(1, 24), st.integers(0, 7 * 1440), st.integers(0, 10**8))

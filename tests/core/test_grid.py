@@ -1,6 +1,7 @@
 """Where rungs lie: on the tick, away from the spread, and to the formula of exact arithmetic."""
 
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
 
 import pytest
@@ -46,14 +47,14 @@ def test_arithmetic_rungs_are_multiples_of_the_step(center: int, step_ppm: int, 
     assert prices(rungs, LONG) == [floor(center - i * step) for i in range(1, longs + 1)]
     assert prices(rungs, SHORT) == [ceil(center + i * step) for i in range(1, shorts + 1)]
     path = [*reversed(prices(rungs, LONG)), center, *prices(rungs, SHORT)]
-    assert all(low < high for low, high in zip(path, path[1:], strict=False)), "ordered, never two on one price"
+    assert all(low < high for low, high in pairwise(path)), "ordered, never two on one price"
     levels = [(rung.leg, rung.level) for rung in rungs]
     assert levels == [*((LONG, i + 1) for i in range(longs)), *((SHORT, i + 1) for i in range(shorts))]
 
 
 @given(CENTERS, STEPS, st.integers(1, 40))
 def test_geometric_rungs_follow_the_exact_formula(center: int, step_ppm: int, levels: int) -> None:
-    """x(i) = x(i-1) x (1e6 -/+ r) / 1e6 in millionths, r = step // center, floored for LONG and ceiled for SHORT at each i."""
+    """x(i) = x(i-1) x (1e6 -/+ r) / 1e6, r = step // center, floored for LONG and ceiled for SHORT at each i."""
     settings = made.params(step_ppm=step_ppm, geometric=1, levels_long=levels, levels_short=levels)
     state, rungs = centered(settings, center)
     ratio = int(state.step_micro // center)
@@ -65,7 +66,7 @@ def test_geometric_rungs_follow_the_exact_formula(center: int, step_ppm: int, le
         assert prices(rungs, SHORT)[i] == -(-high // MICRO)
     if center * step_ppm >= 2 * PPM:
         ups = [center, *prices(rungs, SHORT)]
-        assert all(a < b for a, b in zip(ups, ups[1:], strict=False)), "a SHORT ladder's steps never shrink"
+        assert all(a < b for a, b in pairwise(ups)), "a SHORT ladder's steps never shrink"
 
 
 @given(CENTERS, STEPS, st.floats(0.0, 5_000.0), st.integers(1, 3 * PPM))

@@ -69,7 +69,7 @@ def remaining_e8(entry: EntryOrder) -> int:
 
 
 def counted_e8(case: Case, rung: Rung) -> int:
-    """What a rung is counted with: the larger of desired (whole lots) and working; only the rest of a partly filled one."""
+    """What a rung counts: the larger of desired (whole lots) and working; only the rest of a partly filled one."""
     desired = rung.price_ticks * (rung.micro_lots // MICRO) * UNIT_E8
     if rung.slot < 0:
         return desired

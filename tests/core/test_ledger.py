@@ -1,5 +1,6 @@
 """A leg's account: average cost, fees, funding and margin, exact to the last unit."""
 
+from decimal import Decimal
 from fractions import Fraction
 from math import floor
 
@@ -7,9 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hedgegrid.config.load import loads
+from hedgegrid.config.params import check_bounds, grid_params, instrument_of
 from hedgegrid.core import ledger
 from hedgegrid.core.codes import LONG, SHORT
 from hedgegrid.core.records import LegAccount, MarginTier
+from hedgegrid.errors import Fatal
+from hedgegrid.units import ticks_nearest
 from tests.core.bounded import Int64
 
 UNIT_E8 = 10_000
@@ -50,7 +55,7 @@ def test_cash_is_conserved_whatever_the_interleaving(trades: list[tuple[int, boo
 def test_a_reduction_releases_the_floored_part_of_the_cost(
     leg: int, cost: int, held: int, qty: int, notional: int
 ) -> None:
-    """Realised = proceeds - floor(cost x q / position), within 64 bits at the largest account; the last takes the rest."""
+    """Realised = proceeds - floor(cost x q / position), in 64 bits at the largest account; the last takes the rest."""
     qty = min(qty, held)
     account = LegAccount(qty_lots=Int64(held), cost_e8=Int64(cost))
     realised = ledger.reduce(account, leg, Int64(qty), Int64(notional))
@@ -105,3 +110,30 @@ def test_maintenance_goes_by_the_tier_of_the_notional(gross: int, maintenance: i
     tiers.append(MarginTier(max_notional_e8=5_000, maintenance_ppm=10_000))
     tiers.append(MarginTier(max_notional_e8=50_000, maintenance_ppm=50_000))
     assert ledger.maintenance_e8(gross, tiers) == maintenance
+
+
+def test_the_largest_account_of_the_config_fits_the_ledger() -> None:
+    """A position that the config admits is reduced within 64 bits, or the config refuses it."""
+    text = """
+[account]
+name = "largest"
+[[grid]]
+instrument = "DOGE/USDT:USDT"
+max_position_qty = 10_000_000_000
+[grid.ladder]
+base_quote = 1000
+max_inventory_quote = 10_000_000_000
+[sim.synthetic.prices]
+"DOGE/USDT:USDT" = 0.1
+"""
+    config = loads(text, "the largest account")
+    try:
+        instrument = instrument_of(config, "DOGE/USDT:USDT")
+        settings = grid_params(config.grid[0], instrument)
+        check_bounds(instrument, Decimal("0.1"))
+    except Fatal:
+        return
+    price = ticks_nearest(Decimal("0.1"), instrument.tick)
+    held = settings.max_inventory_e8 // (price * settings.unit_e8)
+    account = LegAccount(qty_lots=Int64(held), cost_e8=Int64(settings.max_inventory_e8 - 1))
+    ledger.reduce(account, LONG, Int64(held - 1), Int64(0))

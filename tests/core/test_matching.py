@@ -37,7 +37,7 @@ SLIP = 10_000
 ])  # fmt: skip
 def test_a_resting_buy_fills_below_or_at_its_price(fill: int, end: int, filled: bool, jump: bool) -> None:
     """through: strictly below; touch: at the price too; at its own price, as maker, in a jump as well."""
-    pit = Pit(fill=fill)
+    pit = Pit(fill_model=fill)
     no = pit.buy(990)
     pit.due()
     assert pit.to(end, jump=jump) == ([(no, 990, 10, 1)] if filled else [])
@@ -48,7 +48,7 @@ def test_a_resting_buy_fills_below_or_at_its_price(fill: int, end: int, filled: 
 ])  # fmt: skip
 def test_a_resting_sell_mirrors_it(fill: int, end: int, filled: bool) -> None:
     """Sells fill above, or at, their price."""
-    pit = Pit(fill=fill)
+    pit = Pit(fill_model=fill)
     no = pit.place(SHORT, ENTRY, 1_010)
     pit.due()
     assert pit.to(end) == ([(no, 1_010, 10, 1)] if filled else [])
@@ -57,7 +57,7 @@ def test_a_resting_sell_mirrors_it(fill: int, end: int, filled: bool) -> None:
 @pytest.mark.parametrize("fill", [FILL_THROUGH, FILL_TOUCH])
 def test_a_move_of_length_zero_fills_nothing(fill: int) -> None:
     """Standing still at an order's price is no trade."""
-    pit = Pit(fill=fill)
+    pit = Pit(fill_model=fill)
     pit.buy(1_000)
     pit.hold(LONG, 900, 5, stop=999)
     assert pit.to(1_000) == []
@@ -124,7 +124,7 @@ def test_what_falls_due_goes_by_class_then_creation() -> None:
     assert order == [doomed, stop, market, target, older, entry]
 
 
-# --- crossing at birth --------------------------------------------------------------------------------------------------
+# --- crossing at birth -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("price", "rejected"), [(999, False), (1_000, True), (1_005, True)])
@@ -169,7 +169,7 @@ def test_a_crossing_take_profit_takes_at_once(leg: int, limit: int, paid: int) -
     assert pit.due() == [(no, paid, 10, 0)]
 
 
-# --- stops and markets --------------------------------------------------------------------------------------------------
+# --- stops and markets -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("leg", "stop", "end", "jump", "price"), [
@@ -210,7 +210,7 @@ def test_a_market_reduction_fills_at_the_point(leg: int, price: int) -> None:
     assert pit.due() == [(no, price, 5, 0)]
 
 
-# --- the exits of one lot -----------------------------------------------------------------------------------------------
+# --- the exits of one lot --------------------------------------------------------------------------------------------
 
 
 def test_the_exits_of_a_lot_end_each_other_in_the_same_instant() -> None:
@@ -233,7 +233,7 @@ def test_a_take_profit_shrinks_the_merged_stop() -> None:
     second, other, _ = pit.hold(LONG, 1_010, 7, tp=1_080)
     stop = pit.place(LONG, STOP, 900, 12)
     for lot, qty in ((first, 5), (second, 7)):
-        assert matching.add_link(pit.links, stop, lot, qty)
+        assert matching.add_link(pit.links, stop, lot, qty, lot, 1)
     pit.due()
     assert [fill[0] for fill in pit.to(1_060)] == [target]
     assert (SHRUNK, stop, 7, 0, BY_OTHER_EXIT) in pit.rows
@@ -248,7 +248,7 @@ def test_a_merged_stops_fill_cuts_every_lot() -> None:
     lots = [pit.hold(LONG, 1_000, qty, tp=1_050) for qty in (5, 7, 1)]
     stop = pit.place(LONG, STOP, 900, 13)
     for lot, _, _ in reversed(lots):
-        assert matching.add_link(pit.links, stop, lot, {1: 5, 2: 7, 3: 1}[lot])
+        assert matching.add_link(pit.links, stop, lot, {1: 5, 2: 7, 3: 1}[lot], lot, 1)
     pit.due()
     assert pit.to(890) == [(stop, 900, 13, 0)]
     assert [(row[3], row[2]) for row in pit.rows if row[0] == CUT] == [(1, 5), (2, 7), (3, 1)]
@@ -256,7 +256,7 @@ def test_a_merged_stops_fill_cuts_every_lot() -> None:
     assert not any(link.state for link in pit.links)
 
 
-# --- cancels ------------------------------------------------------------------------------------------------------------
+# --- cancels ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_cancel_takes_its_latency_and_a_fill_before_it_wins() -> None:
@@ -300,7 +300,7 @@ def test_too_many_cancels_are_refused() -> None:
     for no in range(len(pit.cancels)):
         pit.cancel(no, 10**9)
     assert not matching.request_cancel(pit.market, pit.cancels, 99, 10**9)
-    assert not all(matching.add_link(pit.links, 1, 1, 1) for _ in range(len(pit.links) + 1))
+    assert not all(matching.add_link(pit.links, 1, 1, 1, 1, 1) for _ in range(len(pit.links) + 1))
 
 
 def test_the_first_point_fills_nothing() -> None:

@@ -26,7 +26,7 @@ def walk_bar(pit: Pit, number: int, bar: Ohlc) -> list[Any]:
     return rows
 
 
-# --- ambiguity ----------------------------------------------------------------------------------------------------------
+# --- ambiguity -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("bar", "ambiguous"), [
@@ -34,7 +34,7 @@ def walk_bar(pit: Pit, number: int, bar: Ohlc) -> list[Any]:
     ((1_000, 1_060, 950, 1_010), 1),
 ])  # fmt: skip
 def test_a_bar_whose_exit_has_a_rival_inside_is_counted_once(bar: Ohlc, ambiguous: int) -> None:
-    """An exit that fills in a continuous move while the lot's other exit lies in the bar's range; a jump leaves no doubt."""
+    """An exit fills in a continuous move while the lot's other exit lies in the range; a jump leaves no doubt."""
     pit = Pit()
     for _ in range(2):
         pit.hold(LONG, 1_000, 5, tp=1_050, stop=950)
@@ -59,7 +59,7 @@ def test_a_held_take_profit_fills_at_its_limit_later(later: Ohlc, filled: bool) 
     pit = Pit(pessimistic=1)
     _, target, _ = pit.hold(LONG, 1_000, 5, tp=1_050, stop=998)
     # The bar's range reaches the stop before the lot was there: the bar is ambiguous, and the stop is never met.
-    for price in (1_055, 1_040):
+    for price in (1_055, 1_040, 1_056, 1_040):
         assert pit.to(price, bar=(1, 998, 1_055)) == []
     assert walk_bar(pit, 2, later) == ([(target, 1_050, 5, 1)] if filled else [])
 
@@ -79,7 +79,7 @@ def test_the_pessimistic_bound_never_earns_more(leg: int, tp: int, stop: int, se
     earned = []
     bars = made.walk(seed, 60, start=1_000, reach=90, gap=20)
     for pessimistic in (0, 1):
-        pit = Pit(pessimistic=pessimistic, fill=fill, slippage_ppm=1_000, maker_ppm=200, taker_ppm=500)
+        pit = Pit(pessimistic=pessimistic, fill_model=fill, slippage_ppm=1_000, maker_ppm=200, taker_ppm=500)
         pit.to(bars[0][0], jump=True)
         pit.hold(leg, bars[0][0], 10, tp=bars[0][0] + sign * tp, stop=max(1, bars[0][0] - sign * stop))
         for number, bar in enumerate(bars):
@@ -89,7 +89,7 @@ def test_the_pessimistic_bound_never_earns_more(leg: int, tp: int, stop: int, se
     assert earned[1] <= earned[0]
 
 
-# --- backstops ----------------------------------------------------------------------------------------------------------
+# --- backstops -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("leg", "at", "to", "price"), [(LONG, 900, 890, 881), (SHORT, 1_100, 1_110, 1_122)])
@@ -138,7 +138,7 @@ def test_the_backstop_closes_only_the_bare_part() -> None:
     assert pit.is_live(stop)
 
 
-# --- funding and liquidation --------------------------------------------------------------------------------------------
+# --- funding and liquidation -----------------------------------------------------------------------------------------
 
 
 @given(

@@ -11,7 +11,7 @@ from tests.core.pit import Pit
 
 def opened(bid_qty: int = 20) -> Pit:
     """A book of 999 (``bid_qty`` lots) to 1,001 (20 lots)."""
-    pit = Pit(fill=FILL_QUEUE)
+    pit = Pit(fill_model=FILL_QUEUE)
     trade(pit, 1_000, 1, bid_qty=bid_qty)
     return pit
 
@@ -122,7 +122,7 @@ def test_fills_never_exceed_the_trade_nor_the_order(
     ticks: list[tuple[int, int, int, int]], orders: list[tuple[int, int, int]]
 ) -> None:
     """On any tape: resting fills of a point sum to at most its quantity, those of an order to at most its own."""
-    pit = Pit(fill=FILL_QUEUE)
+    pit = Pit(fill_model=FILL_QUEUE)
     size: dict[int, int] = {}
     for leg, off, qty in orders:
         size[pit.place(leg, ENTRY, 1_000 - off if leg == LONG else 1_000 + off, qty, post_only=1)] = qty

@@ -68,7 +68,7 @@ def grids(draw: st.DrawFn) -> GridParams:
 def venues(draw: st.DrawFn) -> VenueRules:
     """A venue with any latency, fill model for bars, and fees or rebates."""
     return made.rules(
-        fill=draw(st.integers(0, 1)),
+        fill_model=draw(st.integers(0, 1)),
         latency_ns=draw(st.sampled_from(LATENCIES)),
         slippage_ppm=draw(st.sampled_from([0, 300])),
         maker_ppm=draw(st.sampled_from([-100, 200])),
@@ -114,7 +114,7 @@ def check_decision(desk: Desk) -> None:
 @settings(max_examples=80)
 @given(grids(), venues(), st.integers(0, 10**9))
 def test_the_laws_hold_at_every_point_of_any_walk(params: GridParams, rules: VenueRules, seed: int) -> None:
-    """Cash, positions, one order a rung, exits within the position, birth prices, latency and the path, whatever happens."""
+    """Cash, positions, one order a rung, exits within the position, birth prices, latency, path: whatever happens."""
     desk, dice = desk_of(params, rules), Random(seed)
     watch = Watch(desk)
 
@@ -133,8 +133,8 @@ def test_the_laws_hold_at_every_point_of_any_walk(params: GridParams, rules: Ven
 @settings(max_examples=60)
 @given(grids(), st.sampled_from(LATENCIES), st.integers(0, 10**9))
 def test_the_laws_hold_on_trades_with_partial_fills(params: GridParams, latency: int, seed: int) -> None:
-    """Queue mode: fills sum to their orders' quantities, exits stand for the filled part at once, the rest stays wanted."""
-    desk, dice = desk_of(params, made.rules(fill=FILL_QUEUE, latency_ns=latency)), Random(seed)
+    """Queue mode: fills sum to their orders, exits stand for the filled part at once, the rest stays wanted."""
+    desk, dice = desk_of(params, made.rules(fill_model=FILL_QUEUE, latency_ns=latency)), Random(seed)
     Watch(desk)
     sizes: dict[int, int] = {}
     now = 0
@@ -165,7 +165,7 @@ def check_parts(desk: Desk, sizes: dict[int, int]) -> None:
                 assert rung.slot >= 0, "the remainder of a partly filled entry keeps its rung"
 
 
-# --- scenes -------------------------------------------------------------------------------------------------------------
+# --- scenes ----------------------------------------------------------------------------------------------------------
 
 
 def warmed(rules: VenueRules | None = None, **changes: Any) -> Desk:
@@ -182,7 +182,7 @@ def resting(desk: Desk, purpose: int = ENTRY) -> list[tuple[int, int, int]]:
     rows = [
         (int(o.leg), int(o.price_ticks), int(o.qty_lots)) for o in desk.orders if o.state == 2 and o.purpose == purpose
     ]
-    return sorted(rows, key=lambda row: row[1])
+    return sorted(rows, key=lambda row: row[1:])
 
 
 LADDER = [(LONG, price, 10) for price in (9_850, 9_900, 9_950)] + [
@@ -215,7 +215,7 @@ def test_a_trend_is_seen_and_the_first_regime_is_sideways(drift: int, expected: 
 
 
 def test_a_fill_gets_its_exits_at_once_and_its_rung_waits_for_them() -> None:
-    """Between bars, without latency: take-profit one step up, stop six steps down; the rung returns at a later decision."""
+    """Between bars: take-profit one step up, stop six steps down; the rung returns at a later decision."""
     desk = warmed()
     desk.point(5 * BAR_NS, 9_949, jump=False)
     assert resting(desk, TAKE_PROFIT) == [(LONG, 10_000, 10)]
@@ -256,7 +256,7 @@ def test_an_exit_never_fills_in_the_move_that_filled_its_entry() -> None:
 
 
 def test_a_recenter_keeps_lots_and_cancels_entries() -> None:
-    """Every entry of the old generation goes at that decision; the lot keeps take-profit and stop; rungs are all new."""
+    """Every old entry goes at that decision; the lot keeps take-profit and stop; rungs are all new."""
     desk = warmed(recenter_ppm=9_000)
     desk.walk_bar(5, (10_000, 10_000, 9_940, 9_940), BAR_NS)
     desk.walk_bar(6, (9_940, 9_940, 9_901, 9_901), BAR_NS)
@@ -317,3 +317,71 @@ def test_an_unknown_order_fills_nothing() -> None:
     tables = (desk.params, desk.state, desk.rungs, desk.entries, desk.accounts, desk.lots)
     assert PLAIN.pipeline.on_entry_fill(*tables, 999, 1, 9_950, 10, desk.actions, desk.used) == -1
     assert exits.OPEN not in {lot.state for lot in desk.lots}
+
+
+def test_a_partial_fill_gets_its_exits_at_once_and_the_rest_stays_wanted() -> None:
+    """Four of ten lots fill; their exits stand at once, the other six keep their place over the decision."""
+    desk = warmed(made.rules(fill_model=FILL_QUEUE))
+    desk.point(5 * BAR_NS, 9_949, jump=True, trade_lots=4)
+    first = [order for order in desk.orders if order.state and order.purpose == ENTRY and order.price_ticks == 9_950]
+    assert [(int(order.qty_lots), int(order.filled_lots)) for order in first] == [(6, 4)]
+    assert resting(desk, TAKE_PROFIT) == [(LONG, 10_000, 4)]
+    assert resting(desk, STOP) == [(LONG, 9_650, 4)]
+    number, age = int(first[0].no), int(first[0].age)
+    desk.bar(5 * BAR_NS, 9_951, 9_949, 9_951)
+    assert [(int(order.no), int(order.age)) for order in first] == [(number, age)], "the same order, not a new one"
+    desk.point(6 * BAR_NS, 9_949, jump=True, trade_lots=100)
+    assert resting(desk, TAKE_PROFIT) == [(LONG, 10_000, 4), (LONG, 10_000, 6)]
+    assert resting(desk, STOP) == [(LONG, 9_650, 10)]
+    assert [fill[6] for fill in desk.fills if fill[2] == ENTRY] == [4, 6]
+
+
+@pytest.mark.parametrize("fill_first", [False, True])
+def test_a_replacement_waits_for_the_confirm_and_a_fill_before_it_wins(fill_first: bool) -> None:
+    """Cancelled at t, confirmed and sent a latency later, live after two; a fill in between ends the wait."""
+    desk = warmed(made.rules(latency_ns=2 * QUARTER))
+    now = 5 * BAR_NS
+    desk.point(now, 10_000, jump=False)
+    desk.state.throttle_ppm = PPM // 2
+    desk.bar(now, 10_000, 10_000, 10_000)
+    desk.point(now + QUARTER, 9_949 if fill_first else 10_000, jump=False)
+    old = [row for row in LADDER if row[1] != 9_950] if fill_first else LADDER
+    assert resting(desk) == old
+    desk.point(now + 2 * QUARTER, 10_000 - 1, jump=False)
+    assert resting(desk) == [], "the cancels are effective here, the new orders on their way"
+    desk.point(now + 3 * QUARTER, 10_000 - 1, jump=False)
+    assert resting(desk) == []
+    desk.point(now + 4 * QUARTER, 10_000 - 1, jump=False)
+    assert resting(desk) == [(leg, price, 5) for leg, price, _ in old]
+
+
+def test_a_new_generation_does_not_wait_for_old_cancels() -> None:
+    """At a recenter the new ladder is sent at once, while the old one is still on its way out."""
+    desk = warmed(made.rules(latency_ns=QUARTER), recenter_ppm=2_000)
+    desk.point(5 * BAR_NS, 10_030, jump=True)
+    desk.bar(5 * BAR_NS, 10_030, 10_030, 10_030)
+    entries = [order for order in desk.orders if order.state and order.purpose == ENTRY]
+    assert sorted(int(order.generation) for order in entries) == [1] * 6 + [2] * 6
+    desk.point(5 * BAR_NS + QUARTER, 10_030, jump=False)
+    assert {int(order.generation) for order in desk.orders if order.state and order.purpose == ENTRY} == {2}
+
+
+def test_what_the_gate_refuses_is_asked_for_again() -> None:
+    """A refused entry waits for the next decision; a refused stop is laid anew with the next batch."""
+    desk = warmed()
+    desk.watch = None
+    desk.refuses = lambda _: True
+    desk.point(5 * BAR_NS, 9_949, jump=False)
+    assert resting(desk, STOP) == resting(desk, TAKE_PROFIT) == []
+    desk.refuses = None
+    desk.point(5 * BAR_NS + 1, 9_949, jump=False)
+    assert resting(desk, STOP) == [(LONG, 9_650, 10)]
+    desk.bar(5 * BAR_NS + 1, 9_949, 9_949, 9_949)
+    assert resting(desk, TAKE_PROFIT) == [(LONG, 10_000, 10)]
+    desk.drop_entries(5 * BAR_NS + 2)
+    desk.refuses = lambda action: action.leg == LONG
+    desk.walk_bar(6, (9_949, 9_949, 9_949, 9_949), BAR_NS)
+    assert {leg for leg, _, _ in resting(desk)} == {SHORT}
+    desk.refuses = None
+    desk.walk_bar(7, (9_949, 9_949, 9_949, 9_949), BAR_NS)
+    assert {leg for leg, _, _ in resting(desk)} == {LONG, SHORT}

@@ -1,5 +1,7 @@
 """One definition, two containers: lists of records and structured arrays."""
 
+from typing import Any
+
 import attrs
 import numpy as np
 import pytest
@@ -37,8 +39,9 @@ def test_a_dtype_has_every_field_in_order(kind: type) -> None:
     for name, field in attrs.fields_dict(kind).items():
         assert field.type in (int, float)
         assert dtype[name] == (np.int64 if field.type is int else np.float64)
-    fresh = table(kind, 3)
-    assert [attrs.astuple(row) for row in unpack(pack(fresh), kind)] == [attrs.astuple(row) for row in fresh]
+    fresh: list[Any] = table(kind, 3)
+    back: list[Any] = unpack(pack(fresh), kind)
+    assert [attrs.astuple(row) for row in back] == [attrs.astuple(row) for row in fresh]
 
 
 @given(st.lists(st.tuples(INTS, INTS, INTS), min_size=1, max_size=5), st.floats(allow_nan=False))

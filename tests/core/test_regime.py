@@ -127,7 +127,7 @@ def test_the_sign_decides_last(present: int) -> None:
 
 @given(st.integers(0, 10**6), st.sampled_from([0.5, 0.9, 0.97, 0.999]))
 def test_volatility_is_the_ewma_of_squared_returns(seed: int, lam: float) -> None:
-    """var = lambda x var + (1 - lambda) x r^2 of simple returns, seeded with the first r^2."""
+    """The variance is lambda x var + (1 - lambda) x r^2 of simple returns, seeded with the first r^2."""
     bars = made.walk(seed, 60)
     closes = np.array([bar[3] for bar in bars], np.float64)
     expected = [0.0]

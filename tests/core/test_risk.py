@@ -1,4 +1,4 @@
-"""The gate: every control refuses exactly at its edge, in the order of the catalogue, and reductions only where they would not reduce."""
+"""The gate: every control refuses exactly at its edge, in the catalogue's order; reductions only if they add."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_an_everyday_entry_passes() -> None:
     assert Gate().check() == risk.PASS
 
 
-# --- each control at its edge -------------------------------------------------------------------------------------------
+# --- each control at its edge ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("limit", "stamp", "code"), [
@@ -158,7 +158,7 @@ BOOKS = st.lists(st.tuples(PURPOSES, LEGS, st.integers(0, 1), st.integers(950, 1
 def test_leg_gross_and_net_refuse_exactly_beyond_the_worst_case(
     leg: int, rows: list[tuple[int, int, int, int, int]], held: list[int], mark: int, which: int
 ) -> None:
-    """Every entry at max(limit, mark) over both instruments; stops and exits add and offset nothing; net as in 15.11."""
+    """Entries at max(limit, mark) over both instruments; stops and exits add and offset nothing; net as in 15.11."""
     gate = Gate(price_collar_ppm=1_000_000)
     gate.rules[1].unit_e8, gate.rules[0].mark_ticks = 3_333, mark
     gate.order.leg, gate.order.price_ticks = leg, 990 if leg == LONG else 1_070
@@ -195,7 +195,8 @@ def test_open_orders_are_counted_per_leg(open_orders: int, passes: bool) -> None
 
 @pytest.mark.parametrize(("change", "code"), [
     ({}, risk.DUPLICATE), ({"level": 2}, risk.PASS), ({"generation": 2}, risk.PASS), ({"leg": SHORT}, risk.PASS),
-    ({"instrument": 1}, risk.PASS), ({"purpose": TAKE_PROFIT, "price_ticks": 1_100}, risk.PASS), ({"state": 0}, risk.PASS),
+    ({"instrument": 1}, risk.PASS), ({"purpose": TAKE_PROFIT, "price_ticks": 1_100}, risk.PASS),
+    ({"state": 0}, risk.PASS),
 ])  # fmt: skip
 def test_a_second_order_on_a_rung_is_a_duplicate(change: dict[str, int], code: int) -> None:
     """The same leg, level and generation of the same instrument, already live."""
@@ -229,7 +230,7 @@ def test_a_sell_must_not_meet_the_highest_own_buy() -> None:
     assert gate.check() == risk.PASS, "another instrument's orders meet nobody here"
 
 
-# --- the order of the controls ------------------------------------------------------------------------------------------
+# --- the order of the controls ---------------------------------------------------------------------------------------
 
 
 def faults() -> dict[int, Any]:
@@ -275,7 +276,7 @@ def test_every_control_has_a_name_and_an_explanation() -> None:
         assert all(risk.explain(code, gate.limits, gate.rules, gate.exposures, gate.order))
 
 
-# --- reductions ---------------------------------------------------------------------------------------------------------
+# --- reductions ------------------------------------------------------------------------------------------------------
 
 
 @given(st.sets(st.sampled_from(CODES[1:14])), st.sampled_from([TAKE_PROFIT, STOP, FLATTEN, BACKSTOP]), LEGS)
@@ -320,7 +321,7 @@ def test_the_proof_of_reduction_is_by_class(purpose: int, has_price: int, own: s
         assert gate.check(has_price=has_price) == code
 
 
-# --- the book -----------------------------------------------------------------------------------------------------------
+# --- the book --------------------------------------------------------------------------------------------------------
 
 
 @given(BOOKS, st.integers(0, 10))

@@ -36,7 +36,7 @@ class Books:
 
 def is_buy(order: Any) -> bool:
     """The side of an order."""
-    return (order.leg == LONG) == (order.purpose == ENTRY)
+    return bool((order.leg == LONG) == (order.purpose == ENTRY))
 
 
 class Watch:
@@ -70,12 +70,12 @@ class Watch:
                 if o.state == LIVE and o.close_all == 0
             }
 
-    # --- a move -----------------------------------------------------------------------------------------------------
+    # --- a move ------------------------------------------------------------------------------------------------------
 
     def check_move(self) -> None:
         """Only orders that were live before it fill, in the order met, at prices of the move, and none is left out."""
         desk, end = self.desk, int(self.desk.market.price_ticks)
-        by_trade = desk.rules.fill == FILL_QUEUE
+        by_trade = desk.rules.fill_model == FILL_QUEUE
         met: list[tuple[int, int]] = []
         for row in desk.events[: int(desk.said.n)]:
             if row.kind == FILLED:
@@ -98,11 +98,11 @@ class Watch:
     def check_unmet(self, order: Any, end: int) -> None:
         """An order that still rests was not met."""
         room = end - int(order.price_ticks) if is_buy(order) == (order.kind == LIMIT) else int(order.price_ticks) - end
-        touches = order.kind == STOP_MARKET or self.desk.rules.fill == FILL_TOUCH
+        touches = order.kind == STOP_MARKET or self.desk.rules.fill_model == FILL_TOUCH
         least = 1 if touches and end != self.start else 0
         assert room >= least, "a move passed over an order"
 
-    # --- when nothing is due ----------------------------------------------------------------------------------------
+    # --- when nothing is due -----------------------------------------------------------------------------------------
 
     def check_money(self) -> None:
         """Both sides' accounts are what the fills make of them, and the wallet is their sum, to the last unit."""

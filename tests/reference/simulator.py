@@ -323,26 +323,21 @@ class Simulator(Decision):
     def renew_stops(self, leg: int) -> None:
         """Replace a leg's stops as one set; a wrong-side stop goes as a market reduction (25)."""
         groups = self.stop_groups(leg)
-        last = [o for o in self.orders if o.purpose == STOP and not o.market and o.leg == leg and o.where != "over"]
-        newest = self.newest_set[leg]
-        last = [o for o in last if o.set_no == newest]
-        standing = {(o.price, frozenset(map(id, o.lots))) for o in last}
-        if standing == {(price, frozenset(map(id, lots))) for price, lots in groups}:
+        last = {
+            (o.price, frozenset(map(id, o.lots))): o
+            for o in self.orders
+            if o.purpose == STOP and not o.market and o.where != "over" and o.set_no == self.newest_set[leg]
+        }
+        wanted = [((price, frozenset(map(id, lots))), lots, self.wrong_side(leg, price)) for price, lots in groups]
+        if set(last) == {key for key, _, _ in wanted} and not any(wrong for _, _, wrong in wanted):
             return
         self.sets += 1
         self.newest_set[leg] = self.sets
-        for price, lots in groups:
-            same = [
-                o
-                for o in last
-                if self.keeps_unchanged_stops and (o.price, set(map(id, o.lots))) == (price, set(map(id, lots)))
-            ]
-            if same and not self.wrong_side(leg, price):
-                same[-1].set_no = self.sets
+        for key, lots, wrong in wanted:
+            if self.keeps_unchanged_stops and key in last and not wrong:
+                last[key].set_no = self.sets
                 continue
-            wrong = self.wrong_side(leg, price)
-            order = Order(0, STOP, leg, price, 0, 0, market=wrong, set_no=self.sets, lots=list(lots))
-            self.send(order)
+            self.send(Order(0, STOP, leg, key[0], 0, 0, market=wrong, set_no=self.sets, lots=list(lots)))
             if wrong:
                 self.seen["wrong side"] = self.seen.get("wrong side", 0) + 1
                 for lot in lots:

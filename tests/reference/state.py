@@ -112,7 +112,7 @@ class State:
         self.seen: dict[str, int] = {}
         self.liquidated = False
         self.throttle = MILLION
-        self.keeps_unchanged_stops = True
+        self.keeps_unchanged_stops = False
         self.merges_wrong_side = True
 
     def send(self, order: Order) -> None:

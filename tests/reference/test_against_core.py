@@ -248,6 +248,7 @@ def compare(case: Case, bars: list[Bar], paid: list[tuple[int, int]]) -> Simulat
     assert reference.position == [a.qty_lots for a in venue.venue_accounts]
     assert reference.cost == [a.cost_e8 for a in venue.venue_accounts]
     assert reference.liquidated == venue.liquidated
+    assert venue.state.overflowed == 0
     assert len(reference.ambiguous) == venue.market.ambiguous_bars
     return reference
 

@@ -107,7 +107,9 @@ class Book:
         self.client_of[no] = request.client_id
         self.created_ns[no] = ts_ns
         for cover in request.covers:
-            while not matching.add_link(self.links, no, cover.lot_id, cover.qty_lots):
+            while not matching.add_link(
+                self.links, no, cover.lot_id, cover.qty_lots, cover.level, cover.generation
+            ):
                 _grow(self.links, Link)
         return None
 

@@ -123,7 +123,8 @@ def open_simulation(
         next_step = kept.next_step
     start_ns = next((step.ts_ns for step in tape.steps(next_step)), exchange.ts_ns)
     market.begin(start_ns)
-    clock = VirtualClock(max(exchange.ts_ns, not_before_ns) if kept is not None else start_ns)
+    # A start that ended before the first step left neither a time of the market nor of the journal.
+    clock = VirtualClock(max(exchange.ts_ns, not_before_ns) or start_ns)
     trading = SimulatedTrading(exchange, clock, store)
     trading.next_step = next_step
     if kept is None:
