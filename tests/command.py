@@ -133,7 +133,9 @@ def assert_files_agree(config_path: Path, journal: Path) -> None:
     held = [(p.instrument, int(p.leg), p.qty_lots, p.cost_e8) for book in exchange.books for p in book.positions()]
     assert legs == sorted(held)
     live = [s for s in rows(journal, "SELECT client_id, state FROM orders") if not is_terminal(OrderState(s[1]))]
-    theirs = [o.client_id for book in exchange.books for kind in (False, True) for o in book.open_orders(conditional=kind)]
+    theirs = [
+        o.client_id for book in exchange.books for kind in (False, True) for o in book.open_orders(conditional=kind)
+    ]
     assert sorted(client_id for client_id, _ in live) == sorted(theirs)
     wallet = rows(journal, "SELECT wallet_e8 + realised_e8 - fees_e8 - funding_e8 FROM account")
     sums = "coalesce(sum(realised_e8), 0) - coalesce(sum(fees_e8), 0) - coalesce(sum(funding_e8), 0)"

@@ -98,7 +98,9 @@ def test_config_that_cannot_be_used(old: str, new: str, words: list[str], tmp_pa
 
 def test_missing_config(tmp_path: Path) -> None:
     """A config that is not there is said so."""
-    assert "nothing.toml: cannot be read: No such file or directory" in complaint(invoke(*run(tmp_path / "nothing.toml")))
+    assert "nothing.toml: cannot be read: No such file or directory" in complaint(
+        invoke(*run(tmp_path / "nothing.toml"))
+    )
 
 
 @pytest.mark.parametrize(

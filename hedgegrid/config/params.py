@@ -42,6 +42,8 @@ _DEFAULT_MAX_QTY = Decimal(10) ** 9
 _DEFAULT_LIQUIDATION_FEE_BPS = Decimal(125)
 _DEFAULT_FUNDING_HOURS = 8
 _LOT_NOTIONAL_MAX_E8 = 9 * 10**12
+_POSITION_LOTS_MAX = 2_000_000_000
+"""A leg's lots: their square must fit into 64 bits where a cost is shared out."""
 
 
 def stored_rules() -> dict[str, dict[str, object]]:
@@ -127,6 +129,11 @@ def bar_length_ns(grid: GridConfig) -> int:
 def grid_params(grid: GridConfig, instrument: Instrument) -> GridParams:
     """Give one grid's settings for the core. Raises Fatal where a figure leaves what 64 bits hold."""
     ladder, leave, regime, execution = grid.ladder, grid.exit, grid.regime, grid.execution
+    if lots_floor(grid.max_position_qty, instrument.lot) > _POSITION_LOTS_MAX:
+        raise Fatal(
+            f"{instrument.name}: max_position_qty is more than {_POSITION_LOTS_MAX:,} lots of {instrument.lot:f}, "
+            "which the arithmetic cannot hold; lower it"
+        )
     params = GridParams(
         unit_e8=instrument.unit_e8,
         min_qty_lots=instrument.min_qty_lots,

@@ -32,6 +32,7 @@ from hedgegrid.model.market import Tape
 from hedgegrid.model.order import OrderRequest, Purpose
 from hedgegrid.ports import Trading
 from hedgegrid.runtime.actor import Actor
+from hedgegrid.runtime.specs import Hooks
 from hedgegrid.units import NS_PER_MINUTE
 from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, no_funding
 from hedgegrid.venues.simulated.exchange import Exchange
@@ -86,7 +87,7 @@ def document(path: Path, **changes: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {
         "account": {"name": "house", "mode": "sim", "wallet_quote": 10_000},
         "sim": {"market": "recorded", "instrument": {BTC: {"min_notional": 0}}},
-        "risk": {**limits, "max_open_orders_per_leg": 1_000},
+        "risk": {**limits, "max_open_orders_per_leg": 1_000, "price_collar_bps": 5_000},
         "supervisor": {"crash_boots_max": 3},
         "journal": {"path": str(path / "house.db"), "synchronous": "normal"},
     }
@@ -157,6 +158,8 @@ class Script:
     """Every client id that reached the exchange, in order."""
     doubles: list[tuple[int, int, int]] = attrs.field(factory=list)
     """Rungs (leg, level, generation) that had two live entries at the exchange at once."""
+    unstoppable: list[str] = attrs.field(factory=list)
+    """Actors that did not end in time."""
     house: House | None = None
 
 
@@ -288,8 +291,11 @@ async def boot(config: AccountConfig, tape: Tape, script: Script | None = None, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "open_tape", lambda *_: tape)
         patch.setattr(app, "House", partial(StagedHouse, script))
+        # An actor that would not stop ends the run, not the tests with it.
+        patch.setattr(app, "Hooks", partial(Hooks, on_unstoppable=script.unstoppable.append))
         outcome = await Life().run(config, RunOptions(**chosen), Console(file=io.StringIO()), told.append)
     assert script.house is not None
+    assert script.unstoppable == []
     return Boot(outcome=outcome, house=script.house, told=told, script=script)
 
 

@@ -23,7 +23,14 @@ SETTINGS: list[tuple[str, dict[str, Section]]] = [
     ("plain", {}),
     ("latency of a point", {"sim": {"latency_ms": 100}}),
     ("latency of two points", {"sim": {"latency_ms": 25_000}}),
-    ("latency of a bar", {"sim": {"latency_ms": 60_000}, "ladder": {"recenter_trigger_bps": 5_000, "levels_long": 40, "levels_short": 40}, "exit": {"sl_steps": 50}}),
+    (
+        "latency of a bar",
+        {
+            "sim": {"latency_ms": 60_000},
+            "ladder": {"recenter_trigger_bps": 5_000, "levels_long": 15, "levels_short": 15},
+            "exit": {"sl_steps": 20},
+        },
+    ),
     ("touch and pessimistic", {"sim": {"fill": "touch", "pessimistic": True}}),
     ("taking entries", {"execution": {"post_only": False}, "sim": {"latency_ms": 100}}),
     (
@@ -31,7 +38,7 @@ SETTINGS: list[tuple[str, dict[str, Section]]] = [
         {
             "execution": {"retry_delay_ms": 7_000, "retry_max_price_deviation_bps": 50},
             "sim": {"latency_ms": 16_000},
-            "ladder": {"step_bps": 6},
+            "ladder": {"step_bps": 6, "recenter_trigger_bps": 5_000},
         },
     ),
     ("atr steps", {"ladder": {"spacing": "atr", "atr_multiple": Decimal("1.5")}, "exit": {"tp_steps": Decimal("1.5")}}),
@@ -91,7 +98,9 @@ async def test_funding_is_charged_and_guarded_as_at_the_desk(tmp_path: Path) -> 
 
     def know(number: int) -> None:
         stamp = (FIRST_BAR + number) * NS_PER_MINUTE
-        PLAIN.funding.remember_rate(desk.state, due[number], stamp + instrument.funding_interval_ns, every * NS_PER_MINUTE)
+        PLAIN.funding.remember_rate(
+            desk.state, due[number], stamp + instrument.funding_interval_ns, every * NS_PER_MINUTE
+        )
 
     know(-every + 3)
     for number, (opened, high, low, close) in enumerate(bars):

@@ -167,12 +167,12 @@ def test_a_full_table_of_lots_is_counted() -> None:
     assert desk.state.overflowed == 1
 
 
-def merged(prices: list[int], most: int, leg: int) -> list[int]:
+def merged(prices: list[int], most: int, leg: int, mark: int) -> list[int]:
     """The design's rule told again: join the smallest gap, ties farthest from the mark, at the earlier trigger."""
     stops = sorted(set(prices), reverse=leg == LONG)
     while len(stops) > most:
         gaps = [abs(a - b) for a, b in pairwise(stops)]
-        at = max(i for i, gap in enumerate(gaps) if gap == min(gaps))
+        at = max((i for i, gap in enumerate(gaps) if gap == min(gaps)), key=lambda i: (abs(stops[i + 1] - mark), -i))
         del stops[at + 1]
     return stops
 
@@ -183,7 +183,7 @@ def test_stops_merge_by_the_smallest_gap(leg: int, entries: list[tuple[int, int]
     desk = Leg(leg, max_stop_orders=most)
     lots = [desk.fill(price, qty) for price, qty in entries]
     rows = desk.lay()
-    expected = merged([lot.stop_ticks for lot in lots], most, leg)
+    expected = merged([lot.stop_ticks for lot in lots], most, leg, desk.far)
     assert [row.price_ticks for row in rows] == expected, "earliest trigger first"
     assert len(rows) <= most
     for row in rows:
@@ -238,19 +238,19 @@ def test_a_cut_lot_keeps_its_stop() -> None:
 def test_a_stop_on_the_wrong_side_becomes_a_market_reduction(
     leg: int, entries: list[tuple[int, int]], mark: int, most: int
 ) -> None:
-    """At or beyond the mark a stop would trigger at once: its lots go at the market, the others merge without them."""
+    """At or beyond the mark a stop would trigger at once: all the lots that share it go at the market."""
     desk = Leg(leg, max_stop_orders=most)
     lots = [desk.fill(price, qty) for price, qty in entries]
     rows = desk.lay(mark)
-    late = {lot.stop_ticks for lot in lots if (lot.stop_ticks >= mark if leg == LONG else lot.stop_ticks <= mark)}
+    triggers = merged([lot.stop_ticks for lot in lots], most, leg, mark)
+    late = {price for price in triggers if (price >= mark if leg == LONG else price <= mark)}
     markets = [row for row in rows if row.price_ticks == 0]
     assert len(markets) == len(late)
     assert {row.purpose for row in rows} == {STOP}
     for lot in lots:
-        assert lot.closing == int(lot.stop_ticks in late)
-        assert (lot.stop_no in [row.no for row in markets]) == (lot.stop_ticks in late)
-    resting = [lot.stop_ticks for lot in lots if lot.stop_ticks not in late]
-    assert [row.price_ticks for row in rows if row.price_ticks] == merged(resting, most, leg)
+        assert lot.closing == int(lot.group_ticks in late)
+        assert (lot.stop_no in [row.no for row in markets]) == (lot.group_ticks in late)
+    assert [row.price_ticks for row in rows if row.price_ticks] == [price for price in triggers if price not in late]
     assert sum(row.qty_lots for row in rows) == desk.accounts[leg].qty_lots
     assert desk.lay(mark) == [], "a reduction under way is not sent twice"
 

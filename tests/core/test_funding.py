@@ -86,7 +86,7 @@ def test_a_missing_or_expired_rate_is_not_no_cost(leg: int, mode: int) -> None:
 
 @pytest.mark.parametrize(("left", "ppm"), [(WINDOW, PPM), (WINDOW // 4, 250_000), (1, 0), (0, 0)])
 def test_apply_scales_or_empties_the_paying_ladder(left: int, ppm: int) -> None:
-    """Quantities are floored to the factor; a factor of 0 takes the rungs away, working entries too."""
+    """Quantities are floored to the factor; a factor of 0 takes the rungs away."""
     settings = made.params(funding_mode=FUNDING_SCALE, funding_window_ns=WINDOW, base_micro_lots=10_000_001)
     state, rungs = known(100_000), table(Rung, 6)
     state.mid_ticks = 10_000

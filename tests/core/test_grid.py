@@ -69,6 +69,14 @@ def test_geometric_rungs_follow_the_exact_formula(center: int, step_ppm: int, le
         assert all(a < b for a, b in pairwise(ups)), "a SHORT ladder's steps never shrink"
 
 
+@given(st.integers(1, 2**60), st.integers(0, PPM), st.sampled_from([LONG, SHORT]))
+def test_a_geometric_step_floors_for_long_and_ceils_for_short(micro: int, ratio: int, leg: int) -> None:
+    """The rounding of each step in millionths of a tick, which shows in a price once in a million."""
+    ahead = grid._next_price_micro(micro, leg, 10**6, ratio, 1)
+    exact = Fraction(micro * (PPM - ratio if leg == LONG else PPM + ratio), PPM)
+    assert ahead == (floor(exact) if leg == LONG else ceil(exact))
+
+
 @given(CENTERS, STEPS, st.floats(0.0, 5_000.0), st.integers(1, 3 * PPM))
 def test_the_step_is_the_wider_of_bps_and_atr(center: int, step_ppm: int, atr: float, multiple_ppm: int) -> None:
     """max(one tick, center x step, floor(multiple x ATR)) where spacing is atr; the ATR is not looked at otherwise."""

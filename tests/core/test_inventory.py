@@ -38,7 +38,7 @@ def working(entry: EntryOrder, leg: int, level: int, generation: int, price: int
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Ladders of any quantities with positions, orders of this and of the last generation, and any limit."""
-    limit = draw(st.integers(1, 60 * MID * UNIT_E8))
+    limit = draw(st.integers(10, 80)) * MID * UNIT_E8
     settings = made.params(levels_long=LEVELS, levels_short=LEVELS, max_inventory_e8=limit)
     state = GridState(mid_ticks=MID)
     rungs, entries = table(Rung, 2 * LEVELS), table(EntryOrder, 12)
@@ -53,7 +53,8 @@ def cases(draw: st.DrawFn) -> Case:
         if draw(st.booleans()):
             qty = draw(st.integers(1, 12))
             off = draw(st.integers(0, 3))
-            working(entries[slot], rung.leg, rung.level, 2, rung.price_ticks - off, qty, draw(st.integers(0, qty - 1)))
+            filled = draw(st.sampled_from([0, qty // 2]))
+            working(entries[slot], rung.leg, rung.level, 2, rung.price_ticks - off, qty, filled)
             rungs[index].slot = slot
             slot += 1
     for _ in range(draw(st.integers(0, 3))):

@@ -102,10 +102,10 @@ def test_a_settlement_at_the_half_rounds_up(leg: int, rate_e8: int, charge: int)
 
 
 @pytest.mark.parametrize(
-    ("gross", "maintenance"), [(0, 0), (1_000, 4), (1_001, 10), (5_000, 50), (5_001, 250), (90_000, 4_500)]
+    ("gross", "maintenance"), [(0, 0), (1_000, 4), (1_001, 11), (5_000, 50), (5_001, 251), (90_000, 4_500)]
 )
 def test_maintenance_goes_by_the_tier_of_the_notional(gross: int, maintenance: int) -> None:
-    """A tier holds up to its end inclusive; beyond the last one its ratio goes on."""
+    """A tier holds up to its end inclusive; beyond the last one its ratio goes on; parts of a unit count as one."""
     tiers = [MarginTier(max_notional_e8=1_000, maintenance_ppm=4_000)]
     tiers.append(MarginTier(max_notional_e8=5_000, maintenance_ppm=10_000))
     tiers.append(MarginTier(max_notional_e8=50_000, maintenance_ppm=50_000))

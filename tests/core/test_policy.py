@@ -1,7 +1,7 @@
 """What a trend takes away from which leg."""
 
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 
 import pytest
 from hypothesis import given
@@ -99,11 +99,11 @@ def test_policies_only_take_away(
 
 @given(st.integers(1, 5 * PPM), st.integers(1, 5 * PPM), st.integers(1, 50_000))
 def test_core_rungs_take_profit_further_out(tp_ppm: int, core_ppm: int, step_ppm: int) -> None:
-    """A core rung's distance is core_tp_multiple x tp_steps x step, each factor floored."""
+    """A core rung's distance is core_tp_multiple x tp_steps x step, each factor rounded away from the entry."""
     changes = {"tp_ppm": tp_ppm, "core_tp_ppm": core_ppm, "step_ppm": step_ppm, "core_levels": 2}
     settings, state, rungs = built(UP, policy=POLICY_CORE, **changes)
     policy.apply(settings, state, rungs)
-    steps = floor(Fraction(tp_ppm * core_ppm, PPM))
-    core = floor(Fraction(state.step_micro * steps, PPM))
-    scalp = floor(Fraction(state.step_micro * tp_ppm, PPM))
+    steps = ceil(Fraction(tp_ppm * core_ppm, PPM))
+    core = ceil(Fraction(state.step_micro * steps, PPM))
+    scalp = ceil(Fraction(state.step_micro * tp_ppm, PPM))
     assert [row[2] for row in shapes(rungs, LONG)] == [scalp] * 3 + [core] * 2
