@@ -173,7 +173,7 @@ def grid(instrument: str, timeframe: str, quote: int, *, step: int) -> str:
 
 
 def test_market_end_is_a_new_account_next_time(tmp_path: Path) -> None:
-    """A recorded market that has ended cannot go on: the next run begins anew, with the same hash, and keeps the old."""
+    """A recorded market that has ended cannot go on: the next run begins anew, equal in hash, and keeps the old."""
     market = write_feather(tmp_path / "BTCUSDT-1m.feather", walk(2, 80))
     head = '[sim.instrument."BTC/USDT:USDT"]\nmin_notional = 0'
     config = recorded(tmp_path, "ended", grid("BTC/USDT:USDT", "1m", 20, step=25), head)
@@ -201,7 +201,7 @@ def test_queue_fills_on_a_capture(timeframe: str, shared_dir: Path, tmp_path: Pa
 
 def test_archive_csv(shared_dir: Path, tmp_path: Path) -> None:
     """The exchange's own archive files, gzipped, are a market too."""
-    archive = sorted((shared_dir / "data" / "um_1m_archive_csv").glob("AVAX*.csv.gz"))[0]
+    archive = min((shared_dir / "data" / "um_1m_archive_csv").glob("AVAX*.csv.gz"))
     head = '[sim.instrument."AVAX/USDT:USDT"]\ntick = 0.001\nlot = 1\nmaintenance_margin_ratio = 0.02'
     config = recorded(tmp_path, "avax", grid("AVAX/USDT:USDT", "1m", 200, step=20), head)
     told = summary("--config", config, "--data", archive, "--duration", "10h")

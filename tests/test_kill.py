@@ -51,7 +51,7 @@ def config(folder: Path) -> Path:
 
 
 def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
-    """No order twice, none before hydration, and the journal's account is the exchange's, however often it is killed."""
+    """No order twice, none before hydration, one account on both sides, however often it is killed."""
     path, journal = config(tmp_path), tmp_path / "killed.db"
     for _ in range(4):
         with started(tmp_path, "run", "--config", path, "--speed", "100", *ANY_PORT) as running:

@@ -43,7 +43,7 @@ def one(samples: Samples, name: str, **labels: str) -> float | None:
 
 async def stood_still(script: Script) -> House:
     """Wait until all bars before the hole are decided and nobody is busy."""
-    while script.house is None or script.house.pump.bars_done < BARS or script.house.activity.busy:
+    while script.house is None or script.house.pump.bars_done < BARS or script.house.activity.busy:  # noqa: ASYNC110 - it has no event
         await asyncio.sleep(0.02)
     return script.house
 

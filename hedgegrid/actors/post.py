@@ -69,7 +69,7 @@ class Post:
             self._router.send(name, message)
 
     def show(self, message: Message, *to: str) -> None:
-        """Send a price: the journal keeps it only where quotes are recorded, and never in the tape. The figures see it."""
+        """Send a price, which the journal keeps only where quotes are recorded, and show it to the figures."""
         self._journal.append(message)
         self._tap(message)
         for name in to:

@@ -20,16 +20,20 @@ from hedgegrid.core import (
     actions,
     diff,
     exits,
+    filling,
     fixed,
     funding,
     grid,
     inventory,
     ledger,
+    margin,
     matching,
     pipeline,
     policy,
+    queue_fills,
     regime,
     risk,
+    venue_tables,
 )
 
 HOT_MODULES: tuple[ModuleType, ...] = (
@@ -44,6 +48,10 @@ HOT_MODULES: tuple[ModuleType, ...] = (
     diff,
     exits,
     pipeline,
+    venue_tables,
+    filling,
+    queue_fills,
+    margin,
     matching,
     risk,
 )

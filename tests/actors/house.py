@@ -1,6 +1,6 @@
-"""A whole house inside a test: the real life of the bot on a made market, with the faults that a test asks for.
+"""A whole house inside a test: the real life of the bot on a made market, with the faults that a test wants.
 
-Invariants: nothing of the bot is replaced but what a ``Script`` names; a run goes through ``Life``, as the command does;
+Invariants: nothing of the bot is replaced but what a ``Script`` names; a run goes through ``Life``, as a command;
 the venue's account and the journal are compared as they stand on their own sides, never through the bot.
 """
 
@@ -11,7 +11,7 @@ from contextlib import closing
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -173,7 +173,9 @@ class StagedHouse(House):
         script.house = self
         watch_exchange(self.simulation.exchange, script)
         if script.trading is not None:
-            self.simulation = attrs.evolve(self.simulation, trading=script.trading(self.simulation.trading))
+            self.simulation = attrs.evolve(
+                self.simulation, trading=cast("SimulatedTrading", script.trading(self.simulation.trading))
+            )
         publish = self.post.publish
 
         def published(message: Message, *to: str) -> None:
@@ -362,7 +364,7 @@ def assert_one_order_a_rung(*boots: Boot) -> None:
 
 
 def assert_exits_complete(one: Boot) -> None:
-    """Every open lot has one take-profit and is under one stop of its own leg, and nothing covers more than there is."""
+    """Every open lot has its take-profit and its stop at the exchange, and nothing covers more than there is."""
     exchange, journal = one.exchange, one.house.journal
     for book in exchange.books:
         lots = journal.open_lots(book.instrument.name)

@@ -4,10 +4,11 @@ Invariants: what is compared is the exchange's account, its open orders and the 
 entries there; a lot keeps the prices that it was born with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from hedgegrid.app import House
@@ -153,3 +154,28 @@ async def test_crashed_actor_goes_on(
     rows = messages(one.path)
     restarted = rows.index(told[0])
     assert any(isinstance(row, ApprovedBatch) for row in rows[restarted:]), "it never traded again"
+
+
+@pytest.mark.asyncio
+async def test_fill_that_is_told_twice_is_booked_once(tmp_path: Path) -> None:
+    """Exchanges repeat themselves: a fill that comes again changes neither the account nor a lot."""
+    repeated: list[int] = []
+
+    def wired(house: House) -> None:
+        trading = house.simulation.trading
+        say = trading.say
+
+        def said(told: Sequence[Any]) -> None:
+            say(told)
+            for batch in told:
+                fills = tuple(e for e in getattr(batch, "events", ()) if e.fill is not None)
+                repeated.extend(e.fill.trade_id for e in fills)
+                say([attrs.evolve(batch, events=fills)] if fills else [])
+
+        trading.say = said  # type: ignore[method-assign]
+
+    one = await boot(settings(tmp_path), market(seed=2, count=110), Script(wired=wired))
+    assert len(repeated) > 20
+    assert_agrees(one)
+    assert_exits_complete(one)
+    assert_lots_keep_their_prices(one)

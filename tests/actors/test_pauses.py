@@ -85,7 +85,7 @@ def told(one: Boot, reason: str) -> list[tuple[str, dict[str, str]]]:
 
 @pytest.mark.asyncio
 async def test_stale_feed_pauses_and_fresh_prices_resume(tmp_path: Path) -> None:
-    """No decision on old prices: past two bar lengths entries go and stops stay, until prices were fresh for a while."""
+    """No decision on old prices: past two bar lengths entries go and stops stay, until prices are fresh again."""
     looks: list[Look] = []
     bars = walk(2, 100)
     numbers = [*range(50), *range(56, 106)]
@@ -99,7 +99,7 @@ async def test_stale_feed_pauses_and_fresh_prices_resume(tmp_path: Path) -> None
     last_ns = (FIRST_BAR + 49) * NS_PER_MINUTE + 45 * NS_PER_S
     assert 2 * NS_PER_MINUTE < raised.ts_recv_ns - last_ns <= 2 * NS_PER_MINUTE + NS_PER_S
     assert int(raised.figures["age_ns"]) > int(raised.figures["limit_ns"]) == 2 * NS_PER_MINUTE
-    cleared = [c for c in messages(one.path, PermissionChanged) if c.change == "cleared"][0]
+    cleared = next(c for c in messages(one.path, PermissionChanged) if c.change == "cleared")
     assert cleared.ts_recv_ns - (FIRST_BAR + 56) * NS_PER_MINUTE >= 200 * NS_PER_S
     by_bar = {look.bar: look for look in looks}
     assert by_bar[49].entries > 0
@@ -137,7 +137,10 @@ class HangingTrading:
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
     ) -> tuple[OrderEvent, ...]:
         """Place, or hang."""
-        return await self._called("place", lambda: self.real.place(instrument, requests, retires))
+        answers: tuple[OrderEvent, ...] = await self._called(
+            "place", lambda: self.real.place(instrument, requests, retires)
+        )
+        return answers
 
     async def cancel(self, instrument: str, client_ids: Sequence[str]) -> None:
         """Cancel, or hang."""
@@ -195,8 +198,7 @@ def flood(kind: str, actor: str, message: Callable[[House], Any]) -> Script:
 
 def old_payment(house: House) -> FundingPaid:
     """A settlement that risk has in its books."""
-    head = {**house.post.head(), "ts_venue_ns": 1}
-    return FundingPaid(**head, instrument=BTC, rate_e8=0, mark_ticks=1, long_e8=0, short_e8=0)
+    return FundingPaid(**house.post.head(None, 1), instrument=BTC, rate_e8=0, mark_ticks=1, long_e8=0, short_e8=0)
 
 
 def same_rate(house: House) -> FundingRate:

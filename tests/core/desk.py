@@ -17,16 +17,20 @@ from hedgegrid.core import (
     actions,
     diff,
     exits,
+    filling,
     fixed,
     funding,
     grid,
     inventory,
     ledger,
+    margin,
     matching,
     pipeline,
     policy,
+    queue_fills,
     regime,
     risk,
+    venue_tables,
 )
 from hedgegrid.core import records as r
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LIMIT, LONG, MARKET, SHORT, STOP_MARKET, TAKE_PROFIT
@@ -44,6 +48,10 @@ PLAIN = SimpleNamespace(
     diff=diff,
     exits=exits,
     pipeline=pipeline,
+    venue_tables=venue_tables,
+    filling=filling,
+    queue_fills=queue_fills,
+    margin=margin,
     matching=matching,
     risk=risk,
 )
@@ -145,16 +153,14 @@ class Desk:
         self._venue("move", price, int(jump), trade_lots)
         self._watched("moved")
         if rate_e8 is not None:
-            self.core.matching.settle_funding(m, self.venue_accounts, self.rules, rate_e8)
+            self.core.margin.settle_funding(m, self.venue_accounts, self.rules, rate_e8)
         self.hear(ts_ns)
         self.due(ts_ns)
 
     def wake(self, due_ns: int) -> None:
         """Let the strategy send the retries of ``due_ns``."""
         self.wakes.remove(due_ns)
-        self.core.diff.on_wake(
-                self.params, self.state, self.rungs, self.entries, due_ns, self.actions, self.used
-            )
+        self.core.diff.on_wake(self.params, self.state, self.rungs, self.entries, due_ns, self.actions, self.used)
         self.send(due_ns)
 
     def due(self, ts_ns: int) -> None:
@@ -218,7 +224,8 @@ class Desk:
 
     def liquidate(self, ts_ns: int) -> None:
         """Let the venue end everything at the mark."""
-        self._venue("liquidate")
+        tables = (self.market, self.orders, self.links, self.venue_accounts, self.rules)
+        self.core.margin.liquidate(*tables, self.events, self.said)
         self.hear(ts_ns)
 
     def wallet_change_e8(self) -> int:
@@ -235,7 +242,7 @@ class Desk:
             action = self.actions[i]
             live_ns = ts_ns + int(self.rules.latency_ns)
             if action.kind in (actions.CANCEL, actions.RETIRE):
-                assert self.core.matching.request_cancel(self.market, self.cancels, int(action.no), live_ns)
+                assert self.core.venue_tables.request_cancel(self.market, self.cancels, int(action.no), live_ns)
             elif action.kind == actions.RETRY_AT:
                 self.wakes.append(int(action.distance))
             elif self.refuses is not None and self.refuses(action):
@@ -250,11 +257,11 @@ class Desk:
 
     def _place(self, action: Any, live_ns: int) -> None:
         """Write an order into the venue's table, pending until ``live_ns``."""
-        index = self.core.matching.free_order(self.orders)
+        index = self.core.venue_tables.free_order(self.orders)
         assert index >= 0
         order = self.orders[index]
         purpose = int(action.purpose)
-        order.state, order.no, order.leg, order.purpose = matching.PENDING, action.no, action.leg, purpose
+        order.state, order.no, order.leg, order.purpose = venue_tables.PENDING, action.no, action.leg, purpose
         order.kind = LIMIT if purpose in (ENTRY, TAKE_PROFIT) else STOP_MARKET if action.price_ticks > 0 else MARKET
         order.price_ticks, order.qty_lots, order.filled_lots = action.price_ticks, action.qty_lots, 0
         order.post_only = int(purpose == ENTRY and self.params.post_only == 1)
@@ -268,7 +275,7 @@ class Desk:
         for lot in self.lots:
             mine = lot.tp_no == action.no if purpose == TAKE_PROFIT else lot.stop_no == action.no
             if lot.state != FREE and mine:
-                assert self.core.matching.add_link(
+                assert self.core.venue_tables.add_link(
                     self.links, int(action.no), int(lot.lot_id), int(lot.qty_lots), int(lot.level), int(lot.generation)
                 )
 
@@ -295,16 +302,16 @@ class Desk:
     def _tell(self, row: Any, ts_ns: int) -> None:
         """Tell the strategy one row."""
         p, s, core, no = self.params, self.state, self.core, int(row.no)
-        if row.kind == matching.FILLED:
+        if row.kind == venue_tables.FILLED:
             self._tell_fill(row, ts_ns)
-        elif row.kind == matching.CUT:
+        elif row.kind == venue_tables.CUT:
             core.exits.cut_lot(p, s, self.rungs, self.lots, int(row.lot_id), int(row.qty_lots))
-            if core.matching.find(self.orders, no) < 0:
+            if core.venue_tables.find(self.orders, no) < 0:
                 core.exits.forget_exit(s, self.lots, self.stops, no)
-        elif row.kind in (matching.CANCELLED, matching.CANCEL_FAILED):
+        elif row.kind in (venue_tables.CANCELLED, venue_tables.CANCEL_FAILED):
             core.diff.on_cancelled(p, s, self.rungs, self.entries, no, self.actions, self.used)
             core.exits.forget_exit(s, self.lots, self.stops, no)
-        elif row.kind == matching.REJECTED:
+        elif row.kind == venue_tables.REJECTED:
             core.diff.on_post_only_rejected(p, s, self.rungs, self.entries, no, ts_ns, self.actions, self.used)
 
     def _tell_fill(self, row: Any, ts_ns: int) -> None:
@@ -336,7 +343,7 @@ class Desk:
         tables = (self.market, self.orders, self.links, self.venue_accounts, self.rules)
         fills = getattr(self.core.matching, name)(*tables, *more, self.events, self.said)
         if name == "move" and fills:
-            self.core.matching.refresh(self.market, self.orders, self.cancels)
+            self.core.venue_tables.refresh(self.market, self.orders, self.cancels)
 
     def _watched(self, stage: str) -> None:
         if self.watch is not None:

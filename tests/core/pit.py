@@ -5,7 +5,7 @@ Invariant: what falls due at a point falls due after its move, as in section 14.
 
 from typing import Any
 
-from hedgegrid.core import matching
+from hedgegrid.core import margin, matching, venue_tables
 from hedgegrid.core.codes import ENTRY, LIMIT, LONG, MARKET, STOP, STOP_MARKET, TAKE_PROFIT
 from hedgegrid.core.records import CancelRequest, Counter, LegAccount, Link, Market, VenueEvent, VenueOrder, table
 from tests.core import made
@@ -33,10 +33,10 @@ class Pit:
 
     def place(self, leg: int, purpose: int, price: int, qty: int = 10, **changes: int) -> int:
         """Write an order that is live when next something falls due, or at ``live_ns``; its number."""
-        order = self.orders[matching.free_order(self.orders)]
+        order = self.orders[venue_tables.free_order(self.orders)]
         limit = purpose in (ENTRY, TAKE_PROFIT)
         fields = {"kind": LIMIT if limit else STOP_MARKET if price else MARKET, "live_ns": self.now, **changes}
-        order.state, order.no, order.leg, order.purpose = matching.PENDING, self.next_no, leg, purpose
+        order.state, order.no, order.leg, order.purpose = venue_tables.PENDING, self.next_no, leg, purpose
         order.price_ticks, order.qty_lots, order.filled_lots = price, qty, 0
         order.post_only = order.close_all = 0
         order.seq, order.queue_lots, order.held_bar = self.market.next_seq, -1, -1
@@ -56,7 +56,7 @@ class Pit:
         numbers = [self.place(leg, purpose, at, qty) if at else 0 for purpose, at in ((TAKE_PROFIT, tp), (STOP, stop))]
         for no in numbers:
             if no:
-                assert matching.add_link(self.links, no, lot, qty, -1, -1)
+                assert venue_tables.add_link(self.links, no, lot, qty, -1, -1)
         self.due()
         return lot, numbers[0], numbers[1]
 
@@ -66,7 +66,7 @@ class Pit:
 
     def cancel(self, no: int, due_ns: int | None = None) -> None:
         """Ask for a cancel."""
-        assert matching.request_cancel(self.market, self.cancels, no, self.now if due_ns is None else due_ns)
+        assert venue_tables.request_cancel(self.market, self.cancels, no, self.now if due_ns is None else due_ns)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -83,7 +83,7 @@ class Pit:
         m.mark_ticks = trade.get("mark", price)
         tables = (m, self.orders, self.links, self.accounts, self.rules)
         matching.move(*tables, price, int(jump), trade.get("qty", 0), self.events, self.said)
-        matching.refresh(m, self.orders, self.cancels)
+        venue_tables.refresh(m, self.orders, self.cancels)
         return self.due()
 
     def due(self) -> list[Any]:
@@ -100,20 +100,20 @@ class Pit:
         """Take the rows; give the fills among them and keep the others in ``rows``."""
         count, self.said.n = self.said.n, 0
         self.rows = [(e.kind, e.no, e.qty_lots, e.lot_id, e.reason) for e in self.events[:count]]
-        made_fills = [e for e in self.events[:count] if e.kind == matching.FILLED]
+        made_fills = [e for e in self.events[:count] if e.kind == venue_tables.FILLED]
         return [(e.no, e.price_ticks, e.qty_lots, e.maker) for e in made_fills]
 
     def order(self, no: int) -> VenueOrder | None:
         """The order with this number, None where it has ended."""
-        index = matching.find(self.orders, no)
+        index = venue_tables.find(self.orders, no)
         return self.orders[index] if index >= 0 else None
 
     def is_live(self, no: int) -> bool:
         """Whether an order rests."""
         order = self.order(no)
-        return order is not None and order.state == matching.LIVE
+        return order is not None and order.state == venue_tables.LIVE
 
     def equity_e8(self) -> int:
         """Wallet change and unrealised profit together."""
         wallet = sum(a.realised_e8 - a.fees_e8 - a.funding_e8 for a in self.accounts)
-        return wallet + matching.unrealised_e8(self.market, self.accounts, self.rules)
+        return wallet + margin.unrealised_e8(self.market, self.accounts, self.rules)

@@ -141,7 +141,7 @@ def _meddle(desk: Desk, dice: Random, ts_ns: int) -> None:
     state.may_add, state.hold_entries, state.throttle_ppm = 1, 0, PPM
     roll = dice.random()
     if roll < 0.10:
-        core.matching.settle_funding(desk.market, desk.venue_accounts, desk.rules, dice.randint(-9_999, 9_999))
+        core.margin.settle_funding(desk.market, desk.venue_accounts, desk.rules, dice.randint(-9_999, 9_999))
     elif roll < 0.20:
         rate = dice.choice([-90_000, -10_000, 20_000, 90_000])
         core.funding.remember_rate(state, rate, ts_ns + BAR_NS * dice.randint(1, 25), 8 * NS_PER_HOUR)
@@ -157,8 +157,8 @@ def _meddle(desk: Desk, dice: Random, ts_ns: int) -> None:
         desk.flatten(ts_ns)
     warned = core.funding.is_warning_due(desk.params, state, ts_ns)
     figures = (
-        core.matching.unrealised_e8(desk.market, desk.venue_accounts, desk.rules),
-        core.matching.gross_notional_e8(desk.market, desk.venue_accounts, desk.rules),
+        core.margin.unrealised_e8(desk.market, desk.venue_accounts, desk.rules),
+        core.margin.gross_notional_e8(desk.market, desk.venue_accounts, desk.rules),
     )
     desk.told.append((ts_ns, int(warned), *(int(figure) for figure in figures)))
 
@@ -169,7 +169,7 @@ def _strip(desk: Desk, ts_ns: int) -> None:
     price = int(desk.market.price_ticks)
     for order in desk.orders:
         if order.state != 0 and order.purpose == STOP:
-            assert core.matching.request_cancel(desk.market, desk.cancels, int(order.no), ts_ns)
+            assert core.venue_tables.request_cancel(desk.market, desk.cancels, int(order.no), ts_ns)
     tables = (desk.market, desk.orders, desk.links, desk.cancels, desk.venue_accounts, desk.rules)
     core.matching.fall_due(*tables, desk.events, desk.said)
     desk.said.n = 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hedgegrid.backtest.twins import HOT_MODULES
-from hedgegrid.core import codes, diff, exits, matching, records
+from hedgegrid.core import codes, diff, exits, records, venue_tables
 from hedgegrid.model.order import Kind, Leg, Purpose, Side
 
 ALLOWED = ("hedgegrid.core", "hedgegrid.units", "math", "typing")
@@ -40,7 +40,7 @@ def test_codes_of_one_family_differ() -> None:
         (codes.FUNDING_SCALE, codes.FUNDING_HALT, codes.FUNDING_WARN),
         (codes.FILL_THROUGH, codes.FILL_TOUCH, codes.FILL_QUEUE),
         (codes.FREE, diff.WORKING, diff.CANCELLING, diff.RETRYING),
-        (codes.FREE, matching.PENDING, matching.LIVE),
+        (codes.FREE, venue_tables.PENDING, venue_tables.LIVE),
         (codes.FREE, exits.OPEN),
         (codes.FREE, exits.STANDING),
     ]

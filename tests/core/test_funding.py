@@ -100,8 +100,9 @@ def test_apply_scales_or_empties_the_paying_ladder(left: int, ppm: int) -> None:
 
 
 @pytest.mark.parametrize(("rate_e8", "left", "mode", "due"), [
-    (100_000, WINDOW, FUNDING_WARN, True), (-100_000, 0, FUNDING_WARN, True), (100_000, WINDOW + 1, FUNDING_WARN, False),
-    (30_000, WINDOW, FUNDING_WARN, False), (100_000, WINDOW, FUNDING_SCALE, False), (100_000, -1, FUNDING_WARN, False),
+    (100_000, WINDOW, FUNDING_WARN, True), (-100_000, 0, FUNDING_WARN, True),
+    (100_000, WINDOW + 1, FUNDING_WARN, False), (30_000, WINDOW, FUNDING_WARN, False),
+    (100_000, WINDOW, FUNDING_SCALE, False), (100_000, -1, FUNDING_WARN, False),
 ])  # fmt: skip
 def test_a_warning_is_due_for_an_expensive_settlement_that_is_near(
     rate_e8: int, left: int, mode: int, due: bool

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgegrid.core import matching
+from hedgegrid.core import venue_tables
 from hedgegrid.core.codes import (
     ENTRY,
     FILL_THROUGH,
@@ -15,7 +15,7 @@ from hedgegrid.core.codes import (
     STOP,
     TAKE_PROFIT,
 )
-from hedgegrid.core.matching import (
+from hedgegrid.core.venue_tables import (
     BY_OTHER_EXIT,
     BY_REQUEST,
     CANCEL_FAILED,
@@ -120,7 +120,7 @@ def test_what_falls_due_goes_by_class_then_creation() -> None:
     older = pit.place(LONG, TAKE_PROFIT, 1_060, 5, live_ns=due)
     pit.cancel(doomed, due)
     pit.to(1_000)
-    order = [no for kind, no, *_ in pit.rows if kind in (matching.ACCEPTED, CANCELLED)]
+    order = [no for kind, no, *_ in pit.rows if kind in (venue_tables.ACCEPTED, CANCELLED)]
     assert order == [doomed, stop, market, target, older, entry]
 
 
@@ -134,7 +134,9 @@ def test_a_post_only_order_that_crosses_is_rejected(price: int, rejected: bool) 
     no = pit.buy(price, post_only=1)
     assert pit.due() == []
     assert pit.is_live(no) is not rejected
-    assert [(row[0], row[4]) for row in pit.rows] == ([(REJECTED, POST_ONLY)] if rejected else [(matching.ACCEPTED, 0)])
+    assert [(row[0], row[4]) for row in pit.rows] == (
+        [(REJECTED, POST_ONLY)] if rejected else [(venue_tables.ACCEPTED, 0)]
+    )
 
 
 @pytest.mark.parametrize(("leg", "ask", "bid", "price", "rejected"), [
@@ -189,7 +191,7 @@ def test_a_stop_fills_at_its_price_or_at_the_end_of_a_jump(
 def test_slippage_rounds_against_the_taker(price: int, ppm: int, buys: bool) -> None:
     """ceil(price x slippage) away, never under one tick."""
     slip = -(-price * ppm // 10**6)
-    assert matching.worsened(price, buys, ppm) == (price + slip if buys else max(1, price - slip))
+    assert venue_tables.worsened(price, buys, ppm) == (price + slip if buys else max(1, price - slip))
 
 
 @pytest.mark.parametrize(("leg", "stop"), [(LONG, 1_000), (LONG, 1_100), (SHORT, 1_000), (SHORT, 900)])
@@ -233,7 +235,7 @@ def test_a_take_profit_shrinks_the_merged_stop() -> None:
     second, other, _ = pit.hold(LONG, 1_010, 7, tp=1_080)
     stop = pit.place(LONG, STOP, 900, 12)
     for lot, qty in ((first, 5), (second, 7)):
-        assert matching.add_link(pit.links, stop, lot, qty, lot, 1)
+        assert venue_tables.add_link(pit.links, stop, lot, qty, lot, 1)
     pit.due()
     assert [fill[0] for fill in pit.to(1_060)] == [target]
     assert (SHRUNK, stop, 7, 0, BY_OTHER_EXIT) in pit.rows
@@ -248,12 +250,38 @@ def test_a_merged_stops_fill_cuts_every_lot() -> None:
     lots = [pit.hold(LONG, 1_000, qty, tp=1_050) for qty in (5, 7, 1)]
     stop = pit.place(LONG, STOP, 900, 13)
     for lot, _, _ in reversed(lots):
-        assert matching.add_link(pit.links, stop, lot, {1: 5, 2: 7, 3: 1}[lot], lot, 1)
+        assert venue_tables.add_link(pit.links, stop, lot, {1: 5, 2: 7, 3: 1}[lot], lot, 1)
     pit.due()
     assert pit.to(890) == [(stop, 900, 13, 0)]
     assert [(row[3], row[2]) for row in pit.rows if row[0] == CUT] == [(1, 5), (2, 7), (3, 1)]
     assert not any(order.state for order in pit.orders)
     assert not any(link.state for link in pit.links)
+
+
+def test_a_legs_stops_are_as_young_as_the_newest_of_them() -> None:
+    """Stops change as one set: at one price an entry that was live before the last change fills before a kept stop."""
+    pit = Pit()
+    _, _, kept = pit.hold(LONG, 1_000, 5, stop=950)
+    entry = pit.buy(950)
+    pit.due()
+    _, _, newest = pit.hold(LONG, 990, 5, stop=940)
+    assert [fill[0] for fill in pit.to(930)] == [entry, kept, newest]
+
+
+def test_a_stops_fill_bears_its_lots_name_only_where_it_is_alone() -> None:
+    """Level and generation are -1 unless the stop covers exactly one lot when it fills."""
+    for closed, named in ((False, (-1, -1)), (True, (3, 2))):
+        pit = Pit()
+        lots = [pit.hold(LONG, 1_000, 5, tp=price) for price in (1_050, 1_080)]
+        stop = pit.place(LONG, STOP, 900, 10)
+        for (lot, _, _), level in zip(lots, (1, 3), strict=True):
+            assert venue_tables.add_link(pit.links, stop, lot, 5, level, 2)
+        pit.due()
+        if closed:
+            pit.to(1_060)
+        pit.to(890)
+        (row,) = [event for event in pit.events if event.kind == venue_tables.FILLED and event.no == stop]
+        assert (row.level, row.generation) == named
 
 
 # --- cancels ---------------------------------------------------------------------------------------------------------
@@ -299,8 +327,8 @@ def test_too_many_cancels_are_refused() -> None:
     pit = Pit()
     for no in range(len(pit.cancels)):
         pit.cancel(no, 10**9)
-    assert not matching.request_cancel(pit.market, pit.cancels, 99, 10**9)
-    assert not all(matching.add_link(pit.links, 1, 1, 1, 1, 1) for _ in range(len(pit.links) + 1))
+    assert not venue_tables.request_cancel(pit.market, pit.cancels, 99, 10**9)
+    assert not all(venue_tables.add_link(pit.links, 1, 1, 1, 1, 1) for _ in range(len(pit.links) + 1))
 
 
 def test_the_first_point_fills_nothing() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hedgegrid.core import ledger, matching
+from hedgegrid.core import ledger, margin
 from hedgegrid.core.codes import BACKSTOP, ENTRY, LIQUIDATION, LONG, SHORT, STOP, TAKE_PROFIT
-from hedgegrid.core.matching import BY_LIQUIDATION, CANCELLED, CUT, FILLED, NOTHING_TO_CLOSE
+from hedgegrid.core.venue_tables import BY_LIQUIDATION, CANCELLED, CUT, FILLED, NOTHING_TO_CLOSE
 from tests.core import made
 from tests.core.made import Ohlc
 from tests.core.pit import Pit
@@ -154,7 +154,7 @@ def test_a_settlement_charges_each_leg_at_the_mark(longs: int, shorts: int, mark
     pit.market.mark_ticks = mark
     pit.accounts[LONG].qty_lots, pit.accounts[SHORT].qty_lots = longs, shorts
     before = [account.funding_e8 for account in pit.accounts]
-    charged = matching.settle_funding(pit.market, pit.accounts, pit.rules, rate)
+    charged = margin.settle_funding(pit.market, pit.accounts, pit.rules, rate)
     expected = [(2 * lots * mark * unit * rate + 10**8) // (2 * 10**8) for lots in (longs, -shorts)]
     assert [account.funding_e8 - old for account, old in zip(pit.accounts, before, strict=True)] == expected
     assert charged == sum(expected)
@@ -169,7 +169,7 @@ def test_liquidation_ends_everything_at_the_mark() -> None:
     pit.due()
     pit.market.mark_ticks = 1_010
     tables = (pit.market, pit.orders, pit.links, pit.accounts, pit.rules, pit.events, pit.said)
-    matching.liquidate(*tables)
+    margin.liquidate(*tables)
     rows = pit.events[: pit.said.n]
     ended = [row for row in rows if row.kind == CANCELLED]
     assert len(ended) == 5
@@ -191,9 +191,9 @@ def test_liquidation_of_one_leg_says_nothing_of_the_other() -> None:
     """A flat leg has no fill."""
     pit = Pit()
     pit.hold(SHORT, 900, 3)
-    matching.liquidate(pit.market, pit.orders, pit.links, pit.accounts, pit.rules, pit.events, pit.said)
+    margin.liquidate(pit.market, pit.orders, pit.links, pit.accounts, pit.rules, pit.events, pit.said)
     assert [(fill[2]) for fill in pit.fills()] == [3]
-    assert matching.gross_notional_e8(pit.market, pit.accounts, pit.rules) == 0
+    assert margin.gross_notional_e8(pit.market, pit.accounts, pit.rules) == 0
 
 
 def test_gross_notional_adds_both_legs() -> None:
@@ -202,8 +202,8 @@ def test_gross_notional_adds_both_legs() -> None:
     pit.hold(LONG, 990, 5)
     pit.hold(SHORT, 990, 5)
     unit = pit.rules.unit_e8
-    assert matching.gross_notional_e8(pit.market, pit.accounts, pit.rules) == 10 * 1_000 * unit
-    assert matching.unrealised_e8(pit.market, pit.accounts, pit.rules) == 0
+    assert margin.gross_notional_e8(pit.market, pit.accounts, pit.rules) == 10 * 1_000 * unit
+    assert margin.unrealised_e8(pit.market, pit.accounts, pit.rules) == 0
 
 
 def test_an_entry_is_never_ambiguous() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hedgegrid.core.codes import ENTRY, FILL_QUEUE, LONG, SHORT, TAKE_PROFIT
-from hedgegrid.core.matching import CUT, SHRUNK
+from hedgegrid.core.venue_tables import CUT, SHRUNK
 from tests.core.pit import Pit
 
 

@@ -23,8 +23,8 @@ from hedgegrid.core.codes import (
     TAKE_PROFIT,
     UP,
 )
-from hedgegrid.core.matching import FILLED, REJECTED
 from hedgegrid.core.records import GridParams, VenueRules
+from hedgegrid.core.venue_tables import FILLED, REJECTED
 from hedgegrid.units import NS_PER_HOUR, PPM
 from tests.core import made
 from tests.core.desk import PLAIN, Desk, Sizes, as_lists

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 
-from hedgegrid.backtest.twins import compiled, hot_functions
+from hedgegrid.backtest.twins import HOT_MODULES, compiled, hot_functions
 from hedgegrid.core import fixed, risk
 from tests.core import made
 from tests.core.bounded import LARGEST
@@ -94,6 +94,11 @@ def test_the_streams_meet_every_control() -> None:
     """A control that never refused would be compared by nobody."""
     met = {code for seed in GATE_SEEDS for code in judge(seed, PLAIN, as_lists)[0]}
     assert set(risk.CONTROL_NAMES) <= met
+
+
+def test_the_plain_core_names_the_same_modules() -> None:
+    """The two executions are reached by the same names."""
+    assert sorted(vars(PLAIN)) == sorted(module.__name__.rpartition(".")[2] for module in HOT_MODULES)
 
 
 def called() -> set[CodeType]:

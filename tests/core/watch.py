@@ -20,7 +20,7 @@ from hedgegrid.core.codes import (
     STOP_MARKET,
     TAKE_PROFIT,
 )
-from hedgegrid.core.matching import FILLED, LIVE, PENDING
+from hedgegrid.core.venue_tables import FILLED, LIVE, PENDING
 from tests.core.desk import Desk
 
 

@@ -6,7 +6,6 @@ difference is shown with the first event that differs and the state of both side
 
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,17 +13,17 @@ import pytest
 from hedgegrid.config.load import loads
 from hedgegrid.config.params import grid_params, instrument_of, venue_rules
 from hedgegrid.config.schema import AccountConfig
-from hedgegrid.core import diff, exits, funding, ledger, matching, pipeline
+from hedgegrid.core import funding, ledger, margin, venue_tables
 from hedgegrid.core.records import MarginTier
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.units import NS_PER_HOUR, NS_PER_MINUTE, cash_e8
 from hedgegrid.venues.simulated.recorded_bars import load_bars
 from hedgegrid.venues.simulated.recorded_funding import load_funding
+from tests.core.desk import PLAIN as CORE
 from tests.core.desk import Desk
 from tests.reference.simulator import Simulator
 from tests.reference.state import Bar, Row
 
-CORE = SimpleNamespace(diff=diff, exits=exits, funding=funding, matching=matching, pipeline=pipeline)
 BAR_NS = NS_PER_MINUTE
 START_NS = 1_735_689_600 * 10**9
 JULY_NS = 1_751_846_400 * 10**9
@@ -181,7 +180,7 @@ class Venue(Desk):
         """Settle funding and check the margin before anything else falls due."""
         while self.due_settlements and self.due_settlements[0][0] <= ts_ns:
             stamp, rate = self.due_settlements.pop(0)
-            matching.settle_funding(self.market, self.venue_accounts, self.rules, rate)
+            margin.settle_funding(self.market, self.venue_accounts, self.rules, rate)
             self.know(stamp, rate)
         if not self.liquidated:
             self._check_margin(ts_ns)
@@ -194,15 +193,15 @@ class Venue(Desk):
         funding.remember_rate(self.state, rate, stamp + interval, interval)
 
     def _check_margin(self, ts_ns: int) -> None:
-        gross = matching.gross_notional_e8(self.market, self.venue_accounts, self.rules)
+        gross = margin.gross_notional_e8(self.market, self.venue_accounts, self.rules)
         paid = sum(a.realised_e8 - a.fees_e8 - a.funding_e8 for a in self.venue_accounts)
-        equity = self.wallet_e8 + paid + matching.unrealised_e8(self.market, self.venue_accounts, self.rules)
+        equity = self.wallet_e8 + paid + margin.unrealised_e8(self.market, self.venue_accounts, self.rules)
         if gross and equity < ledger.maintenance_e8(gross, self.tiers):
             self.liquidated = True
             a = self.market, self.orders, self.links, self.venue_accounts, self.rules, self.events, self.said
-            matching.liquidate(*a)
+            margin.liquidate(*a)
             for event in self.events[: self.said.n]:
-                if event.kind == matching.FILLED:
+                if event.kind == venue_tables.FILLED:
                     row = (event.leg, event.purpose, event.level, event.generation, event.price_ticks, event.qty_lots)
                     self.fills.append((ts_ns, *row, event.fee_e8, event.realised_e8, event.maker))
 

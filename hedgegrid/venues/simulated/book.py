@@ -9,7 +9,7 @@ order lives; the venue shares no mutable object with the bot.
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from hedgegrid.core import matching
+from hedgegrid.core import margin, matching, venue_tables
 from hedgegrid.core.codes import FREE, STOP_MARKET
 from hedgegrid.core.records import (
     CancelRequest,
@@ -37,18 +37,18 @@ EVENTS_MAX = 4 * TABLE_MAX
 
 _REASONS = {
     0: EndReason.NONE,
-    matching.BY_REQUEST: EndReason.BY_REQUEST,
-    matching.BY_OTHER_EXIT: EndReason.OTHER_EXIT,
-    matching.BY_LIQUIDATION: EndReason.LIQUIDATION,
-    matching.POST_ONLY: EndReason.POST_ONLY,
-    matching.NOTHING_TO_CLOSE: EndReason.NOTHING_TO_CLOSE,
+    venue_tables.BY_REQUEST: EndReason.BY_REQUEST,
+    venue_tables.BY_OTHER_EXIT: EndReason.OTHER_EXIT,
+    venue_tables.BY_LIQUIDATION: EndReason.LIQUIDATION,
+    venue_tables.POST_ONLY: EndReason.POST_ONLY,
+    venue_tables.NOTHING_TO_CLOSE: EndReason.NOTHING_TO_CLOSE,
 }
 _KINDS = {
-    matching.ACCEPTED: OrderEventKind.ACCEPTED,
-    matching.CANCELLED: OrderEventKind.CANCELLED,
-    matching.REJECTED: OrderEventKind.REJECTED,
-    matching.CANCEL_FAILED: OrderEventKind.CANCEL_FAILED,
-    matching.SHRUNK: OrderEventKind.AMENDED,
+    venue_tables.ACCEPTED: OrderEventKind.ACCEPTED,
+    venue_tables.CANCELLED: OrderEventKind.CANCELLED,
+    venue_tables.REJECTED: OrderEventKind.REJECTED,
+    venue_tables.CANCEL_FAILED: OrderEventKind.CANCEL_FAILED,
+    venue_tables.SHRUNK: OrderEventKind.AMENDED,
 }
 
 
@@ -93,7 +93,7 @@ class Book:
             return EndReason.REFUSED
         if request.purpose is not Purpose.ENTRY and self.accounts[request.leg].qty_lots == 0 and not request.close_all:
             return EndReason.NOTHING_TO_CLOSE
-        index = matching.free_order(self.orders)
+        index = venue_tables.free_order(self.orders)
         if index < 0:
             index = len(self.orders)
             if not _grow(self.orders, VenueOrder):
@@ -107,7 +107,7 @@ class Book:
         self.client_of[no] = request.client_id
         self.created_ns[no] = ts_ns
         for cover in request.covers:
-            while not matching.add_link(
+            while not venue_tables.add_link(
                 self.links, no, cover.lot_id, cover.qty_lots, cover.level, cover.generation
             ):
                 _grow(self.links, Link)
@@ -115,7 +115,7 @@ class Book:
 
     def _write_order(self, order: VenueOrder, request: OrderRequest, no: int, live_ns: int) -> None:
         """Fill a free slot from a request."""
-        order.state = matching.PENDING
+        order.state = venue_tables.PENDING
         order.no = no
         order.leg = int(request.leg)
         order.purpose = int(request.purpose)
@@ -142,7 +142,7 @@ class Book:
             no = self.next_no
             self.next_no += 1
             self._bury(no, client_id)
-        while not matching.request_cancel(self.market, self.cancels, no, ts_ns + self.rules.latency_ns):
+        while not venue_tables.request_cancel(self.market, self.cancels, no, ts_ns + self.rules.latency_ns):
             _grow(self.cancels, CancelRequest)
 
     # --- time -------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class Book:
             self.said,
         )
         if fills:
-            matching.refresh(market, self.orders, self.cancels)
+            venue_tables.refresh(market, self.orders, self.cancels)
 
     def fall_due(self) -> int:
         """Do one pass over what is due now; give how many things fell due."""
@@ -186,7 +186,7 @@ class Book:
 
     def liquidate(self) -> None:
         """Close everything at the mark."""
-        matching.liquidate(self.market, self.orders, self.links, self.accounts, self.rules, self.events, self.said)
+        margin.liquidate(self.market, self.orders, self.links, self.accounts, self.rules, self.events, self.said)
 
     # --- words ------------------------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class Book:
         while index < count:
             row = self.events[index]
             index += 1
-            if row.kind != matching.FILLED:
+            if row.kind != venue_tables.FILLED:
                 out.append(self._plain_event(row))
                 continue
             # What a fill does to its lots and to their other exits stands right behind it.
@@ -207,9 +207,11 @@ class Book:
             while end < count and self._follows_fill(self.events[end]):
                 end += 1
             after = self.events[index:end]
-            covers = tuple(Cover(lot_id=cut.lot_id, qty_lots=cut.qty_lots) for cut in after if cut.kind == matching.CUT)
+            covers = tuple(
+                Cover(lot_id=cut.lot_id, qty_lots=cut.qty_lots) for cut in after if cut.kind == venue_tables.CUT
+            )
             out.append(self._fill_event(row, covers, trade_id))
-            out.extend(self._plain_event(other) for other in after if other.kind != matching.CUT)
+            out.extend(self._plain_event(other) for other in after if other.kind != venue_tables.CUT)
             trade_id += 1
             index = end
         return tuple(out), trade_id
@@ -217,15 +219,15 @@ class Book:
     @staticmethod
     def _follows_fill(row: VenueEvent) -> bool:
         """Tell whether a row is a consequence of the fill before it."""
-        return row.kind == matching.CUT or (
-            row.kind in (matching.CANCELLED, matching.SHRUNK) and row.reason == matching.BY_OTHER_EXIT
+        return row.kind == venue_tables.CUT or (
+            row.kind in (venue_tables.CANCELLED, venue_tables.SHRUNK) and row.reason == venue_tables.BY_OTHER_EXIT
         )
 
     def _fill_event(self, row: VenueEvent, covers: tuple[Cover, ...], trade_id: int) -> OrderEvent:
         """Give a fill as the model has it. Its quantity left is what the order still holds."""
         client_id = self.client_of.get(row.no, "")
         leg, purpose = Leg(row.leg), Purpose(row.purpose)
-        left = matching.find(self.orders, row.no) if row.no else -1
+        left = venue_tables.find(self.orders, row.no) if row.no else -1
         fill = Fill(
             trade_id=trade_id,
             client_id=client_id,

@@ -9,7 +9,7 @@ initial wallet + realised - fees - funding, exactly; after a liquidation the acc
 
 from collections.abc import Sequence
 
-from hedgegrid.core import ledger, matching
+from hedgegrid.core import ledger, margin
 from hedgegrid.core.codes import LONG, NEVER_NS, SHORT
 from hedgegrid.core.records import VenueRules
 from hedgegrid.messages.events import EndReason, FundingPaid, Liquidated, OrderEvent, OrderEventKind
@@ -79,7 +79,7 @@ class Exchange:
         if book.market.seen == 0:
             return None
         before = [account.funding_e8 for account in book.accounts]
-        matching.settle_funding(book.market, book.accounts, book.rules, settlement.rate_e8)
+        margin.settle_funding(book.market, book.accounts, book.rules, settlement.rate_e8)
         self.changed = True
         row = FundingPaid(
             seq=0,
@@ -105,7 +105,7 @@ class Exchange:
             return None
         needed = 0
         for book in self.books:
-            gross = matching.gross_notional_e8(book.market, book.accounts, book.rules)
+            gross = margin.gross_notional_e8(book.market, book.accounts, book.rules)
             if gross:
                 needed += ledger.maintenance_e8(gross, book.tiers)
         equity = self.equity_e8()
@@ -176,7 +176,7 @@ class Exchange:
 
     def equity_e8(self) -> int:
         """Give the wallet plus the unrealised profit of all legs at the marks."""
-        open_profit = sum(matching.unrealised_e8(book.market, book.accounts, book.rules) for book in self.books)
+        open_profit = sum(margin.unrealised_e8(book.market, book.accounts, book.rules) for book in self.books)
         return self.balance().wallet_e8 + open_profit
 
     def has_pending(self) -> bool:

@@ -1,0 +1,181 @@
+"""The tables of the simulated venue and the small things done to them; what happens is written as ``VenueEvent`` rows.
+
+Invariants: a number names one order for ever; an event table that is full is a broken invariant (its capacity exceeds
+what one point can cause); ``down_edge`` and ``up_edge`` never hide an order that a move could touch.
+"""
+
+from hedgegrid.core.codes import ENTRY, FILL_TOUCH, FREE, LIMIT, LONG, NEVER_NS, NO_PRICE, STOP_MARKET
+from hedgegrid.core.fixed import ceil_div
+from hedgegrid.core.records import CancelRequest, Counter, Link, Market, VenueEvent, VenueOrder, VenueRules
+from hedgegrid.units import PPM
+
+PENDING = 1
+LIVE = 2
+
+ACCEPTED = 1
+FILLED = 2
+CUT = 3
+CANCELLED = 4
+REJECTED = 5
+CANCEL_FAILED = 6
+SHRUNK = 7
+
+BY_REQUEST = 1
+BY_OTHER_EXIT = 2
+BY_LIQUIDATION = 3
+POST_ONLY = 4
+NOTHING_TO_CLOSE = 5
+
+RISING = 1
+FALLING = -1
+
+
+def worsened(price_ticks: int, buys: bool, slippage_ppm: int) -> int:
+    """Give a taker's price: worse by the slippage, rounded to the tick against the taker."""
+    slip = ceil_div(price_ticks * slippage_ppm, PPM)
+    return price_ticks + slip if buys else max(1, price_ticks - slip)
+
+
+def is_buy(order: VenueOrder) -> bool:
+    """Tell an order's side: LONG entries and SHORT exits buy."""
+    return (order.leg == LONG) == (order.purpose == ENTRY)
+
+
+def event(events: list[VenueEvent], used: Counter, kind: int, order: VenueOrder, reason: int) -> int:
+    """Write an event about an order and give its index."""
+    index = used.n
+    used.n += 1
+    event = events[index]
+    event.kind = kind
+    event.no = order.no
+    event.leg = order.leg
+    event.purpose = order.purpose
+    event.level = order.level
+    event.generation = order.generation
+    event.price_ticks = order.price_ticks
+    event.qty_lots = order.qty_lots
+    event.fee_e8 = 0
+    event.realised_e8 = 0
+    event.maker = 0
+    event.lot_id = 0
+    event.trade_id = 0
+    event.reason = reason
+    return index
+
+
+def find(orders: list[VenueOrder], no: int) -> int:
+    """Give the index of the order with this number, or -1."""
+    for i in range(len(orders)):
+        if orders[i].no == no and orders[i].state != FREE:
+            return i
+    return -1
+
+
+def free_order(orders: list[VenueOrder]) -> int:
+    """Give an unused slot of the order table, or -1."""
+    for i in range(len(orders)):
+        if orders[i].state == FREE:
+            return i
+    return -1
+
+
+def add_link(links: list[Link], no: int, lot_id: int, qty_lots: int, level: int, generation: int) -> bool:
+    """Write that an order closes part of a lot; False where the table is full."""
+    for i in range(len(links)):
+        if links[i].state == FREE:
+            links[i].state = 1
+            links[i].no = no
+            links[i].lot_id = lot_id
+            links[i].qty_lots = qty_lots
+            links[i].level = level
+            links[i].generation = generation
+            return True
+    return False
+
+
+def request_cancel(market: Market, cancels: list[CancelRequest], no: int, due_ns: int) -> bool:
+    """Take a cancel on its way; False where too many are under way."""
+    for i in range(len(cancels)):
+        if cancels[i].state == FREE:
+            cancels[i].state = 1
+            cancels[i].no = no
+            cancels[i].due_ns = due_ns
+            cancels[i].seq = market.next_seq
+            market.next_seq += 1
+            market.next_due_ns = min(market.next_due_ns, due_ns)
+            return True
+    return False
+
+
+def refresh(market: Market, orders: list[VenueOrder], cancels: list[CancelRequest]) -> None:
+    """Work out anew which prices can touch an order and when something next falls due."""
+    down = 0
+    up = NO_PRICE
+    back_down = 0
+    back_up = NO_PRICE
+    due = NEVER_NS
+    for i in range(len(orders)):
+        order = orders[i]
+        if order.state == PENDING:
+            due = min(due, order.live_ns)
+        elif order.state == LIVE:
+            falling = is_buy(order) == (order.kind == LIMIT)
+            if order.close_all == 1 and falling:
+                back_down = max(back_down, order.price_ticks)
+            elif order.close_all == 1:
+                back_up = min(back_up, order.price_ticks)
+            elif falling:
+                down = max(down, order.price_ticks)
+            else:
+                up = min(up, order.price_ticks)
+    for i in range(len(cancels)):
+        if cancels[i].state != FREE:
+            due = min(due, cancels[i].due_ns)
+    market.down_edge = down
+    market.up_edge = up
+    market.backstop_down = back_down
+    market.backstop_up = back_up
+    market.next_due_ns = due
+
+
+def end(
+    orders: list[VenueOrder], links: list[Link], index: int, reason: int, events: list[VenueEvent], used: Counter
+) -> None:
+    """End an order and say so."""
+    event(events, used, CANCELLED, orders[index], reason)
+    drop(orders, links, index)
+
+
+def drop(orders: list[VenueOrder], links: list[Link], index: int) -> None:
+    """Take an order and its links off the books without a word."""
+    no = orders[index].no
+    orders[index].state = FREE
+    orders[index].no = 0
+    for i in range(len(links)):
+        if links[i].state != FREE and links[i].no == no:
+            links[i].state = FREE
+
+
+def is_met(market: Market, order: VenueOrder, rules: VenueRules, start: int, direction: int) -> bool:
+    """Tell whether the move reaches the order: stops by a touch, limits through or by a touch as the rules say.
+
+    A pessimistic take-profit that was held in its bar fills where a later move starts or ends beyond it, whichever
+    way it goes.
+    """
+    end = market.price_ticks
+    buys = is_buy(order)
+    if order.held_bar >= 0 and order.held_bar != market.bar_no:
+        return min(start, end) < order.price_ticks if buys else max(start, end) > order.price_ticks
+    if (buys == (order.kind == LIMIT)) != (direction == FALLING):
+        return False
+    past = order.price_ticks - end if direction == FALLING else end - order.price_ticks
+    if order.kind == STOP_MARKET or rules.fill_model == FILL_TOUCH:
+        return past >= 0
+    return past > 0
+
+
+def met_earlier(order: VenueOrder, other: VenueOrder, direction: int) -> bool:
+    """Tell whether the move meets ``order`` before ``other``."""
+    if order.price_ticks != other.price_ticks:
+        return (order.price_ticks > other.price_ticks) == (direction == FALLING)
+    return order.age < other.age
