@@ -172,7 +172,7 @@ async def test_fill_that_is_told_twice_is_booked_once(tmp_path: Path) -> None:
                 repeated.extend(e.fill.trade_id for e in fills)
                 say([attrs.evolve(batch, events=fills)] if fills else [])
 
-        trading.say = said  # type: ignore[method-assign]
+        trading.say = said  # type: ignore[method-assign, assignment]
 
     one = await boot(settings(tmp_path), market(seed=2, count=110), Script(wired=wired))
     assert len(repeated) > 20

@@ -244,7 +244,7 @@ def test_nothing_follows_a_cancel_that_lost_its_reason(why: str) -> None:
     elif why == "recentered":
         ladder.recenter()
     elif why == "filled":
-        entry.filled_lots, entry.wait_qty_lots = 3, 0
+        entry.filled_lots = 3
     else:
         ladder.state.may_add = 0
     assert ladder.confirm(old) == []

@@ -255,6 +255,16 @@ def test_a_stop_on_the_wrong_side_becomes_a_market_reduction(
     assert desk.lay(mark) == [], "a reduction under way is not sent twice"
 
 
+@pytest.mark.parametrize(("leg", "stop"), [(LONG, 9_700), (SHORT, 10_300)])
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_the_wrong_side_includes_the_mark_itself(leg: int, stop: int, off: int) -> None:
+    """A stop at the mark would trigger at once; one tick on the right side of it rests."""
+    desk = Leg(leg)
+    desk.fill(10_000, 5)
+    mark = stop + off if leg == LONG else stop - off
+    assert [row.price_ticks for row in desk.lay(mark)] == [stop if off > 0 else 0]
+
+
 def test_a_refused_reduction_is_sent_again() -> None:
     """What a refusal stripped from a lot is laid anew at the next batch, stops and take-profits alike."""
     desk = Leg()
