@@ -43,11 +43,20 @@ from hedgegrid.journal.opening import open_journal
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.market import Tape
 from hedgegrid.ops.http import HttpServer
-from hedgegrid.ops.readings import RuntimeReading
+from hedgegrid.ops.readings import RuntimeReading, every_child
 from hedgegrid.ops.view import AccountView
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.router import DeadLetter, Router
-from hedgegrid.runtime.specs import Child, ChildSpec, EscalationError, Hooks, Restart, RestartLimits, Strategy
+from hedgegrid.runtime.specs import (
+    Child,
+    ChildSpec,
+    ChildState,
+    EscalationError,
+    Hooks,
+    Restart,
+    RestartLimits,
+    Strategy,
+)
 from hedgegrid.runtime.supervisor import Supervisor
 from hedgegrid.units import NS_PER_S, cash_e8, ns_from_ms
 from hedgegrid.venues.simulated.opening import (
@@ -66,6 +75,8 @@ INSTRUMENTS_MAX = 64
 SYNTHETIC_START_NS = 1_767_225_600 * NS_PER_S
 """2026-01-01 00:00 UTC: an invented market has its own calendar, so that a seed means the same market every day."""
 HISTORY_BARS_MIN = 200
+MENDING_PASSES = 64
+"""Quiet passes of the event loop after which a restarting tree has done what it can without time moving on."""
 
 
 @attrs.frozen(kw_only=True)
@@ -222,11 +233,13 @@ class House:
             market=simulation.market,
             trading=simulation.trading,
             clock=self.clock,
-            settle=self.activity.idle,
+            settle=self.settle,
             speed=options.speed,
             wall_s=time.monotonic,
         )
         self.supervisor = self.tree()
+        self.mending = False
+        """Whether an actor is being restarted: then more than the mailboxes must come to rest before time moves on."""
         ops = config.ops
         self.http = HttpServer(
             self.view,
@@ -336,7 +349,8 @@ class House:
             clock=self.clock,
             post=self.post,
             trading=self.simulation.trading,
-            paid_until_ns=self.journal.funding_cursor,
+            instruments=[one.name for one in self.instruments],
+            settled_ns=self.journal.settled_ns,
             pause_when_missing=[g.instrument for g in self.config.grid if g.funding.on_missing == "pause"],
         )
 
@@ -378,6 +392,15 @@ class House:
             max_clock_skew_ns=ns_from_ms(watchdog.max_clock_skew_ms),
             unknown_pause_ns=ns_from_ms(watchdog.unknown_pause_ms),
         )
+
+    async def settle(self) -> None:
+        """Return once nobody has anything left to do at this point of market time, restarts under way included."""
+        if not self.mending:
+            await self.activity.idle()
+            return
+        await self.activity.settle(quiet_passes=MENDING_PASSES)
+        states = {child.state for child in every_child(self.supervisor.statuses())}
+        self.mending = states != {ChildState.RUNNING}
 
     # --- figures ----------------------------------------------------------------------------------------------------
 

@@ -346,6 +346,9 @@ class Life:
         )
         house.post.publish(raised, RISK)
         house.supervisor.kill_child(name, "its mailbox is full")
+        # The cause goes with the old mailbox; the pause stands until it has been gone for its time.
+        gone = ClearReason(**house.post.head(), reason=Reason.OVERFLOW, scope="", figures={"actor": name})
+        house.post.publish(gone, RISK)
 
     def on_child_error(self, child_id: str, error: BaseException) -> None:
         """A failure that no restart follows."""
@@ -355,6 +358,7 @@ class Life:
 
     def on_restart(self, child_id: str, error: BaseException | None, attempt: int) -> None:
         """An actor will be restarted; a Fatal error is not mended by that and ends the run."""
+        self.house.mending = True
         if isinstance(error, Fatal):
             self.fail(str(error))
             return

@@ -256,7 +256,7 @@ def test_option_that_means_nothing(option: str, value: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("blocks", [120, 400])
 def test_full_disk(blocks: int, tmp_path: Path) -> None:
     """A disk that takes no more ends the run in one line; what was written is whole and the account goes on later."""
-    config, market = account(tmp_path), bars(tmp_path, 1_500)
+    config, market = account(tmp_path), bars(tmp_path, 500)
     command = [sys.executable, "-m", "hedgegrid", *(str(one) for one in run(config, "--data", market))]
     limited = subprocess.run(
         ["/bin/sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", *command],

@@ -24,7 +24,7 @@ from hedgegrid.core.pause import Reason
 from hedgegrid.core.reconcile import reconcile
 from hedgegrid.core.reconcile_views import Absence, EvidenceRule, FillKey, LocalView, Plan, VenueView, fill_key, held
 from hedgegrid.errors import Fatal, OutcomeUnknown, Rejected, Transient
-from hedgegrid.messages.commands import RaiseReason, Rehydrate, Wake
+from hedgegrid.messages.commands import ClearReason, RaiseReason, Rehydrate, Wake
 from hedgegrid.messages.events import (
     AccountHydrated,
     Approved,
@@ -91,6 +91,7 @@ class Executor(Actor[ExecutorMessage]):
         self._applied: OrderedDict[FillKey, None] = OrderedDict()
         self._absences: tuple[Absence, ...] = ()
         self._foreign_orders = 0
+        self._in_doubt: set[str] = set()
         self._ended = 0
 
     async def on_start(self) -> None:
@@ -248,6 +249,7 @@ class Executor(Actor[ExecutorMessage]):
 
     def _begin_resolving(self, cause: Message, instrument: str, client_ids: Sequence[str]) -> None:
         """Pause the instrument, and look at the exchange in a while; the order is never sent again."""
+        self._in_doubt.add(instrument)
         raised = RaiseReason(
             **self._post.head(cause),
             reason=Reason.UNKNOWN_ORDER,
@@ -262,6 +264,11 @@ class Executor(Actor[ExecutorMessage]):
         plan = await self._read_and_apply((RISK,))
         if plan.unresolved or not plan.agreed:
             self.remind_at(self.clock.now_ns() + RETRY_NS, Wake(**self._post.head(wake)))
+            return
+        for instrument in sorted(self._in_doubt):
+            gone = ClearReason(**self._post.head(wake), reason=Reason.UNKNOWN_ORDER, scope=instrument, figures={})
+            self._post.publish(gone, RISK)
+        self._in_doubt.clear()
 
     # --- hydration --------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ Invariants: a missing or expired rate is an event and, where the settings say so
 a settlement is booked once by (instrument, time).
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from hedgegrid.actors.post import RISK, Post, strategy_name
 from hedgegrid.core.pause import Reason
@@ -30,17 +30,19 @@ class Funding(Actor[FundingMessage]):
         clock: Clock,
         post: Post,
         trading: Trading,
-        paid_until_ns: Callable[[], int],
+        instruments: Sequence[str],
+        settled_ns: Callable[[str], int],
         pause_when_missing: Collection[str],
     ) -> None:
-        """``paid_until_ns`` gives the newest settlement in the journal.
+        """``settled_ns`` gives an instrument's newest settlement in the journal.
 
-        ``pause_when_missing``: who pauses without a rate.
+        ``pause_when_missing`` names the instruments that pause without a rate.
         """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._trading = trading
-        self._paid_until_ns = paid_until_ns
+        self._instruments = tuple(instruments)
+        self._settled_ns = settled_ns
         self._paid_ns: dict[str, int] = {}
         self._pause_when_missing = frozenset(pause_when_missing)
         self._next_ns: dict[str, int] = {}
@@ -48,8 +50,8 @@ class Funding(Actor[FundingMessage]):
 
     async def on_start(self) -> None:
         """Book the settlements that happened while nobody listened."""
-        # Several instruments may settle at one time: the newest one is read again, the books know what they have.
-        for paid in await self._trading.funding_since(self._paid_until_ns() - 1):
+        self._paid_ns = {name: self._settled_ns(name) for name in self._instruments}
+        for paid in await self._trading.funding_since(min(self._paid_ns.values())):
             self._book(paid)
 
     async def handle(self, message: FundingMessage) -> None:

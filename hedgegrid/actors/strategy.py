@@ -17,6 +17,7 @@ from hedgegrid.core.pause import Reason
 from hedgegrid.core.records import Action, GridParams, Lot
 from hedgegrid.messages.commands import (
     CancelEntries,
+    ClearReason,
     Flatten,
     IntentBatch,
     NeedHistory,
@@ -241,6 +242,7 @@ class Strategy(Actor[StrategyMessage]):
         t, bar = self._tables, message.bar
         self._last_bar_ns = bar.open_ns
         make_room(t)
+        self._clear_overflow(message)
         pipeline.on_bar(
             t.params,
             t.state,
@@ -421,6 +423,16 @@ class Strategy(Actor[StrategyMessage]):
             figures={"overflowed": str(self._told_overflow), "lots": str(len(self._tables.lots))},
         )
         self._post.publish(raised, RISK)
+
+    def _clear_overflow(self, cause: Message) -> None:
+        """Say that the tables have room again, a bar after they last had none."""
+        state = self._tables.state
+        if state.overflowed == 0:
+            return
+        state.overflowed = 0
+        self._told_overflow = 0
+        gone = ClearReason(**self._post.head(cause), reason=Reason.OVERFLOW, scope=self._instrument, figures={})
+        self._post.publish(gone, RISK)
 
     def _request(self, action: Action) -> OrderRequest:
         """Make an order request of an action, under a client id that explains itself."""

@@ -193,6 +193,10 @@ class SqliteJournal:
         """Give the time (ns) of the newest settlement that was counted, 0 for none."""
         return self._state.positions.funding_cursor()
 
+    def settled_ns(self, instrument: str) -> int:
+        """Give the time (ns) of an instrument's newest settlement that was counted, 0 for none."""
+        return self._state.positions.settled_ns(instrument)
+
     def latched(self) -> tuple[LatchedEntry, ...]:
         """Give the latched reasons that stand, as ``permission.initial`` takes them."""
         return self._state.latched

@@ -262,6 +262,10 @@ class Positions:
         """Give the greatest trade id that was counted, 0 for none."""
         return max(self._trade_ids.values(), default=0)
 
+    def settled_ns(self, instrument: str) -> int:
+        """Give the time of an instrument's newest settlement that was counted, 0 for none."""
+        return max(0, self._settled_ns.get(instrument, 0))
+
     def funding_cursor(self) -> int:
         """Give the time of the newest settlement that was counted, 0 for none."""
         return max(self._settled_ns.values(), default=0)

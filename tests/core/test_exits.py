@@ -222,6 +222,17 @@ def test_unchanged_stops_are_kept_and_changed_ones_replaced_new_first() -> None:
     assert desk.lay() == [], "nothing changed since"
 
 
+def test_a_stop_that_gains_a_lot_is_replaced_at_its_own_price() -> None:
+    """The price stays, the quantity does not: a new order for both lots, then the old one is retired."""
+    desk = Leg()
+    desk.fill(10_000, 1)
+    (old,) = desk.lay()
+    desk.fill(10_000, 2)
+    rows = desk.lay()
+    assert [(row.kind, row.price_ticks, row.qty_lots) for row in rows] == [(PLACE, 9_700, 3), (RETIRE, 9_700, 0)]
+    assert rows[1].no == old.no
+
+
 def test_a_cut_lot_keeps_its_stop() -> None:
     """The venue shrinks a merged stop with its lots: nothing is sent for it."""
     desk = Leg()
