@@ -3,6 +3,7 @@
 Read ``open_house`` for what there is, then ``House.tree`` for who supervises whom. ``lifecycle.py`` lets a house live.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -28,6 +29,7 @@ from hedgegrid.config.params import (
     grid_params,
     instrument_of,
     instrument_risk,
+    limits_version,
     risk_limits,
     venue_rules,
 )
@@ -238,8 +240,8 @@ class House:
             wall_s=time.monotonic,
         )
         self.supervisor = self.tree()
-        self.mending = False
-        """Whether an actor is being restarted: then more than the mailboxes must come to rest before time moves on."""
+        self._mending = False
+        self._closings = 0
         ops = config.ops
         self.http = HttpServer(
             self.view,
@@ -266,7 +268,8 @@ class House:
             on_restart=self.sinks.on_restart,
             on_give_up=self.sinks.on_give_up,
         )
-        timeout_ns = ns_from_ms(settings.shutdown_timeout_ms)
+        # Timeouts are of market time: at N times the speed an actor gets N times as much of it.
+        timeout_ns = ns_from_ms(settings.shutdown_timeout_ms) * math.ceil(max(1.0, self.options.speed or 1.0))
 
         def spec(name: str, start: Callable[[], Child]) -> ChildSpec:
             return ChildSpec(id=name, start=start, restart=Restart.PERMANENT, shutdown_timeout_ns=timeout_ns)
@@ -321,7 +324,7 @@ class House:
             rules=rules,
             settings=RiskSettings(
                 limits=risk_limits(self.config),
-                limits_version=config_hash(self.config)[:12],
+                limits_version=limits_version(self.config),
                 resume_after_ns=ns_from_ms(self.config.watchdog.resume_after_ms),
                 start_halted=self.config.account.on_start == "halt",
             ),
@@ -395,12 +398,15 @@ class House:
 
     async def settle(self) -> None:
         """Return once nobody has anything left to do at this point of market time, restarts under way included."""
-        if not self.mending:
+        if not self._mending:
             await self.activity.idle()
-            return
+            if self.router.closings == self._closings:
+                return
+        # An actor has ended: more than the mailboxes must come to rest before time moves on.
         await self.activity.settle(quiet_passes=MENDING_PASSES)
+        self._closings = self.router.closings
         states = {child.state for child in every_child(self.supervisor.statuses())}
-        self.mending = states != {ChildState.RUNNING}
+        self._mending = states != {ChildState.RUNNING}
 
     # --- figures ----------------------------------------------------------------------------------------------------
 

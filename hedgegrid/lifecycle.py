@@ -8,7 +8,7 @@ the book.
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack
 
 import anyio
@@ -42,6 +42,7 @@ EXIT_FAILED = 1
 EXIT_LIQUIDATED = 3
 POINTS_PER_BAR = 4
 TICK_S = 0.1
+WALL_STEP_S = 0.002
 DURATION_REACHED = "duration reached"
 
 
@@ -65,6 +66,7 @@ class Life:
         self._failure = ""
         self._over = asyncio.Event()
         self._closing = False
+        self._gave_up = False
 
     @property
     def house(self) -> House:
@@ -78,8 +80,14 @@ class Life:
         """Open the house, let it live until something ends it, close it. Raises Fatal where it cannot be opened."""
         began = time.monotonic_ns()
         with ExitStack() as stack:
+            # First of all: a signal that comes while the house is opened must find somebody.
+            received = stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+            signals = asyncio.create_task(self._watch_signals(received), name="signals")
+            stack.callback(signals.cancel)
             house = open_house(config, options, stack, tell, self)
             self._house = house
+            if self._ended:
+                house.pump.stop()
             await house.http.start(*options.listen)
             tell(f"metrics at http://{options.listen[0]}:{house.http.port}/metrics")
             try:
@@ -105,7 +113,8 @@ class Life:
     def end(self, why: str) -> None:
         """Have the run end; the first reason counts."""
         self._ended = self._ended or why
-        self.house.pump.stop()
+        if self._house is not None:
+            self._house.pump.stop()
 
     def fail(self, why: str) -> None:
         """Have the run end as failed, in one line."""
@@ -124,12 +133,11 @@ class Life:
         actors = asyncio.create_task(house.supervisor.run(started.set), name="actors")
         actors.add_done_callback(self._on_actors_ended)
         others = [
-            asyncio.create_task(self._watch_signals(), name="signals"),
             asyncio.create_task(self._show(console), name="status"),
             asyncio.create_task(self._guard(), name="guard"),
         ]
         try:
-            await self._drive_until(started, actors)
+            await self._follow_the_wall(lambda: started.is_set() or actors.done() or self._over.is_set())
             if not self._failure:
                 self._greet()
                 await self._walk()
@@ -138,7 +146,10 @@ class Life:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-            await self._end_actors(actors)
+            actors.cancel()
+            await self._follow_the_wall(actors.done)
+            if self._gave_up:
+                await self._let_cancels_arrive()
 
     def _greet(self) -> None:
         """Act on the start policy, and start paused after too many crashed boots in a row."""
@@ -197,23 +208,24 @@ class Life:
         except Fatal as error:
             self.fail(str(error))
 
-    async def _drive_until(self, happened: asyncio.Event, actors: asyncio.Task[None]) -> None:
-        """Let timers fire while the actors start: nothing else moves market time then."""
+    async def _follow_the_wall(self, done: Callable[[], bool]) -> None:
+        """Let market time follow the wall until ``done``: nothing else moves it before a start and after a stop."""
         house = self.house
-        while not happened.is_set() and not actors.done() and not self._over.is_set():
+        began_s, began_ns = time.monotonic(), house.clock.now_ns()
+        while not done():
             await house.activity.settle()
-            if not happened.is_set() and not actors.done():
+            now_ns = began_ns + round((time.monotonic() - began_s) * NS_PER_S)
+            while not done() and (due_ns := house.clock.next_timer_ns()) is not None and due_ns <= now_ns:
                 house.clock.fire_next()
-                await asyncio.sleep(0.001)
+                await house.activity.settle()
+            await asyncio.sleep(WALL_STEP_S)
 
-    async def _end_actors(self, actors: asyncio.Task[None]) -> None:
-        """Stop the supervisor; its timeouts run on market time, which only this moves now."""
-        actors.cancel()
-        while not actors.done():
-            await self.house.activity.settle()
-            if not actors.done():
-                self.house.clock.fire_next()
-                await asyncio.sleep(0.001)
+    async def _let_cancels_arrive(self) -> None:
+        """Walk on without actors until the last cancels are through; the next start reads what came of them."""
+        try:
+            await self.house.pump.finish("")
+        except Fatal as error:
+            logger.error("the exchange could not be kept: {}", error)
 
     def _on_actors_ended(self, task: asyncio.Task[None]) -> None:
         """An end that nobody asked for is a failure."""
@@ -224,11 +236,10 @@ class Life:
 
     # --- beside it --------------------------------------------------------------------------------------------------
 
-    async def _watch_signals(self) -> None:
+    async def _watch_signals(self, received: AsyncIterator[signal.Signals]) -> None:
         """Stop cleanly on SIGINT and SIGTERM."""
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-            async for number in received:
-                self.end(f"stopped by {signal.Signals(number).name}")
+        async for number in received:
+            self.end(f"stopped by {signal.Signals(number).name}")
 
     async def _show(self, console: Console) -> None:
         """Show how things stand, a few times a second."""
@@ -358,7 +369,6 @@ class Life:
 
     def on_restart(self, child_id: str, error: BaseException | None, attempt: int) -> None:
         """An actor will be restarted; a Fatal error is not mended by that and ends the run."""
-        self.house.mending = True
         if isinstance(error, Fatal):
             self.fail(str(error))
             return
@@ -370,6 +380,7 @@ class Life:
     async def on_give_up(self, error: EscalationError) -> None:
         """Latch the pause and take away what could add risk, without any actor's help."""
         house = self.house
+        self._gave_up = True
         self.fail(f"the actors gave up: {error}")
         entries = [order for order in await house.simulation.trading.open_orders() if order.purpose is Purpose.ENTRY]
         for instrument in house.instruments:

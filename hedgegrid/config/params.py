@@ -4,6 +4,7 @@ Invariants: every conversion is exact or refused (the schema has refused finer f
 of the core could not hold in 64 bits is refused here, in one line.
 """
 
+import hashlib
 from decimal import Decimal
 from importlib.resources import files
 
@@ -226,6 +227,12 @@ def risk_limits(config: AccountConfig) -> RiskLimits:
         max_balance_age_ns=ns_from_ms(limits.max_balance_age_ms),
         approval_ttl_ns=ns_from_ms(limits.approval_ttl_ms),
     )
+
+
+def limits_version(config: AccountConfig) -> str:
+    """Give a short name of the limits in force: equal limits, equal name, wherever the journal lies."""
+    limits = (config.risk, tuple((grid.instrument, grid.max_position_qty) for grid in config.grid))
+    return hashlib.sha256(repr(limits).encode()).hexdigest()[:12]
 
 
 def instrument_risk(grid: GridConfig, instrument: Instrument) -> InstrumentRisk:
