@@ -82,8 +82,8 @@ class Pit:
         m.ask_qty_lots = trade.get("ask_qty", 0)
         m.mark_ticks = trade.get("mark", price)
         tables = (m, self.orders, self.links, self.accounts, self.rules)
-        matching.move(*tables, price, int(jump), trade.get("qty", 0), self.events, self.said)
-        venue_tables.refresh(m, self.orders, self.cancels)
+        if matching.move(*tables, price, int(jump), trade.get("qty", 0), self.events, self.said):
+            venue_tables.refresh(m, self.orders, self.cancels)
         return self.due()
 
     def due(self) -> list[Any]:

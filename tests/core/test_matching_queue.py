@@ -70,13 +70,15 @@ def test_orders_further_through_fill_first_then_the_older() -> None:
     assert trade(pit, 990, 10) == [(near, 998, 4, 1), (younger, 998, 4, 1), (far, 995, 2, 1)]
 
 
-def test_a_trade_reduces_every_queue_at_its_price() -> None:
+@pytest.mark.parametrize("trades", [(20, 8), (28,), (13, 15), (1, 19, 8)])
+def test_a_trade_reduces_every_queue_at_its_price(trades: tuple[int, ...]) -> None:
     """Two orders that joined behind the same 20 lots wait for the same 20 lots, not for them twice."""
     pit = opened()
     first, second = pit.buy(999, 4), pit.buy(999, 4)
     pit.due()
-    assert trade(pit, 999, 20) == []
-    assert trade(pit, 999, 8) == [(first, 999, 4, 1), (second, 999, 4, 1)]
+    for qty in trades[:-1]:
+        assert trade(pit, 999, qty) == []
+    assert trade(pit, 999, trades[-1]) == [(first, 999, 4, 1), (second, 999, 4, 1)]
 
 
 def test_stops_trigger_on_trades_as_in_a_jump() -> None:
