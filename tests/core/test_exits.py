@@ -105,17 +105,17 @@ def test_exits_round_to_the_tick_in_the_lots_favour_of_safety(leg: int, entry: i
     assert sign * (entry - exits.stop_ticks(leg, entry, micro)) == max(1, floor(Fraction(micro, MICRO)))
 
 
-@given(LEGS, st.integers(5_000, 20_000), st.integers(1, 50), st.integers(1, 3))
-def test_a_fill_sends_its_take_profit_at_once(leg: int, price: int, qty: int, level: int) -> None:
-    """A filled entry becomes a lot with its birth prices and a take-profit for exactly its quantity."""
+@given(LEGS, st.integers(5_000, 20_000), st.integers(1, 50), st.integers(1, 3), st.integers(2, 90))
+def test_a_fill_sends_its_take_profit_at_once(leg: int, price: int, qty: int, level: int, step: int) -> None:
+    """A filled entry becomes a lot with exits by its own order's step, and a take-profit for its quantity."""
     desk = Leg(leg)
-    lot = desk.fill(price, qty, level=level)
+    lot = desk.fill(price, qty, level=level, step=step)
     (action,) = desk.sent()
     sign = 1 if leg == LONG else -1
     assert (action.kind, action.purpose, action.leg, action.qty_lots) == (PLACE, TAKE_PROFIT, leg, qty)
     assert (action.level, action.generation, action.lot_id) == (level, 1, lot.lot_id)
-    assert action.price_ticks == lot.tp_ticks == price + sign * 75
-    assert lot.stop_ticks == price - sign * SL_STEPS * STEP
+    assert action.price_ticks == lot.tp_ticks == price + sign * ceil(Fraction(3 * step, 2))
+    assert lot.stop_ticks == price - sign * SL_STEPS * step
     assert lot.tp_no == action.no > 0
 
 
