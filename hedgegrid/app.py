@@ -100,6 +100,9 @@ class RunOptions:
 def open_tape(config: AccountConfig, options: RunOptions, instruments: tuple[Instrument, ...]) -> Tape:
     """Open the market that the config and the command line ask for. Raises Fatal for files that cannot serve."""
     length_ns = bar_length_ns(config.grid[0])
+    for path in options.market_files:
+        if not path.exists():
+            raise Fatal(f"--data {path}: no such file or folder")
     if options.market_files:
         return recorded_tape(options.market_files, instruments, length_ns, allow_gaps=options.allow_gaps)
     if config.sim.market == "recorded":
@@ -133,9 +136,12 @@ def open_house(
         raise Fatal(f'mode = "{config.account.mode}" is not in this version: only "sim" runs')
     if len(config.grid) > INSTRUMENTS_MAX:
         raise Fatal(f"{len(config.grid)} instruments in one account: at most {INSTRUMENTS_MAX}")
+    instruments = tuple(instrument_of(config, grid.instrument) for grid in config.grid)
+    for grid, one in zip(config.grid, instruments, strict=True):
+        # Refuse what cannot be counted before anything is opened or written.
+        grid_params(grid, one)
     journal_path = Path(config.journal.path)
     stack.enter_context(AccountLock(journal_path))
-    instruments = tuple(instrument_of(config, grid.instrument) for grid in config.grid)
     tape = open_tape(config, options, instruments)
     for note in tape.notes:
         tell(note)

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -34,6 +35,20 @@ def _fail(message: str, code: int) -> NoReturn:
     """Say what is wrong on standard error and leave."""
     click.echo(f"hedgegrid: {message}", err=True)
     raise SystemExit(code)
+
+
+class QuietConsole(Console):
+    """A console that falls silent when nobody reads it any more: a bot must not die of a closed pipe."""
+
+    def on_broken_pipe(self) -> None:
+        """Write nothing from now on."""
+        self.quiet = True
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Write a line; where nobody reads any more it is dropped, for the exit code still tells."""
+    with suppress(OSError):
+        click.echo(text, err=err)
 
 
 class Duration(click.ParamType[float]):
@@ -174,27 +189,27 @@ def _run_account(
     from hedgegrid.ops import logs
     from hedgegrid.ops.summary import render_summary, summary_json
 
-    console = Console(stderr=True)
+    console = QuietConsole(stderr=True)
     tokens = (account.ops.read_token, account.ops.control_token)
     try:
         secrets = [token.resolve().reveal() for token in tokens if token is not None]
+        logs.configure(console=True, level=log_level, json_path=log_file, secrets=secrets)
     except Fatal as error:
         _fail(str(error), EXIT_BAD_INPUT)
-    logs.configure(console=True, level=log_level, json_path=log_file, secrets=secrets)
 
     async def live() -> Outcome:
-        return await Life().run(account, options, console, lambda text: click.echo(text, err=True))
+        return await Life().run(account, options, console, lambda text: _say(text, err=True))
 
     try:
         outcome = asyncio.run(live())
     except Fatal as error:
         _fail(str(error), EXIT_BAD_INPUT)
     if as_json:
-        click.echo(json.dumps(summary_json(outcome.view, outcome.extras), indent=2))
+        _say(json.dumps(summary_json(outcome.view, outcome.extras), indent=2))
     else:
-        click.echo(render_summary(outcome.view, outcome.extras))
+        _say(render_summary(outcome.view, outcome.extras))
     if outcome.failure:
-        click.echo(f"hedgegrid: {outcome.failure}", err=True)
+        _say(f"hedgegrid: {outcome.failure}", err=True)
     raise SystemExit(outcome.exit_code)
 
 

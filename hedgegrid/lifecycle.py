@@ -41,6 +41,8 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_LIQUIDATED = 3
 POINTS_PER_BAR = 4
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""A closed terminal stops the bot by its policy too."""
 TICK_S = 0.1
 WALL_STEP_S = 0.002
 DURATION_REACHED = "duration reached"
@@ -81,7 +83,7 @@ class Life:
         began = time.monotonic_ns()
         with ExitStack() as stack:
             # First of all: a signal that comes while the house is opened must find somebody.
-            received = stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+            received = stack.enter_context(anyio.open_signal_receiver(*STOP_SIGNALS))
             signals = asyncio.create_task(self._watch_signals(received), name="signals")
             stack.callback(signals.cancel)
             house = open_house(config, options, stack, tell, self)
@@ -91,7 +93,7 @@ class Life:
             await house.http.start(*options.listen)
             tell(f"metrics at http://{options.listen[0]}:{house.http.port}/metrics")
             try:
-                await self._live(console)
+                await self._live(console, tell)
             finally:
                 await house.http.stop()
             failed = bool(self._failure)
@@ -125,7 +127,7 @@ class Life:
 
     # --- living -----------------------------------------------------------------------------------------------------
 
-    async def _live(self, console: Console) -> None:
+    async def _live(self, console: Console, tell: Callable[[str], None]) -> None:
         """Start the actors, walk the market, stop by the policy."""
         house = self.house
         house.simulation.trading.subscribe(self._on_private)
@@ -139,6 +141,7 @@ class Life:
         try:
             await self._follow_the_wall(lambda: started.is_set() or actors.done() or self._over.is_set())
             if not self._failure:
+                await self._tell_warm_up(tell)
                 self._greet()
                 await self._walk()
         finally:
@@ -151,6 +154,17 @@ class Life:
             if self._gave_up:
                 await self._let_cancels_arrive()
 
+    async def _tell_warm_up(self, tell: Callable[[str], None]) -> None:
+        """Say which instruments will not trade at once, and why: a bot that is cold looks like one that is broken."""
+        for grid in self.house.config.grid:
+            needed = max(grid.regime.ema_slow, 2 * grid.regime.adx_len, grid.regime.atr_len + 1)
+            there = len(await self.house.simulation.market.history(grid.instrument, needed))
+            if there < needed:
+                tell(
+                    f"{grid.instrument}: no orders for the first {needed - there} bars of {grid.timeframe}: "
+                    "the indicators need them to warm up"
+                )
+
     def _greet(self) -> None:
         """Act on the start policy, and start paused after too many crashed boots in a row."""
         house = self.house
@@ -160,7 +174,7 @@ class Life:
                 **house.post.head(),
                 reason=Reason.SUPERVISOR,
                 scope="",
-                figures={"crashed_boots": str(crashed)},
+                figures={"crashed_boots": str(crashed), "lifted_by": "run --resume"},
             )
             house.post.publish(raised, RISK)
         if house.options.resume:
@@ -197,11 +211,10 @@ class Life:
         """Cancel the entries, keep everything, or flatten, as the account's stop policy says."""
         house = self.house
         policy = house.config.account.on_stop
-        if not house.simulation.exchange.liquidated:
-            if policy == "cancel_entries":
-                house.post.publish(Halt(**house.post.head()), RISK)
-            elif policy == "flatten":
-                house.post.publish(Flatten(**house.post.head()), RISK)
+        if policy == "cancel_entries" or house.simulation.exchange.liquidated:
+            house.post.publish(Halt(**house.post.head()), RISK)
+        elif policy == "flatten":
+            house.post.publish(Flatten(**house.post.head()), RISK)
         try:
             await house.pump.finish(self._ended)
             await house.journal.commit()
@@ -246,15 +259,16 @@ class Life:
         house = self.house
         total = house.simulation.tape.total_steps()
 
+        first = house.simulation.trading.next_step
         in_bars = isinstance(house.simulation.tape, BarTape)
 
         def progress() -> Progress | None:
             if total is None or house.options.speed is not None:
                 return None
-            walked = house.simulation.trading.next_step
+            walked, left = house.simulation.trading.next_step - first, total - first
             if in_bars:
-                return Progress(done=walked // POINTS_PER_BAR, total=total // POINTS_PER_BAR)
-            return Progress(done=walked, total=total, unit="steps")
+                return Progress(done=walked // POINTS_PER_BAR, total=left // POINTS_PER_BAR)
+            return Progress(done=walked, total=left, unit="steps")
 
         with StatusPrinter(
             house.view, console, now_ns=house.clock.now_ns, wall_ns=time.monotonic_ns, progress=progress

@@ -95,10 +95,7 @@ class Executor(Actor[ExecutorMessage]):
         self._ended = 0
 
     async def on_start(self) -> None:
-        """Read the exchange until it agrees with the books.
-
-        Nothing is sent before. Raises Fatal where it never does.
-        """
+        """Read the exchange until it agrees with the books, before anything is sent. Raises Fatal if it never does."""
         plan = await self._read_and_apply(())
         for _ in range(READS_MAX - 1):
             if plan.agreed and not plan.unresolved:

@@ -108,10 +108,7 @@ class Feed(Actor[FeedMessage]):
         self._publish_bar(cause, instrument, bar)
 
     async def _fill_hole(self, cause: MarketSeen, instrument: str, bar: Bar, last_ns: int) -> None:
-        """Publish the bars between the last one and ``bar`` from the venue's history.
-
-        And report what it does not have.
-        """
+        """Publish the bars before ``bar`` from the venue's history, and report what it does not have."""
         missing = (bar.open_ns - last_ns) // bar.length_ns - 1
         found = 0
         for old in await self._market.history(instrument, missing + 1):

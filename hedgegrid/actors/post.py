@@ -38,10 +38,7 @@ class Post:
     """The one way by which a message comes into being and goes out."""
 
     def __init__(self, *, router: Router, journal: Journal, clock: Clock, tap: Callable[[Message], None]) -> None:
-        """Send through ``router``; hand every published message to ``journal`` first and to ``tap``.
-
-        (the figures) next.
-        """
+        """Send through ``router``; hand every published message to ``journal``, then to ``tap`` (the figures)."""
         self._router = router
         self._journal = journal
         self._clock = clock

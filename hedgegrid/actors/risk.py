@@ -186,7 +186,7 @@ class Risk(Actor[RiskMessage]):
             rule.mark_ticks = message.mark_ticks
             self._stale_exposure = True
 
-    def _sample_equity(self, cause: BarClosed) -> None:
+    def _sample_equity(self, cause: BarClosed | Halt) -> None:
         """Note the account as the decision of this instant sees it, once an instant."""
         if cause.ts_venue_ns == self._sampled_ns or self._book.balance_ns == 0:
             return
@@ -318,6 +318,9 @@ class Risk(Actor[RiskMessage]):
                 self._step(message, OperatorResume(reasons=tuple(Reason)))
             case Halt():
                 self._step(message, permission_events.Halt(figures={"account": "stopping"}))
+                # The last sample of a run: what a liquidation or the last fills left behind.
+                self._sampled_ns = 0
+                self._sample_equity(message)
             case Flatten():
                 self._step(message, FlattenStarted())
                 self._tell_strategies(message)

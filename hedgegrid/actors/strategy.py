@@ -86,10 +86,7 @@ class Strategy(Actor[StrategyMessage]):
         params: GridParams,
         order_no_stride: int,
     ) -> None:
-        """``order_no_stride``: this instrument numbers its orders ``index`` plus multiples of it.
-
-        So that none is shared.
-        """
+        """This instrument numbers its orders ``index`` plus multiples of ``order_no_stride``: none is shared."""
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._instrument = instrument

@@ -84,10 +84,7 @@ class Watchdog(Actor[WatchdogMessage]):
         ]
 
     def _look_again(self) -> None:
-        """Look when the oldest source would become stale, or soon while one is.
-
-        Not once a second of a replayed year.
-        """
+        """Look when the oldest source would become stale, or soon while one is: not once a second of a year."""
         now_ns = self.clock.now_ns()
         due = [
             now_ns + max(1, health.stale_after_ns(self._limits, source) - health.age_ns(source, now_ns) + 1)

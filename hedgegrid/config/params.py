@@ -55,10 +55,7 @@ def stored_rules() -> dict[str, dict[str, object]]:
 
 
 def instrument_of(config: AccountConfig, name: str) -> Instrument:
-    """Give an instrument's rules: what the config says.
-
-    Else the stored ones. Raises Fatal where neither knows enough.
-    """
+    """Give an instrument's rules: the config's, else the stored ones. Raises Fatal where neither knows enough."""
     given = config.sim.instrument.get(name)
     stored = stored_rules().get(name, {})
     merged: dict[str, object] = dict(stored)
@@ -134,6 +131,11 @@ def grid_params(grid: GridConfig, instrument: Instrument) -> GridParams:
         raise Fatal(
             f"{instrument.name}: max_position_qty is more than {_POSITION_LOTS_MAX:,} lots of {instrument.lot:f}, "
             "which the arithmetic cannot hold; lower it"
+        )
+    if ladder.base_qty is not None and lots_floor(ladder.base_qty, instrument.lot) < instrument.min_qty_lots:
+        raise Fatal(
+            f"{instrument.name}: base_qty {ladder.base_qty} is under the smallest order of "
+            f"{instrument.qty_text(instrument.min_qty_lots)}; raise it"
         )
     params = GridParams(
         unit_e8=instrument.unit_e8,

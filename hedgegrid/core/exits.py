@@ -193,10 +193,7 @@ def _group(params: GridParams, state: GridState, account: LegAccount, lots: list
 
 
 def leg_stop_ticks(params: GridParams, state: GridState, account: LegAccount, leg: int) -> int:
-    """Give the one stop of a leg: its average entry -/+ sl_steps of its newest entry's step.
-
-    Toward the earlier trigger.
-    """
+    """Give a leg's one stop: average entry -/+ sl_steps of its newest step, toward the earlier trigger."""
     average = average_micro(account, params.unit_e8)
     if leg == LONG:
         return ceil_div(average - max(MICRO, mul_ppm(state.newest_step_long, params.sl_ppm)), MICRO)
@@ -217,10 +214,7 @@ def _stands(lot: Lot, leg: int) -> bool:
 
 
 def _next_trigger(lots: list[Lot], leg: int, from_ticks: int) -> int:
-    """Give the leg's next distinct trigger after ``from_ticks``, from the earliest on (LONG falls, SHORT rises).
-
-    Or 0.
-    """
+    """Give the leg's next trigger after ``from_ticks``, earliest first (LONG falls, SHORT rises), or 0."""
     best = 0
     for i in range(len(lots)):
         lot = lots[i]

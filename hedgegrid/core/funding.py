@@ -19,10 +19,7 @@ def is_missing(state: GridState, ts_ns: int) -> bool:
 
 
 def is_expensive(params: GridParams, state: GridState) -> bool:
-    """Tell whether the paying leg's cost, normalised to 8 h by the instrument's own interval.
-
-    Is strictly over its limit.
-    """
+    """Tell whether the paying leg's cost, normalised to 8 h by its own interval, is strictly over its limit."""
     minutes = state.funding_interval_ns // NS_PER_MINUTE
     return abs(state.rate_e8) * EIGHT_HOURS_MINUTES > params.funding_max_e8 * minutes
 

@@ -57,10 +57,7 @@ def _outside_e8(params: GridParams, state: GridState, rungs: list[Rung], entries
 
 
 def finish(params: GridParams, state: GridState, rungs: list[Rung], vol_factor_ppm: int) -> None:
-    """Apply volatility and throttle, floor to whole lots once.
-
-    And drop (and count) rungs under the exchange's minimum.
-    """
+    """Apply volatility and throttle, floor to lots once, and drop (and count) rungs under the minimum."""
     for i in range(len(rungs)):
         rung = rungs[i]
         if rung.in_ladder == 0:

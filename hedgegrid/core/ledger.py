@@ -59,10 +59,7 @@ def funding_charge_e8(leg: int, notional: int, rate_e8: int) -> int:
 
 
 def maintenance_e8(gross_notional: int, tiers: list[MarginTier]) -> int:
-    """Give the equity that must be held for an instrument's gross notional.
-
-    By the tier that the notional falls into.
-    """
+    """Give the equity that must be held for a gross notional, by the tier that it falls into."""
     ppm = tiers[len(tiers) - 1].maintenance_ppm
     for i in range(len(tiers) - 1, -1, -1):
         if gross_notional <= tiers[i].max_notional_e8:

@@ -37,10 +37,7 @@ def on_bar(
     out: list[Action],
     used: Counter,
 ) -> None:
-    """Decide on a closed bar (section 5): indicators, regime, center, ladders, policy, funding, inventory.
-
-    Throttle, diff.
-    """
+    """Decide on a closed bar: indicators, regime, center, ladders and their shaping, diff, exits, backstops."""
     regime.update(ind, params, high_ticks, low_ticks, close_ticks)
     state.mid_ticks = close_ticks
     if regime.is_cold(ind, params):

@@ -80,10 +80,7 @@ def _shorten_queues(orders: list[VenueOrder], price: int, eaten: int) -> None:
 
 
 def _best_resting(orders: list[VenueOrder], price: int) -> int:
-    """Give the resting limit order that a trade at ``price`` reaches first, or -1.
-
-    Through it, or at it with a known queue.
-    """
+    """Give the limit order that a trade reaches first, through it or at it with a known queue, or -1."""
     best = -1
     for i in range(len(orders)):
         order = orders[i]

@@ -20,10 +20,7 @@ Record = TypeVar("Record")
 
 @attrs.define(eq=False)
 class GridParams:
-    """The settings of one instrument's grid as the hot path reads them. Distances in ppm, times in ns.
-
-    Money in quote x 1e8.
-    """
+    """One grid's settings as the hot path reads them: distances in ppm, times in ns, money in quote x 1e8."""
 
     unit_e8: int = 0
     min_qty_lots: int = 0
@@ -303,9 +300,9 @@ class Market:
 
 @attrs.define(eq=False)
 class VenueOrder:
-    """An order in the venue: pending until ``live_ns``.
+    """An order in the venue, pending until ``live_ns``.
 
-    Then live. ``queue_lots`` is the quantity ahead of it (-1 = not yet known).
+    ``queue_lots`` is the quantity ahead of it (-1 = not yet known).
     """
 
     state: int = 0

@@ -105,10 +105,7 @@ def is_cold(ind: Indicators, params: GridParams) -> bool:
 
 
 def classify(ind: Indicators, params: GridParams, present: int) -> int:
-    """Give the regime: inside the hysteresis band it stays; then a low ADX is SIDEWAYS.
-
-    Then the sign of fast - slow.
-    """
+    """Give the regime: in the hysteresis band it stays; a low ADX is SIDEWAYS; else the sign of fast - slow."""
     gap_bps = abs(ind.fast - ind.slow) / ind.slow * 1e4
     if gap_bps < params.hysteresis_bps:
         return present

@@ -7,7 +7,7 @@ appears under its name only when it is whole, and never in place of another unle
 import csv
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -68,7 +68,9 @@ def export(
         raise Fatal(f"cannot write the export into {out_dir}: {error.strerror or error}") from error
     finally:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            # Where the folder cannot hold a file there is none to take away either.
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
     return tuple(written)
 
 

@@ -14,10 +14,7 @@ class JournalMemory:
     """The ``Memory`` port over an open journal; its state is in memory, so nothing blocks."""
 
     def __init__(self, journal: SqliteJournal, instruments: Sequence[str], *, order_no_stride: int) -> None:
-        """``order_no_stride``: instruments number their orders apart by it.
-
-        Instrument i from a multiple of it plus i.
-        """
+        """Instrument i numbers its orders i plus multiples of ``order_no_stride``."""
         self._journal = journal
         self._instruments = tuple(instruments)
         self._stride = order_no_stride

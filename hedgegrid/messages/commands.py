@@ -10,10 +10,7 @@ from hedgegrid.model.order import OrderRequest
 
 @attrs.frozen(kw_only=True)
 class IntentBatch(Message):
-    """What a strategy wants done, in order: cancels by client id, placements.
-
-    And retirements once the placements stand.
-    """
+    """What a strategy wants done, in order: cancels, placements, retirements once the placements stand."""
 
     instrument: str
     orders: tuple[OrderRequest, ...]

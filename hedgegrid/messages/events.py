@@ -42,10 +42,7 @@ class Quote(Message):
 
 @attrs.frozen(kw_only=True)
 class MarkPrice(Message):
-    """The mark price with the funding rate (x 1e8, for one interval) and its settlement.
-
-    None where the venue gave none.
-    """
+    """The mark price; the funding rate (x 1e8, for one interval) and its time are None where not given."""
 
     instrument: str
     mark_ticks: int
@@ -285,9 +282,9 @@ class EquitySampled(Message):
 
 @attrs.frozen(kw_only=True)
 class PermissionChanged(Message):
-    """The trading permission moved, or a reason did (``change`` says how). ``scope`` is the account.
+    """The trading permission moved, or a reason did (``change`` says how).
 
-    ("") or an instrument; ``figures`` are what caused it.
+    ``scope`` is the account ("") or an instrument; ``figures`` are what caused it.
     """
 
     before: str

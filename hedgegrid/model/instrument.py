@@ -12,10 +12,7 @@ from hedgegrid.units import unit_e8
 
 @attrs.frozen(kw_only=True)
 class Tier:
-    """A margin tier: up to ``max_notional_e8`` of a leg's notional.
-
-    ``maintenance_ppm`` of it must be held as equity.
-    """
+    """A margin tier: up to ``max_notional_e8``, ``maintenance_ppm`` of the notional must be held as equity."""
 
     max_notional_e8: int
     maintenance_ppm: int

@@ -96,10 +96,7 @@ class OrderRequest:
 
 @attrs.frozen(kw_only=True)
 class OpenOrder:
-    """An order that the venue holds. What only we know (level, generation, covers.
-
-    Birth distances) the executor adds.
-    """
+    """An order that the venue holds; level, generation, covers and birth distances are added by the executor."""
 
     client_id: str
     instrument: str

@@ -46,16 +46,19 @@ def render_summary(view: AccountView, extras: RunExtras) -> str:
     """Write the summary, without a newline at the end."""
     change = phrases.percent(phrases.change_percent(view.first_equity_e8, view.equity_e8))
     begin, end = phrases.money(view.first_equity_e8, PLACES), phrases.money(view.equity_e8, PLACES)
-    realised, unrealised = phrases.signed(view.realised_e8, PLACES), phrases.signed(view.unrealised_e8, PLACES)
+    realised_e8, fees_e8, funding_e8 = _of_this_run(view)
+    net_e8 = None if realised_e8 is None else realised_e8 - (fees_e8 or 0) - (funding_e8 or 0)
+    realised, unrealised = phrases.signed(realised_e8, PLACES), phrases.signed(view.unrealised_e8, PLACES)
+    net = phrases.signed(net_e8, PLACES)
     lines = [
         _market_line(view),
         f"wall time: {phrases.span(extras.wall_ns)}",
         _fills_line(view),
         _orders_line(view),
         f"refused: {_counted(view.refusals)}",
-        f"PnL: realised {realised} unrealised {unrealised}",
-        f"fees: {phrases.money(view.fees_e8, PLACES)}",
-        f"funding: {phrases.money(view.funding_e8, PLACES)}",
+        f"PnL: realised {realised} unrealised {unrealised} (realised after fees and funding: {net})",
+        f"fees: {phrases.money(fees_e8, PLACES)}",
+        f"funding: {phrases.money(funding_e8, PLACES)} (negative: received)",
         f"equity: {begin} -> {end} (change {change})",
         *_position_lines(view),
         f"ambiguous bars: {phrases.UNKNOWN if extras.ambiguous_bars is None else extras.ambiguous_bars}",
@@ -67,6 +70,15 @@ def render_summary(view: AccountView, extras: RunExtras) -> str:
         f"ended: {extras.ended}",
     ]
     return "\n".join(lines)
+
+
+def _of_this_run(view: AccountView) -> tuple[int | None, int | None, int | None]:
+    """Give realised profit, fees and funding of this run alone, like its fills and orders."""
+    now = (view.realised_e8, view.fees_e8, view.funding_e8)
+    first, second, third = (
+        None if value is None else value - before for value, before in zip(now, view.before, strict=True)
+    )
+    return first, second, third
 
 
 def summary_json(view: AccountView, extras: RunExtras) -> dict[str, object]:

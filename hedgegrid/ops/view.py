@@ -116,6 +116,8 @@ class AccountView:
     equity_ns: int | None
     first_equity_e8: int | None
     """The first sample of this run."""
+    before: tuple[int, int, int]
+    """Realised, fees and funding before this run, in quote x 1e8."""
     foreign_orders: int | None
     hydrated_ns: int | None
     """When the whole account was last read from the exchange."""
@@ -148,6 +150,7 @@ class AccountView:
         self.orders = OpenOrders(self.instruments)
         self.wallet_e8 = self.realised_e8 = self.fees_e8 = self.funding_e8 = self.balance_ns = None
         self.equity_e8 = self.unrealised_e8 = self.equity_ns = self.first_equity_e8 = None
+        self.before = (0, 0, 0)
         self.foreign_orders = self.hydrated_ns = self.mode = self.mode_ns = None
         self.reasons, self.refusals, self.rejections, self.restarts = {}, {}, {}, {}
         self.cancels = self.incidents = 0
@@ -303,6 +306,8 @@ class AccountView:
 
     def _account_hydrated(self, message: events.AccountHydrated) -> None:
         balance = message.balance
+        if self.hydrated_ns is None:
+            self.before = (balance.realised_e8, balance.fees_e8, balance.funding_e8)
         self.wallet_e8, self.realised_e8 = balance.wallet_e8, balance.realised_e8
         self.fees_e8, self.funding_e8 = balance.fees_e8, balance.funding_e8
         self.balance_ns = self.hydrated_ns = message.ts_recv_ns

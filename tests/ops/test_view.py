@@ -50,7 +50,17 @@ def test_nothing_is_known_before_it_is_told() -> None:
     """Law 9: missing is missing, never 0.0."""
     view = Account().view
     figures = attrs.asdict(view, recurse=False)
-    told = {"account", "instruments", "orders", "cancels", "incidents", "liquidated", "notices", "notices_total"}
+    told = {
+        "account",
+        "before",
+        "instruments",
+        "orders",
+        "cancels",
+        "incidents",
+        "liquidated",
+        "notices",
+        "notices_total",
+    }
     empty = {"reasons", "refusals", "rejections", "restarts"}
     assert {name for name, value in figures.items() if value is not None} - {"_handlers"} == told | empty
     assert all(figures[name] == {} for name in empty)

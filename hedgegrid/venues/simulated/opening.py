@@ -24,7 +24,7 @@ MARKET_ENDED = "market ended"
 LIQUIDATED = "LIQUIDATED"
 FINAL_ENDS = (MARKET_ENDED, LIQUIDATED)
 """Ends after which there is nothing to go on with: the next start is a new account."""
-_SUFFIXES = ("", "-wal", "-shm")
+_SUFFIXES = ("-wal", "-shm", "")
 _NUMBERS_MAX = 100_000
 
 
@@ -39,6 +39,9 @@ def set_aside_what_cannot_go_on(journal_path: Path, identity: str, *, keep: bool
     ``identity`` is the market's; ``keep`` False means that exchanges are not kept, so every start is new.
     """
     venue = venue_path(journal_path)
+    for path in (journal_path, venue):
+        if path.is_dir():
+            raise Fatal(f"{path} is a folder; name a file for the journal")
     if not journal_path.exists() and not venue.exists():
         return ""
     if not keep:
@@ -56,8 +59,10 @@ def set_aside_what_cannot_go_on(journal_path: Path, identity: str, *, keep: bool
 
 def _why_over(venue: Path, identity: str) -> str:
     """Say why a kept exchange cannot go on, "" where it can."""
+    if venue.stat().st_size == 0:
+        return "its simulated exchange is empty"
     try:
-        with closing(sqlite3.connect(f"file:{venue}?mode=ro", uri=True)) as db:
+        with closing(sqlite3.connect(f"{venue.resolve().as_uri()}?mode=ro", uri=True)) as db:
             market = db.execute("SELECT market FROM identity").fetchone()
             ended = db.execute("SELECT ended FROM state").fetchone()
     except sqlite3.Error as error:

@@ -119,10 +119,14 @@ class VenueStore:
             self._db.execute("PRAGMA journal_mode = WAL")
             # The kernel keeps what a killed process wrote; only a machine that dies could lose the last steps.
             self._db.execute("PRAGMA synchronous = OFF")
-            self._db.executescript(_SCHEMA)
+            # In one transaction: whoever is killed here leaves either no tables or whole ones.
+            self._db.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
             row = self._db.execute("SELECT market FROM identity").fetchone()
             if row is None:
                 self._db.execute("INSERT INTO identity VALUES (?)", (identity,))
+            self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise Fatal(
                 f"the simulated exchange's file {path} cannot be used: {error}; move it away to start anew"
@@ -134,6 +138,13 @@ class VenueStore:
         row = self._db.execute("SELECT saved_step, step, ended, payload FROM state").fetchone()
         if row is None:
             return None
+        try:
+            return self._restore(exchange, row)
+        except (msgspec.DecodeError, sqlite3.Error, KeyError, TypeError, ValueError) as error:
+            raise Fatal(f"the simulated exchange's file {self.path} is damaged: {error}; move it away") from error
+
+    def _restore(self, exchange: Exchange, row: tuple[Any, ...]) -> Kept:
+        """Fill the exchange from the row of its state."""
         state = msgspec.msgpack.decode(row[3])
         for book, saved in zip(exchange.books, state["books"], strict=True):
             _restore_book(book, saved)
