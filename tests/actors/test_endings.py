@@ -204,7 +204,8 @@ async def test_crashed_boots_in_a_row_start_paused(tmp_path: Path) -> None:
     paused = await boot(config, tape, duration_s=minutes(20))
     assert entries_placed(paused) == []
     raised = [c for c in messages(paused.path, PermissionChanged) if c.reason == "supervisor"]
-    assert [(c.change, dict(c.figures)) for c in raised] == [("raised", {"crashed_boots": "3", "lifted_by": "run --resume"})]
+    figures = {"crashed_boots": "3", "lifted_by": "run --resume"}
+    assert [(c.change, dict(c.figures)) for c in raised] == [("raised", figures)]
     again = await boot(config, tape, duration_s=minutes(10))
     assert entries_placed(again) == []
     resumed = await boot(config, tape, resume=True)
