@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from loguru import logger
 
 pytest_plugins = ["pytester"]
 
@@ -114,3 +115,9 @@ def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
     report.outcome = "failed"
     report.longrepr = f"HEDGEGRID_REQUIRE_ALL=1 forbids this skip: {reason}"
+
+
+@pytest.fixture(autouse=True)
+def _plain_log() -> None:
+    """Undo what a run inside the process did to the log: its masking would reach into other tests."""
+    logger.configure(patcher=lambda _record: None)
