@@ -79,10 +79,17 @@ class Pump:
             await self._wait_for(step.ts_ns, origin)
             if self._stopping.is_set() or self._exchange.liquidated:
                 return False
-            # The journal of a killed run may know a later moment than the place that its exchange kept.
-            await self._clock.run_to(max(step.ts_ns, self._clock.now_ns()), self._settle)
-            await self._take(step)
+            await self._reach(step)
         return True
+
+    async def _reach(self, step: Step) -> None:
+        """Move the clock to a step, firing what falls due on the way, and let the step happen.
+
+        The clock may be ahead: the journal of a killed run knows a later moment than the place that its exchange kept,
+        and after a stop the clock followed the wall.
+        """
+        await self._clock.run_to(max(step.ts_ns, self._clock.now_ns()), self._settle)
+        await self._take(step)
 
     async def _wait_for(self, ts_ns: int, origin: tuple[float, int]) -> None:
         """Wait until the wall clock has come to a step's time, or until stopped."""
@@ -142,8 +149,7 @@ class Pump:
         await self.fall_due()
         if self._exchange.has_pending():
             for step in self._tape.steps(self._trading.next_step):
-                await self._clock.run_to(max(step.ts_ns, self._clock.now_ns()), self._settle)
-                await self._take(step)
+                await self._reach(step)
                 self._last_steps += 1
                 if not self._exchange.has_pending() or self._last_steps >= LAST_STEPS_MAX:
                     break
