@@ -16,6 +16,7 @@ from types import FunctionType, ModuleType, SimpleNamespace
 
 import numba
 
+from hedgegrid.backtest import dealing, logbook, permission, walk
 from hedgegrid.core import (
     actions,
     diff,
@@ -33,6 +34,8 @@ from hedgegrid.core import (
     queue_fills,
     regime,
     risk,
+    session,
+    standing,
     venue_tables,
 )
 
@@ -54,6 +57,12 @@ HOT_MODULES: tuple[ModuleType, ...] = (
     margin,
     matching,
     risk,
+    session,
+    standing,
+    logbook,
+    dealing,
+    permission,
+    walk,
 )
 
 PLAIN_FUNCTIONS = frozenset({"hedgegrid.core.risk.approve", "hedgegrid.core.risk.explain"})

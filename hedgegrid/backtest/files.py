@@ -1,0 +1,88 @@
+"""A backtest's output folder: ``summary.json``, CSV for people and spreadsheets, Parquet for programs.
+
+Invariant: the folder appears whole, with everything that was asked for in it, or not at all (see ``folder``).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from hedgegrid.backtest.folder import whole_folder
+from hedgegrid.backtest.measure import Measures
+from hedgegrid.backtest.result import BacktestResult
+from hedgegrid.backtest.summary_json import RunFacts, summary_json
+from hedgegrid.backtest.tables import CSV_TABLES, TABLES, arrow_table
+from hedgegrid.errors import Fatal
+
+SUMMARY: Final = "summary.json"
+Writer = Callable[[Path], None]
+"""Writes one further file at the path that it is given."""
+
+
+def write_folder(
+    result: BacktestResult,
+    measures: Measures,
+    facts: RunFacts,
+    target: Path,
+    *,
+    force: bool = False,
+    further: Mapping[str, Writer] | None = None,
+) -> tuple[str, ...]:
+    """Write the output folder and give the names of its files, in the order in which they were written.
+
+    ``further`` are files beside the tables, such as the report, by name; they appear with the rest. Fatal where the
+    folder exists and is not empty (unless ``force``), and where the disk refuses.
+    """
+    written: list[str] = []
+    with whole_folder(target, force=force) as part:
+        _write_summary(part / SUMMARY, summary_json(result, measures, facts))
+        written.append(SUMMARY)
+        for name, columns in TABLES.items():
+            table = arrow_table(columns(result, measures))
+            if name in CSV_TABLES:
+                _write_csv(part / f"{name}.csv", table)
+                written.append(f"{name}.csv")
+            pa.parquet.write_table(table, part / f"{name}.parquet", compression="zstd", compression_level=1)
+            written.append(f"{name}.parquet")
+        for name, write in (further or {}).items():
+            if name in written or Path(name).name != name:
+                raise Fatal(f"{name} cannot be a further file of the output: it is taken, or no plain name")
+            write(part / name)
+            written.append(name)
+    return tuple(written)
+
+
+def _write_summary(path: Path, summary: dict[str, Any]) -> None:
+    path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _write_csv(path: Path, table: Any) -> None:  # noqa: ANN401 pyarrow ships no types
+    """Write a CSV; words stand bare unless one of them has a comma, a quote or a line's end in it."""
+    style = "needed" if any(_needs_quotes(column) for column in table.columns) else "none"
+    pa.csv.write_csv(table, path, pa.csv.WriteOptions(quoting_style=style, quoting_header=style))
+
+
+def _needs_quotes(column: Any) -> bool:  # noqa: ANN401 as above
+    if not pa.types.is_dictionary(column.type):
+        return False
+    words = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
+    return any(mark in word for word in words for mark in ',"\r\n')
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read the summary of an output folder. Fatal, in one line, where there is none that can be read."""
+    path = folder / SUMMARY
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Fatal(f"{folder} is no output folder of a backtest: {SUMMARY}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise Fatal(f"{path} is not whole or not JSON: {error}") from error
+    if not isinstance(summary, dict) or not {"schema_version", "ended", "run", "figures"} <= summary.keys():
+        raise Fatal(f"{path} is not the summary of a backtest")
+    return summary
