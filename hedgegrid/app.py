@@ -21,16 +21,19 @@ from hedgegrid.actors.journal_writer import JournalWriter
 from hedgegrid.actors.mailboxes import mailbox_maker
 from hedgegrid.actors.post import EXECUTOR, FEED, FUNDING, JOURNAL, RISK, WATCHDOG, Post, strategy_name
 from hedgegrid.actors.risk import Risk, RiskSettings
+from hedgegrid.actors.risk_session import SessionSettings
 from hedgegrid.actors.strategy import Strategy as GridStrategy
 from hedgegrid.actors.watchdog import Watchdog
 from hedgegrid.config.params import (
     bar_length_ns,
+    bars_per_year,
     check_bounds,
     grid_params,
     instrument_of,
     instrument_risk,
     limits_version,
     risk_limits,
+    session_limits,
     venue_rules,
 )
 from hedgegrid.config.render import config_hash
@@ -94,6 +97,8 @@ class RunOptions:
     duration_s: float | None = None
     resume: bool = False
     """Lift the latched reasons of a pause at the start: the operator's word."""
+    new_peak: bool = False
+    """Let the equity of then be the new peak: without it ``resume`` does not lift a drawdown."""
     listen: tuple[str, int]
 
 
@@ -331,11 +336,14 @@ class House:
             settings=RiskSettings(
                 limits=risk_limits(self.config),
                 limits_version=limits_version(self.config),
+                session=SessionSettings(
+                    limits=session_limits(self.config),
+                    bars_per_year={grid.instrument: bars_per_year(grid) for grid in self.config.grid},
+                ),
                 resume_after_ns=ns_from_ms(self.config.watchdog.resume_after_ms),
                 start_halted=self.config.account.on_start == "halt",
             ),
-            latched=self.journal.latched,
-            keep_latched=self.journal.set_latched,
+            memory=self.journal,
             on_liquidated=self.sinks.on_liquidated,
         )
 

@@ -133,7 +133,16 @@ def commands() -> None:
 @click.option(
     "--log-level", default="INFO", show_default=True, type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"])
 )
-@click.option("--resume", is_flag=True, help="Lift a latched pause (operator, kill, supervisor, ...) at the start.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Lift a latched pause (operator, a loss, margin, ...) at the start; the session loss counts anew from there.",
+)
+@click.option(
+    "--new-peak",
+    is_flag=True,
+    help="With --resume: lift a drawdown too, and let the equity of then be the new peak.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and nothing else on standard output.")
 def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     """Trade: the built-in demo, or the account of a config.
@@ -146,6 +155,8 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     from hedgegrid.config.coverage import not_enforced
     from hedgegrid.config.values import split_listen
 
+    if given["new_peak"] and not given["resume"]:
+        _fail("--new-peak goes with --resume: it lifts a latched drawdown", EXIT_BAD_INPUT)
     journal_path = None if given["journal"] is None else str(given["journal"])
     account = _load(given["config"], {"sim.seed": given["seed"], "journal.path": journal_path})
     options = RunOptions(
@@ -154,6 +165,7 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
         speed=given["speed"],
         duration_s=given["duration"],
         resume=given["resume"],
+        new_peak=given["new_peak"],
         listen=given["listen"] or split_listen(account.ops.listen),
     )
     idle = len(not_enforced(account))

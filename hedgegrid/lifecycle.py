@@ -46,6 +46,9 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK_S = 0.1
 WALL_STEP_S = 0.002
 DURATION_REACHED = "duration reached"
+DRAWN_DOWN = (
+    "the drawdown stays latched: lift it with run --resume --new-peak, which makes the equity of then the new peak"
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -142,7 +145,7 @@ class Life:
             await self._follow_the_wall(lambda: started.is_set() or actors.done() or self._over.is_set())
             if not self._failure:
                 await self._tell_warm_up(tell)
-                self._greet()
+                self._greet(tell)
                 await self._walk()
         finally:
             self._closing = True
@@ -165,7 +168,7 @@ class Life:
                     "the indicators need them to warm up"
                 )
 
-    def _greet(self) -> None:
+    def _greet(self, tell: Callable[[str], None]) -> None:
         """Act on the start policy, and start paused after too many crashed boots in a row."""
         house = self.house
         crashed = house.journal.crash_boots()
@@ -177,8 +180,10 @@ class Life:
                 figures={"crashed_boots": str(crashed), "lifted_by": "run --resume"},
             )
             house.post.publish(raised, RISK)
+        if house.options.resume and not house.options.new_peak and _is_drawn_down(house):
+            tell(DRAWN_DOWN)
         if house.options.resume:
-            house.post.publish(Resume(**house.post.head()), RISK)
+            house.post.publish(Resume(**house.post.head(), new_peak=house.options.new_peak), RISK)
         if house.config.account.on_start == "flatten":
             house.post.publish(Flatten(**house.post.head()), RISK)
 
@@ -404,3 +409,8 @@ class Life:
         now_ns = house.clock.now_ns()
         latched = [one for one in house.journal.latched() if one[0] != Reason.SUPERVISOR]
         house.journal.set_latched((*latched, (Reason.SUPERVISOR.value, "", now_ns, (("error", str(error)),))))
+
+
+def _is_drawn_down(house: House) -> bool:
+    """Tell whether a drawdown is latched."""
+    return any(reason == Reason.DRAWDOWN for reason, *_ in house.journal.latched())

@@ -10,9 +10,10 @@ from typing import Protocol
 import attrs
 
 from hedgegrid.core.order_state import OrderRecord
+from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.core.reconcile_views import FillKey, LegLots
 from hedgegrid.messages.events import FundingPaid, Liquidated, Message, OrderEvent
-from hedgegrid.model.account import Balance, Position
+from hedgegrid.model.account import Balance, Position, SessionMemory
 from hedgegrid.model.grid import GridMemory, OpenLot, UnbookedEntry
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.market import Bar, MarketUpdate
@@ -132,6 +133,26 @@ class Memory(Protocol):
 
     async def recall(self) -> Recollection:
         """Read what the journal holds, everything appended so far included. Raises Fatal."""
+        ...
+
+
+class RiskMemory(Protocol):
+    """What the risk actor remembers over restarts; what is set is durable with the next commit. Raises Fatal."""
+
+    def latched(self) -> tuple[LatchedEntry, ...]:
+        """Give the latched reasons that stand."""
+        ...
+
+    def set_latched(self, entries: Sequence[LatchedEntry]) -> None:
+        """Take the latched reasons that stand from here on."""
+        ...
+
+    def session(self) -> SessionMemory | None:
+        """Give what the session controls remember; None where the account has no past."""
+        ...
+
+    def set_session(self, memory: SessionMemory) -> None:
+        """Take what the session controls remember from here on."""
         ...
 
 

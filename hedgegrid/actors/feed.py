@@ -64,15 +64,16 @@ class Feed(Actor[FeedMessage]):
         """Pass prices and bars on, or give history."""
         match message:
             case MarketSeen():
-                for update in message.updates:
+                last = _last_mark(message.updates)
+                for place, update in enumerate(message.updates):
                     if update.bar is None:
-                        self._pass_prices(message, update)
+                        self._pass_prices(message, update, last_of_instant=place == last)
                     else:
                         await self._pass_bar(message, update.instrument, update.bar)
             case NeedHistory():
                 await self._give_history(message)
 
-    def _pass_prices(self, cause: MarketSeen, update: MarketUpdate) -> None:
+    def _pass_prices(self, cause: MarketSeen, update: MarketUpdate, *, last_of_instant: bool) -> None:
         """Publish a quote and a mark; the funding actor hears of a mark only where its rate is news."""
         self._times.last_ns[update.instrument] = update.ts_venue_ns
         quote = Quote(
@@ -91,6 +92,7 @@ class Feed(Actor[FeedMessage]):
             rate_e8=update.rate_e8,
             next_funding_ns=update.next_funding_ns,
             funding_interval_ns=update.funding_interval_ns,
+            last_of_instant=last_of_instant,
         )
         self._post.show(mark, RISK)
         rate = (update.rate_e8, update.next_funding_ns)
@@ -134,4 +136,10 @@ class Feed(Actor[FeedMessage]):
         """Send a strategy the bars up to now."""
         bars = await self._market.history(message.instrument, self._history_bars)
         loaded = HistoryLoaded(**self._post.head(message), instrument=message.instrument, bars=bars)
-        self._post.send(loaded, strategy_name(message.instrument))
+        self._post.send(loaded, RISK, strategy_name(message.instrument))
+
+
+def _last_mark(updates: tuple[MarketUpdate, ...]) -> int:
+    """Give the place of the last mark price among the updates of one instant, -1 where there is none."""
+    marks = [place for place, one in enumerate(updates) if one.bar is None and one.mark_ticks is not None]
+    return marks[-1] if marks else -1

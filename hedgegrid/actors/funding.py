@@ -78,7 +78,7 @@ class Funding(Actor[FundingMessage]):
             next_funding_ns=mark.next_funding_ns,
             funding_interval_ns=mark.funding_interval_ns,
         )
-        self._post.publish(rate, strategy_name(mark.instrument))
+        self._post.publish(rate, RISK, strategy_name(mark.instrument))
         if self._missing.pop(mark.instrument, None) is not None and mark.instrument in self._pause_when_missing:
             gone = ClearReason(
                 **self._post.head(mark), reason=Reason.FUNDING_MISSING, scope=mark.instrument, figures={}

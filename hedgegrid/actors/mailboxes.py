@@ -37,6 +37,8 @@ _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
             events.MarkPrice: conflate(lambda mark: ("mark", mark.instrument)),
             events.BarClosed: REFUSE,
             events.FundingPaid: REFUSE,
+            events.FundingRate: REFUSE,
+            events.HistoryLoaded: REFUSE,
             events.StrategyReady: REFUSE,
             commands.IntentBatch: REFUSE,
             commands.Rehydrate: REFUSE,

@@ -11,9 +11,9 @@ import attrs
 
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_book import RiskBook
+from hedgegrid.actors.risk_session import SessionControls, SessionSettings
 from hedgegrid.core import permission, permission_events, risk
-from hedgegrid.core.pause import Reason, cancels_entries
-from hedgegrid.core.permission import LatchedEntry
+from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason, cancels_entries
 from hedgegrid.core.permission_events import (
     FlattenDone,
     FlattenStarted,
@@ -51,6 +51,8 @@ from hedgegrid.messages.events import (
     EquitySampled,
     ExecutionBatch,
     FundingPaid,
+    FundingRate,
+    HistoryLoaded,
     Hydrated,
     Liquidated,
     MarkPrice,
@@ -64,6 +66,7 @@ from hedgegrid.messages.events import (
 )
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Kind, OrderRequest, Purpose
+from hedgegrid.ports import RiskMemory
 from hedgegrid.runtime.actor import Actor
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.runtime.mailbox import Mailbox
@@ -76,6 +79,8 @@ RiskMessage = (
     | MarkPrice
     | BarClosed
     | FundingPaid
+    | FundingRate
+    | HistoryLoaded
     | Hydrated
     | AccountHydrated
     | StrategyReady
@@ -102,6 +107,7 @@ class RiskSettings:
 
     limits: RiskLimits
     limits_version: str
+    session: SessionSettings
     resume_after_ns: int
     start_halted: bool
 
@@ -119,26 +125,31 @@ class Risk(Actor[RiskMessage]):
         instruments: Sequence[Instrument],
         rules: Sequence[InstrumentRisk],
         settings: RiskSettings,
-        latched: Callable[[], tuple[LatchedEntry, ...]],
-        keep_latched: Callable[[tuple[LatchedEntry, ...]], None],
+        memory: RiskMemory,
         on_liquidated: Callable[[], None],
     ) -> None:
-        """``latched`` reads the latched reasons of the journal, ``keep_latched`` writes them.
-
-        ``on_liquidated`` ends the run.
-        """
+        """Go on with what ``memory`` holds of the lives before; ``on_liquidated`` ends the run."""
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._book = RiskBook(instruments, [attrs.evolve(rule) for rule in rules])
         self._settings = settings
-        self._permission = permission.initial(settings.resume_after_ns, latched())
-        self._keep_latched = keep_latched
+        self._permission = permission.initial(settings.resume_after_ns, memory.latched())
+        self._session = SessionControls(
+            self._book,
+            instruments,
+            settings.session,
+            remembered=memory.session(),
+            latched=memory.latched(),
+            keep=memory.set_session,
+        )
+        self._keep_latched = memory.set_latched
         self._on_liquidated = on_liquidated
         self._unready = set(self._book.names)
         self._views: dict[str, tuple[bool, bool]] = {}
         self._sampled_ns = 0
         self._ticking = False
         self._stale_exposure = False
+        self._liquidated = False
 
     async def on_start(self) -> None:
         """Ask the executor where the account stands."""
@@ -157,13 +168,14 @@ class Risk(Actor[RiskMessage]):
                 self._judge(message)
             case ExecutionBatch():
                 self._on_execution(message)
-            case BarClosed():
-                self._sample_equity(message)
             case FundingPaid():
                 self._book.apply_funding(message)
+            case BarClosed() | HistoryLoaded() | FundingRate():
+                self._on_market(message)
             case Hydrated() | AccountHydrated() | StrategyReady() | Rehydrate():
                 self._on_state(message)
             case Liquidated():
+                self._liquidated = True
                 self._step(message, permission_events.Halt(figures={"equity_e8": message.equity_e8}))
                 self._on_liquidated()
             case _:
@@ -185,6 +197,8 @@ class Risk(Actor[RiskMessage]):
         if rule.mark_ticks != message.mark_ticks:
             rule.mark_ticks = message.mark_ticks
             self._stale_exposure = True
+        if message.last_of_instant:
+            self._judge_session(message)
 
     def _sample_equity(self, cause: BarClosed | Halt) -> None:
         """Note the account as the decision of this instant sees it, once an instant."""
@@ -210,6 +224,53 @@ class Risk(Actor[RiskMessage]):
             self._book.is_flat(name) for name in self._book.names
         ):
             self._step(message, FlattenDone())
+
+    # --- session controls -------------------------------------------------------------------------------------------
+
+    def _on_market(self, message: BarClosed | HistoryLoaded | FundingRate) -> None:
+        """Sample the account at a closed bar, and judge what belongs to one instrument."""
+        name = message.instrument
+        match message:
+            case BarClosed():
+                self._sample_equity(message)
+                self._session.feed(name, message.bar)
+                self._judge_instrument(message, self._session.judge_volatility(name))
+            case HistoryLoaded():
+                for bar in message.bars:
+                    self._session.feed(name, bar)
+            case FundingRate():
+                self._judge_instrument(message, self._session.judge_funding(message))
+
+    def _judge_session(self, cause: MarkPrice) -> None:
+        """Judge the account's equity where all marks of an instant are known, once what is held has been read."""
+        if self._liquidated or not permission.may_reduce(self._permission):
+            return
+        for raised in self._session.judge(cause.ts_venue_ns):
+            self._step(cause, raised)
+        if self._permission.reasons:
+            self._flatten_what_stands(cause)
+
+    def _judge_instrument(self, cause: BarClosed | FundingRate, verdict: ReasonRaised | ReasonGone) -> None:
+        """Act on a control of one instrument."""
+        self._step(cause, verdict)
+        if isinstance(verdict, ReasonRaised):
+            self._flatten_what_stands(cause, cause.instrument)
+
+    def _flatten_what_stands(self, cause: Message, *names: str) -> None:
+        """Close what is held where a control stands that flattens: all that it covers, or the instruments named.
+
+        At every point anew: an entry that filled before its cancel arrived, a restart or a refusal in between leave
+        something that is still to be closed.
+        """
+        for reason in self._permission.reasons:
+            if self._session.action(reason.reason) is not ControlAction.FLATTEN:
+                continue
+            covered = self._book.names if reason.scope == ACCOUNT else (reason.scope,)
+            held = [name for name in names or covered if name in covered and not self._book.is_flat(name)]
+            if held and reason.scope == ACCOUNT:
+                self._step(cause, FlattenStarted(reason=reason.reason, figures=dict(reason.figures)))
+            for name in held:
+                self._post.send(Flatten(**self._post.head(cause)), strategy_name(name))
 
     # --- the gate ---------------------------------------------------------------------------------------------------
 
@@ -288,6 +349,7 @@ class Risk(Actor[RiskMessage]):
                 self._book.set_instrument(message)
             case AccountHydrated():
                 self._book.set_balance(message.balance, message.ts_venue_ns)
+                self._session.begin(message.ts_venue_ns)
                 self._step(message, HydratedFact())
                 if self._settings.start_halted:
                     self._step(message, permission_events.Halt(figures={"on_start": "halt"}))
@@ -315,7 +377,7 @@ class Risk(Actor[RiskMessage]):
             case Pause():
                 self._step(message, OperatorPause(scope="", figures={}))
             case Resume():
-                self._step(message, OperatorResume(reasons=tuple(Reason)))
+                self._resume(message)
             case Halt():
                 self._step(message, permission_events.Halt(figures={"account": "stopping"}))
                 # The last sample of a run: what a liquidation or the last fills left behind.
@@ -329,6 +391,15 @@ class Risk(Actor[RiskMessage]):
             case Wake():
                 self._ticking = False
                 self._step(message, Tick())
+
+    def _resume(self, message: Resume) -> None:
+        """Lift what the operator's word lifts; a drawdown stays until its peak is given up too."""
+        lifted = self._session.resume(message.ts_venue_ns, new_peak=message.new_peak)
+        self._step(message, OperatorResume(reasons=lifted))
+        for one in self._permission.reasons:
+            if one.reason is Reason.DRAWDOWN:
+                figures = {**dict(one.figures), "lifted_by": "run --resume --new-peak"}
+                self._tell_change("still_latched", one.reason.value, one.scope, figures)
 
     def _tell_strategies(self, message: Message) -> None:
         for name in self._book.names:
@@ -378,7 +449,8 @@ class Risk(Actor[RiskMessage]):
         for name in self._book.names:
             may_add = permission.may_increase(self._permission, name)
             hold = any(
-                cancels_entries(one.reason) and one.scope in ("", name) for one in self._permission.reasons
+                cancels_entries(one.reason, self._session.action(one.reason)) and one.scope in ("", name)
+                for one in self._permission.reasons
             ) or self._permission.mode in (permission.Mode.FLATTENING, permission.Mode.HALTED)
             if self._views.get(name) == (may_add, hold) or name in self._unready:
                 continue

@@ -27,6 +27,7 @@ class Market:
     ends: BarEnds | None
     due: Settlements
     closed: tuple[BarArrays, ...]
+    last_step_ns: int
 
     @property
     def rows(self) -> int:
@@ -71,39 +72,65 @@ def bars_market(
         ends=None,
         due=_settlements(funding, step_ns, first_ns),
         closed=tuple(bars),
+        last_step_ns=int(step_ns[-1]),
     )
 
 
 def trades_market(ticks: Sequence[TickArrays], funding: Sequence[FundingArrays], length_ns: int) -> Market:
-    """Make a market of trades, merged by time, then instrument, then trade, with the bars that end between them."""
+    """Make a whole market of trades, with the bars that end between them."""
+    last_ns = max(int(arrays.ts_ns[-1]) for arrays in ticks)
+    closed = tuple(bars_from_ticks(arrays, length_ns, last_ns) for arrays in ticks)
+    series = [known if len(known.ts_ns) else arrays.funding for known, arrays in zip(funding, ticks, strict=True)]
+    return trades_stretch(ticks, closed, series, length_ns, (0, last_ns + 1))
+
+
+def trades_stretch(
+    ticks: Sequence[TickArrays],
+    closed: tuple[BarArrays, ...],
+    funding: Sequence[FundingArrays],
+    length_ns: int,
+    span_ns: tuple[int, int],
+    after_ns: int = -1,
+) -> Market:
+    """Make a stretch of trades, merged by time, then instrument, then trade, with the bars that end within it.
+
+    ``closed`` are all bars of each instrument; settlements up to ``after_ns`` belong to an earlier stretch.
+    """
     trade_ns = np.concatenate([arrays.ts_ns for arrays in ticks])
     owner = np.repeat(np.arange(len(ticks)), [len(arrays.ts_ns) for arrays in ticks])
     order = np.lexsort((owner, trade_ns))
     trade_ns = trade_ns[order]
-    merged = [np.concatenate(columns)[order] for columns in zip(*(t.columns() for t in ticks), strict=True)]
-    price, qty, bid, ask, bid_qty, ask_qty, mark = merged
-    closed = tuple(bars_from_ticks(arrays, length_ns, int(trade_ns[-1])) for arrays in ticks)
+    merged = [np.concatenate(parts)[order] for parts in zip(*(one.columns() for one in ticks), strict=True)]
     end_ns = np.unique(np.concatenate([bars.open_ns for bars in closed])) + length_ns
+    end_ns = end_ns[(end_ns >= span_ns[0]) & (end_ns < span_ns[1])]
     before = np.searchsorted(trade_ns, end_ns)
-    high, low, close = (np.zeros((len(ticks), len(end_ns)), np.int64) for _ in range(3))
-    for index, bars in enumerate(closed):
-        places = np.searchsorted(end_ns, bars.open_ns + length_ns)
-        high[index, places] = bars.high_ticks
-        low[index, places] = bars.low_ticks
-        close[index, places] = bars.close_ticks
     steps = np.empty(len(trade_ns) + len(end_ns), np.int64)
     is_trade = np.ones(len(steps), np.bool_)
     is_trade[before + np.arange(len(end_ns))] = False
     steps[is_trade] = trade_ns
     steps[~is_trade] = end_ns
-    series = [known if len(known.ts_ns) else arrays.funding for known, arrays in zip(funding, ticks, strict=True)]
     return Market(
         bars=None,
-        trades=Trades(trade_ns, owner[order], price, qty, bid, ask, bid_qty, ask_qty, mark),
-        ends=BarEnds(before, end_ns, high.reshape(-1), low.reshape(-1), close.reshape(-1), len(end_ns)),  # type: ignore[arg-type]
-        due=_settlements(series, steps, int(steps[0]) - 1),
+        trades=Trades(trade_ns, owner[order], *merged),
+        ends=_ends(closed, end_ns, before, length_ns),
+        due=_settlements(funding, steps, int(steps[0]) - 1 if after_ns < 0 else after_ns),
         closed=closed,
+        last_step_ns=int(steps[-1]),
     )
+
+
+def _ends(closed: Sequence[BarArrays], end_ns: IntArray, before: IntArray, length_ns: int) -> BarEnds:
+    """Lay out the bars that end at each of these times."""
+    high, low, close = (np.zeros((len(closed), len(end_ns)), np.int64) for _ in range(3))
+    for index, bars in enumerate(closed):
+        ends = bars.open_ns + length_ns
+        rows = np.flatnonzero(np.isin(ends, end_ns))
+        places = np.searchsorted(end_ns, ends[rows])
+        high[index, places] = bars.high_ticks[rows]
+        low[index, places] = bars.low_ticks[rows]
+        close[index, places] = bars.close_ticks[rows]
+    flat = (high.reshape(-1), low.reshape(-1), close.reshape(-1))
+    return BarEnds(before, end_ns, *flat, len(end_ns))  # type: ignore[arg-type]
 
 
 def as_lists(columns: Any) -> Any:

@@ -1,9 +1,9 @@
 """A folder that appears whole or not at all.
 
-Everything is written into a hidden folder beside it, put on disk, and renamed. Invariants: under the folder's name there
-is at any moment what was there before or all of the new, also where the program is killed (with ``force`` the old folder
-is gone for the instant between two renames, and is put back if the second fails); what a killed program left beside it
-is taken away by the next one, and never while its writer lives: the kernel holds a lock on it.
+Everything is written into a hidden folder beside it, put on disk, and renamed. Invariants: under the folder's name
+there is at any moment what was there before or all of the new, also where the program is killed (with ``force`` the
+old folder is gone for the instant between two renames, and is put back if the second fails); what a killed program left
+beside it is taken away by the next one, and never while its writer lives: the kernel holds a lock on it.
 """
 
 import errno

@@ -23,7 +23,8 @@ OUTCOMES: Final = OUTCOME_NAMES
 CONTROLS: Final = tuple(CONTROL_NAMES.get(code, "") for code in range(max(CONTROL_NAMES) + 1))
 """By code; 0 (not refused) is empty."""
 REASONS: Final = REASON_NAMES
-PAUSE_CHANGES: Final = ("raised", "recovering", "cleared", "flatten_started", "flatten_done")
+PAUSE_CHANGES: Final = ("", "raised", "recovering", "cleared", "flatten_started", "flatten_done")
+"""By code, as ``logbook`` counts them from 1."""
 ACCOUNT: Final = "account"
 """The scope of a pause that is of no single instrument."""
 

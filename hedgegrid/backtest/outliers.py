@@ -23,7 +23,7 @@ SPREADS: Final = 25.0
 
 @attrs.define(eq=False)
 class OutlierScan:
-    """Walks one series of prices in pieces; ``take`` and ``rest`` give the places of outliers, counted from the start."""
+    """Walks one series of prices in pieces; ``take`` and ``rest`` give the outliers' places."""
 
     _tail: FloatArray = attrs.field(init=False, factory=lambda: np.empty(0))
     _judged: int = attrs.field(init=False, default=0)

@@ -3,7 +3,7 @@
 Each check walks a series in pieces and tells its findings at the end. Rules:
 
 - ``order``, ``duplicate``: a time before, or the same as, that of the row before (trades and books may share a time);
-- ``grid``: a bar opens off the multiples of its length; ``gap``: bars are missing; ``silence``: no trade for five minutes;
+- ``grid``: a bar opens off the multiples of its length; ``gap``: bars are missing; ``silence``: five minutes no trade;
 - ``ohlc``: a bar's high or low is not the furthest of its prices; ``price``, ``volume``: a figure that cannot be;
 - ``zero_volume``: nothing traded for at least ten minutes and three bars on end;
 - ``outlier``: see ``outliers``; ``spacing``: settlements further apart, or nearer, than the interval;
@@ -11,8 +11,8 @@ Each check walks a series in pieces and tells its findings at the end. Rules:
 - ``numbers``: the exchange's numbers of trades skip some.
 
 Invariants: an ERROR makes rows unusable, a WARNING makes a result doubtful (``--strict`` refuses it), a NOTE is worth
-knowing; at most ``TOLD`` findings of a rule are told one by one, and one more counts the rest; figures are integers of any
-one unit (ticks, lots, 1e-8): no rule depends on it.
+knowing; at most ``TOLD`` findings of a rule are told one by one, and one more counts the rest; figures are integers of
+any one unit (ticks, lots, 1e-8): no rule depends on it.
 """
 
 import enum
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgegrid.backtest.outliers import WINDOW, OutlierScan
-from hedgegrid.units import CASH_SCALE, NS_PER_MINUTE, NS_PER_S
+from hedgegrid.units import CASH_SCALE, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_S
 from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, IntArray, TickArrays
 from hedgegrid.venues.simulated.recorded_files import length_text, utc_text
 
@@ -104,6 +104,10 @@ class _Series:
             for first, times, rows in self._more.values()
         ]
         return sorted([*self._found, *rest], key=lambda finding: finding.row)
+
+    def first_error(self) -> Finding | None:
+        """Give the first error so far, if any."""
+        return next((finding for finding in self._found if finding.severity is Severity.ERROR), None)
 
     def _end(self) -> None:
         """Judge what needed the end of the series."""
@@ -319,7 +323,8 @@ class FundingCheck(_Series):
         lengths, counts = np.unique(spans, return_counts=True)
         interval_ns = self.interval_ns or int(lengths[np.argmax(counts)])
         for place in np.flatnonzero((spans > 0) & (spans != interval_ns)).tolist():
-            told = f"{spans[place] / NS_PER_MINUTE / 60:g} h after the settlement before, not {interval_ns / NS_PER_MINUTE / 60:g} h"
+            hours, usual = spans[place] / NS_PER_HOUR, interval_ns / NS_PER_HOUR
+            told = f"{hours:g} h after the settlement before, not {usual:g} h"
             missing = max(1, int(spans[place]) // interval_ns - 1)
             self._tell("spacing", int(numbers[place + 1]), int(times[place + 1]), told, missing)
 

@@ -1,7 +1,7 @@
 """``summary.json``: a run in figures and facts, for programs and for ``compare``.
 
-Invariants: money is whole, in quote x 1e8, times in ns since the epoch, ratios are numbers with 1 = 100 %; what cannot be
-said is null, and ``absent`` says why; a change of meaning raises ``SCHEMA_VERSION``.
+Invariants: money is whole, in quote x 1e8, times in ns since the epoch, ratios are numbers with 1 = 100 %; what cannot
+be said is null, and ``absent`` says why; a change of meaning raises ``SCHEMA_VERSION``.
 """
 
 from typing import Any, Final
@@ -13,6 +13,7 @@ from hedgegrid.backtest import names
 from hedgegrid.backtest.figures import Figures, absent
 from hedgegrid.backtest.measure import Measures
 from hedgegrid.backtest.result import BacktestResult
+from hedgegrid.ops import phrases
 
 SCHEMA_VERSION: Final = 1
 SOLVENT: Final = "solvent"
@@ -41,7 +42,9 @@ def summary_json(result: BacktestResult, measures: Measures, facts: RunFacts) ->
         "run": {
             "instruments": [one.name for one in result.instruments],
             "from_ns": result.start_ns,
+            "from_utc": phrases.moment(result.start_ns),
             "to_ns": result.end_ns,
+            "to_utc": phrases.moment(result.end_ns),
             "bar_length_ns": result.bar_length_ns,
             "market": "trades" if result.is_ticks else "bars",
             "decisions": figures.decisions,

@@ -16,7 +16,7 @@ from types import FunctionType, ModuleType, SimpleNamespace
 
 import numba
 
-from hedgegrid.backtest import dealing, logbook, permission, walk
+from hedgegrid.backtest import dealing, desk, logbook, permission, result, rows, walk
 from hedgegrid.core import (
     actions,
     diff,
@@ -33,6 +33,7 @@ from hedgegrid.core import (
     policy,
     queue_fills,
     regime,
+    repeat,
     risk,
     session,
     standing,
@@ -50,6 +51,7 @@ HOT_MODULES: tuple[ModuleType, ...] = (
     actions,
     diff,
     exits,
+    repeat,
     pipeline,
     venue_tables,
     filling,
@@ -58,31 +60,30 @@ HOT_MODULES: tuple[ModuleType, ...] = (
     matching,
     risk,
     session,
-    standing,
-    logbook,
-    dealing,
-    permission,
-    walk,
 )
+"""The decisions and the venue."""
+
+DRIVER_MODULES: tuple[ModuleType, ...] = (standing, logbook, dealing, permission, walk)
+"""What drives them without actors."""
 
 PLAIN_FUNCTIONS = frozenset({"hedgegrid.core.risk.approve", "hedgegrid.core.risk.explain"})
 """Functions of hot modules that make messages or texts and therefore stay plain Python."""
 
 
 def source_hash() -> str:
-    """Give a hash of every source file of the core, for the compiled code's cache folder."""
-    folder = Path(fixed.__file__).parent
+    """Give a hash of every source file that is compiled or says how, for the compiled code's cache folder."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(folder.glob("*.py")):
+    ours = (Path(module.__file__ or "") for module in (*DRIVER_MODULES, desk, result, rows))
+    for path in (*sorted(Path(fixed.__file__).parent.glob("*.py")), *ours, Path(__file__)):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def hot_functions() -> dict[str, FunctionType]:
+def hot_functions(modules: tuple[ModuleType, ...] = HOT_MODULES) -> dict[str, FunctionType]:
     """Give every function of the hot path by its full name, in the order of its source."""
     found: dict[str, FunctionType] = {}
-    for module in HOT_MODULES:
+    for module in modules:
         for name, value in vars(module).items():
             full = f"{module.__name__}.{name}"
             if isinstance(value, FunctionType) and value.__module__ == module.__name__ and full not in PLAIN_FUNCTIONS:
@@ -98,15 +99,16 @@ def compiled(cache_dir: Path | None = None) -> SimpleNamespace:
     """
     if cache_dir is not None:
         numba.config.CACHE_DIR = str(cache_dir / source_hash())  # type: ignore[attr-defined]
-    twins = {module.__name__: ModuleType(module.__name__) for module in HOT_MODULES}
+    modules = HOT_MODULES + DRIVER_MODULES
+    twins = {module.__name__: ModuleType(module.__name__) for module in modules}
     by_function: dict[FunctionType, object] = {}
-    for full, function in hot_functions().items():
+    for full, function in hot_functions(modules).items():
         module_name, _, name = full.rpartition(".")
         twin = twins[module_name]
         clone = FunctionType(function.__code__, vars(twin), name, function.__defaults__)
         clone.__module__ = module_name
         by_function[function] = numba.njit(cache=cache_dir is not None)(clone)
-    for module in HOT_MODULES:
+    for module in modules:
         scope = vars(twins[module.__name__])
         for name, value in vars(module).items():
             if isinstance(value, FunctionType):
@@ -115,4 +117,4 @@ def compiled(cache_dir: Path | None = None) -> SimpleNamespace:
                 scope[name] = twins.get(value.__name__, value)
             elif not name.startswith("__"):
                 scope[name] = value
-    return SimpleNamespace(**{m.__name__.rpartition(".")[2]: twins[m.__name__] for m in HOT_MODULES})
+    return SimpleNamespace(**{m.__name__.rpartition(".")[2]: twins[m.__name__] for m in modules})

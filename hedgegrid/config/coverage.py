@@ -10,7 +10,7 @@ from functools import reduce
 from hedgegrid.config.advice import Advice
 from hedgegrid.config.schema import AccountConfig
 
-_SESSION = "no session control is judged yet"
+_ERRORS = "no error of a real exchange is counted yet"
 _GATE = "the gate does not check it yet"
 _EXCHANGE = "no real exchange is connected yet"
 
@@ -27,14 +27,10 @@ NOT_ENFORCED: Mapping[str, str] = {
     "risk.stop_overlap_ms": _EXCHANGE,
     "risk.exit_excess_ms": _EXCHANGE,
     "risk.flatten_slice_quote": _EXCHANGE,
-    "risk.var": _GATE,
-    "risk.drawdown": _SESSION,
-    "risk.daily_loss": _SESSION,
-    "risk.session_loss": _SESSION,
-    "risk.circuit_breaker": _SESSION,
-    "risk.volatility_halt": _SESSION,
-    "risk.funding_kill": _SESSION,
-    "risk.margin_kill": _SESSION,
+    "risk.var.confidence": _GATE,
+    "risk.var.horizon_hours": _GATE,
+    "risk.var.max_ratio": _GATE,
+    "risk.circuit_breaker": _ERRORS,
     "watchdog.max_clock_skew_ms": _EXCHANGE,
     "watchdog.exchange_countdown_s": _EXCHANGE,
     "watchdog.quote_silence_ms": _EXCHANGE,

@@ -5,6 +5,7 @@ of the core could not hold in 64 bits is refused here, in one line.
 """
 
 import hashlib
+from collections.abc import Mapping
 from decimal import Decimal
 from importlib.resources import files
 
@@ -13,8 +14,8 @@ import tomli
 
 from hedgegrid.config.grid import GridConfig
 from hedgegrid.config.schema import AccountConfig
-from hedgegrid.core import codes
-from hedgegrid.core.records import GridParams, InstrumentRisk, RiskLimits, VenueRules
+from hedgegrid.core import codes, session
+from hedgegrid.core.records import GridParams, InstrumentRisk, RiskLimits, SessionLimits, VenueRules
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument, Tier
 from hedgegrid.units import (
@@ -39,6 +40,7 @@ _POLICIES = {
 }
 _FUNDING_MODES = {"scale": codes.FUNDING_SCALE, "halt": codes.FUNDING_HALT, "warn": codes.FUNDING_WARN}
 _FILLS = {"through": codes.FILL_THROUGH, "touch": codes.FILL_TOUCH, "queue": codes.FILL_QUEUE}
+_ACTIONS = {"pause": session.PAUSE, "cancel_entries": session.CANCEL_ENTRIES, "flatten": session.FLATTEN}
 _DEFAULT_MAX_QTY = Decimal(10) ** 9
 _DEFAULT_LIQUIDATION_FEE_BPS = Decimal(125)
 _DEFAULT_FUNDING_HOURS = 8
@@ -54,10 +56,19 @@ def stored_rules() -> dict[str, dict[str, object]]:
     return rules
 
 
-def instrument_of(config: AccountConfig, name: str) -> Instrument:
-    """Give an instrument's rules: the config's, else the stored ones. Raises Fatal where neither knows enough."""
+def snapshot_day() -> str:
+    """Give the day on which the package's snapshot of rules was taken."""
+    text = files("hedgegrid.config").joinpath("rules.toml").read_text(encoding="utf-8")
+    return str(tomli.loads(text)["taken"])
+
+
+def instrument_of(config: AccountConfig, name: str, stored: Mapping[str, object] | None = None) -> Instrument:
+    """Give an instrument's rules: the config's, else the stored ones. Raises Fatal where neither knows enough.
+
+    ``stored`` are those kept with recorded data, in the words of the package's snapshot, and go before it.
+    """
     given = config.sim.instrument.get(name)
-    stored = stored_rules().get(name, {})
+    stored = stored_rules().get(name, {}) if stored is None else stored
     merged: dict[str, object] = dict(stored)
     if given is not None:
         said = attrs.asdict(given, recurse=False)
@@ -124,6 +135,11 @@ def bar_length_ns(grid: GridConfig) -> int:
     return TIMEFRAMES_NS[grid.timeframe]
 
 
+def bars_per_year(grid: GridConfig) -> float:
+    """Give how many of a grid's bars make a year of 365 days."""
+    return 365 * NS_PER_DAY / bar_length_ns(grid)
+
+
 def grid_params(grid: GridConfig, instrument: Instrument) -> GridParams:
     """Give one grid's settings for the core. Raises Fatal where a figure leaves what 64 bits hold."""
     ladder, leave, regime, execution = grid.ladder, grid.exit, grid.regime, grid.execution
@@ -154,7 +170,7 @@ def grid_params(grid: GridConfig, instrument: Instrument) -> GridParams:
         max_inventory_e8=cash_e8(ladder.max_inventory_quote),
         vol_target_ppm=0 if ladder.vol_target is None else ppm_from_ratio(ladder.vol_target),
         vol_lambda=float(ladder.vol_lambda),
-        bars_per_year=365 * NS_PER_DAY / bar_length_ns(grid),
+        bars_per_year=bars_per_year(grid),
         tp_ppm=ppm_from_ratio(leave.tp_steps),
         sl_ppm=ppm_from_ratio(leave.sl_steps),
         leg_stop=int(leave.stop_scope == "leg"),
@@ -187,7 +203,7 @@ def _add_policy(params: GridParams, grid: GridConfig) -> None:
     params.core_levels = policy.core_levels
     params.core_tp_ppm = ppm_from_ratio(policy.core_tp_multiple)
     params.funding_mode = _FUNDING_MODES[funding.mode]
-    params.funding_max_e8 = int(funding.max_cost_bps_8h * 10_000)
+    params.funding_max_e8 = _funding_e8(funding.max_cost_bps_8h)
     params.funding_window_ns = funding.window_minutes * NS_PER_MINUTE
     params.funding_pause_missing = int(funding.on_missing == "pause")
 
@@ -229,6 +245,37 @@ def risk_limits(config: AccountConfig) -> RiskLimits:
         max_balance_age_ns=ns_from_ms(limits.max_balance_age_ms),
         approval_ttl_ns=ns_from_ms(limits.approval_ttl_ms),
     )
+
+
+def session_limits(config: AccountConfig) -> SessionLimits:
+    """Give the session controls."""
+    limits = config.risk
+    return SessionLimits(
+        drawdown_on=int(limits.drawdown.enabled),
+        drawdown_ppm=ppm_from_ratio(limits.drawdown.max_ratio),
+        drawdown_action=_ACTIONS[limits.drawdown.action],
+        daily_on=int(limits.daily_loss.enabled),
+        daily_e8=cash_e8(limits.daily_loss.max_quote),
+        daily_action=_ACTIONS[limits.daily_loss.action],
+        session_on=int(limits.session_loss.enabled),
+        session_e8=cash_e8(limits.session_loss.max_quote),
+        session_action=_ACTIONS[limits.session_loss.action],
+        margin_on=int(limits.margin_kill.enabled),
+        margin_ppm=ppm_from_ratio(limits.margin_kill.max_ratio),
+        margin_action=_ACTIONS[limits.margin_kill.action],
+        volatility_on=int(limits.volatility_halt.enabled),
+        volatility_ppm=ppm_from_ratio(limits.volatility_halt.max_annualised),
+        volatility_action=_ACTIONS[limits.volatility_halt.action],
+        volatility_lambda=float(limits.var.lambda_),
+        funding_on=int(limits.funding_kill.enabled),
+        funding_max_e8=_funding_e8(limits.funding_kill.max_cost_bps_8h),
+        funding_action=_ACTIONS[limits.funding_kill.action],
+    )
+
+
+def _funding_e8(cost_bps: Decimal) -> int:
+    """Give a funding cost in bps as a rate x 1e8."""
+    return ppm_from_bps(cost_bps) * 100
 
 
 def limits_version(config: AccountConfig) -> str:

@@ -29,6 +29,7 @@ def apply(
     used: Counter,
 ) -> None:
     """Write the actions that turn the working entries into the desired ladder."""
+    state.settled = 0
     first = used.n
     for slot in range(len(entries)):
         if entries[slot].state != FREE:
@@ -60,7 +61,7 @@ def _compare(
         _unwant(state, rungs, params, order, out, used)
         return
     # An order on a rung that would cross now is kept as it is: its replacement could not be added.
-    kept = rung.crossing == 1 or _within_tolerance(params, rung, order)
+    kept = rung.crossing == 1 or is_within_tolerance(params, rung, order)
     if kept and order.state != CANCELLING:
         order.tp_micro = rung.tp_micro
         return
@@ -75,7 +76,7 @@ def _compare(
     order.wait_tp_micro = rung.tp_micro
 
 
-def _within_tolerance(params: GridParams, rung: Rung, order: EntryOrder) -> bool:
+def is_within_tolerance(params: GridParams, rung: Rung, order: EntryOrder) -> bool:
     """Tell whether an order's own price and quantity are near enough to the desired ones (inclusive)."""
     price_off = abs(order.price_ticks - rung.price_ticks) * PPM
     qty_off = abs(order.qty_lots - rung.qty_lots) * PPM
@@ -131,6 +132,7 @@ def send(
     used: Counter,
 ) -> None:
     """Send an order on its rung under a number never used before."""
+    state.settled = 0
     order.state = WORKING
     order.no = state.next_order_no
     state.next_order_no += state.order_no_stride
@@ -177,6 +179,7 @@ def free(params: GridParams, state: GridState, rungs: list[Rung], order: EntryOr
     order.state = FREE
     order.no = 0
     order.wait_qty_lots = 0
+    state.settled = 0
 
 
 def on_cancelled(
@@ -223,6 +226,7 @@ def on_post_only_rejected(
     if slot < 0 or entries[slot].state == CANCELLING:
         # With a cancel under way its answer ends the order; nothing is retried.
         return
+    state.settled = 0
     order = entries[slot]
     attempt = order.attempt + 1
     allowed_ticks = mul_ppm(order.rung_price_ticks, params.retry_deviation_ppm)

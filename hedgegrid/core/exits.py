@@ -118,7 +118,8 @@ def send_take_profit(state: GridState, lot: Lot, out: list[Action], used: Counte
 
 
 def _count_position(state: GridState, leg: int, change_lots: int) -> None:
-    """Add to the leg's position and mark its stops as out of date."""
+    """Add to the leg's position and mark its stops, and the last decision, as out of date."""
+    state.settled = 0
     if leg == LONG:
         state.position_long_lots += change_lots
         state.dirty_long = 1
@@ -162,6 +163,7 @@ def lay_stops(
 
     The new ones are placed before the old ones are retired, earliest trigger first.
     """
+    state.settled = 0
     _group(params, state, account, lots, leg)
     _merge(params, lots, leg, mark_ticks)
     for i in range(len(stops)):
@@ -329,6 +331,8 @@ def forget_exit(state: GridState, lots: list[Lot], stops: list[StopOrder], no: i
     for i in range(len(stops)):
         if stops[i].state != FREE and stops[i].no == no:
             stops[i].state = FREE
+    if no == state.backstop_long_no or no == state.backstop_short_no:
+        state.settled = 0
     if no == state.backstop_long_no:
         state.backstop_long_no = 0
         state.backstop_long = 0
@@ -345,6 +349,7 @@ def forget_exit(state: GridState, lots: list[Lot], stops: list[StopOrder], no: i
             _count_position(state, lot.leg, 0)
         if lot.tp_no == no:
             lot.tp_no = 0
+            state.settled = 0
 
 
 def resend_take_profits(state: GridState, lots: list[Lot], out: list[Action], used: Counter) -> None:

@@ -61,6 +61,7 @@ def apply(params: GridParams, state: GridState, rungs: list[Rung], ts_ns: int) -
 
 def remember_rate(state: GridState, rate_e8: int, next_ns: int, interval_ns: int) -> None:
     """Take note of a funding rate for one interval and the time of its settlement."""
+    state.settled = 0
     state.rate_known = 1
     state.rate_e8 = rate_e8
     state.next_funding_ns = next_ns

@@ -4,7 +4,7 @@ Invariants: a leg's position at the mid, its entries outside the ladder and the 
 limit; rungs go from the far end; the floor to whole lots is made once, after the last factor.
 """
 
-from hedgegrid.core.codes import FREE, LONG, SHORT
+from hedgegrid.core.codes import FREE, LONG, NO_PRICE, SHORT
 from hedgegrid.core.fixed import mul_ppm
 from hedgegrid.core.grid import first_rung, rung_index
 from hedgegrid.core.ledger import notional_e8
@@ -13,10 +13,16 @@ from hedgegrid.units import MICRO
 
 
 def trim(params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder]) -> None:
-    """Drop each leg's rungs from the first that does not fit into the inventory limit on."""
+    """Drop each leg's rungs from the first that does not fit into the inventory limit on.
+
+    ``trim_low`` and ``trim_high`` say between which mids the same rungs fit, all else being equal.
+    """
+    state.trim_low = 0
+    state.trim_high = NO_PRICE
     for leg in (LONG, SHORT):
         position = state.position_long_lots if leg == LONG else state.position_short_lots
-        used = notional_e8(state.mid_ticks, position, params.unit_e8) + _outside_e8(params, state, rungs, entries, leg)
+        worth = notional_e8(1, position, params.unit_e8)
+        room = params.max_inventory_e8 - _outside_e8(params, state, rungs, entries, leg)
         first = first_rung(params, leg)
         levels = params.levels_long if leg == LONG else params.levels_short
         fits = True
@@ -25,10 +31,17 @@ def trim(params: GridParams, state: GridState, rungs: list[Rung], entries: list[
             if rung.in_ladder == 0:
                 continue
             rung.trim_lots = rung.micro_lots // MICRO
-            used += _rung_e8(params, rung, entries)
-            fits = fits and used <= params.max_inventory_e8
-            if not fits:
+            left = room - _rung_e8(params, rung, entries)
+            if fits and worth * state.mid_ticks > left:
+                fits = False
+                if worth > 0:
+                    state.trim_low = max(state.trim_low, left // worth + 1)
+            if fits:
+                room = left
+            else:
                 rung.in_ladder = 0
+        if worth > 0 and room >= worth * state.mid_ticks:
+            state.trim_high = min(state.trim_high, room // worth)
 
 
 def _rung_e8(params: GridParams, rung: Rung, entries: list[EntryOrder]) -> int:

@@ -7,7 +7,7 @@ bars alone (a rung that waits for a confirmed cancel, and a post-only retry, go 
 at once on fills.
 """
 
-from hedgegrid.core import diff, exits, funding, grid, inventory, ledger, policy, regime
+from hedgegrid.core import diff, exits, funding, grid, inventory, ledger, policy, regime, repeat
 from hedgegrid.core.codes import LONG, SHORT
 from hedgegrid.core.records import (
     Action,
@@ -47,6 +47,12 @@ def on_bar(
     state.regime = regime.classify(ind, params, state.regime)
     if grid.must_recenter(params, state, close_ticks):
         grid.recenter(params, state, ind, rungs)
+        state.settled = 0
+    if state.hold_entries == 0 and repeat.holds(params, state, ind, ts_ns):
+        state.below_minimum += state.repeat_below
+        return
+    first = used.n
+    dropped = state.below_minimum
     if state.hold_entries == 1:
         clear_ladder(rungs)
     else:
@@ -56,6 +62,9 @@ def on_bar(
     exits.resend_take_profits(state, lots, out, used)
     for leg in (LONG, SHORT):
         exits.lay_backstop(params, state, rungs, lots, leg, out, used)
+    if used.n == first and state.hold_entries == 0:
+        state.repeat_below = state.below_minimum - dropped
+        repeat.remember(params, state, ind, rungs, entries, ts_ns)
 
 
 def flatten(

@@ -100,7 +100,8 @@ class GridState:
     ``position_long_lots``/``position_short_lots`` are the sums of the open lots; ``rate_e8`` with ``rate_known`` is
     the funding rate for one interval and ``next_funding_ns`` its settlement. ``may_add``/``hold_entries`` mirror the
     trading permission. ``dirty_long``/``dirty_short`` say that a fill changed the leg since its stops were last laid
-    out.
+    out. ``settled`` is 1 while the last decision would repeat itself: at mids from ``repeat_low`` to ``repeat_high``
+    until ``repeat_until_ns``, with the other ``repeat_*`` unchanged; ``trim_*`` is what the inventory allows of that.
     """
 
     regime: int = 0
@@ -129,6 +130,18 @@ class GridState:
     backstop_short_no: int = 0
     below_minimum: int = 0
     overflowed: int = 0
+    settled: int = 0
+    trim_low: int = 0
+    trim_high: int = 0
+    repeat_low: int = 0
+    repeat_high: int = 0
+    repeat_until_ns: int = 0
+    repeat_regime: int = 0
+    repeat_may_add: int = 0
+    repeat_rate_known: int = 0
+    repeat_throttle_ppm: int = 0
+    repeat_vol_ppm: int = 0
+    repeat_below: int = 0
 
 
 @attrs.define(eq=False)
@@ -272,7 +285,8 @@ class Market:
 
     ``down_edge``: the highest price at which an order acts in a falling move; ``up_edge`` the lowest in a rising one
     (they let a quiet move pass at once), ``backstop_down``/``backstop_up`` the same for the close-everything stops.
-    ``next_due_ns``: the earliest time at which something falls due.
+    ``next_due_ns``: the earliest time at which something falls due. ``join_down``: the highest buy whose queue is not
+    known yet, which a bid at or below it makes known; ``join_up`` the lowest such sell.
     """
 
     seen: int = 0
@@ -292,6 +306,8 @@ class Market:
     up_edge: int = 9_223_372_036_854_775_807
     backstop_down: int = 0
     backstop_up: int = 9_223_372_036_854_775_807
+    join_down: int = 0
+    join_up: int = 9_223_372_036_854_775_807
     next_due_ns: int = 9_223_372_036_854_775_807
     next_seq: int = 1
     next_age: int = 1
@@ -302,7 +318,7 @@ class Market:
 class VenueOrder:
     """An order in the venue, pending until ``live_ns``.
 
-    ``queue_lots`` is the quantity ahead of it (-1 = not yet known).
+    ``queue_lots`` is the quantity ahead of it (-1 = not yet known); ``slot`` its row in the table, where its owner says.
     """
 
     state: int = 0
@@ -322,6 +338,7 @@ class VenueOrder:
     age: int = 0
     queue_lots: int = 0
     held_bar: int = -1
+    slot: int = 0
 
 
 @attrs.define(eq=False)
@@ -351,7 +368,10 @@ class CancelRequest:
 
 @attrs.define(eq=False)
 class VenueEvent:
-    """One row of what the venue says. A FILL that closes lots is followed by one CUT row a lot."""
+    """One row of what the venue says. A FILL that closes lots is followed by one CUT row a lot.
+
+    ``slot`` is the row that the order has, or had, in the venue's table.
+    """
 
     kind: int = 0
     no: int = 0
@@ -367,6 +387,7 @@ class VenueEvent:
     lot_id: int = 0
     trade_id: int = 0
     reason: int = 0
+    slot: int = 0
 
 
 @attrs.define(eq=False)
@@ -435,6 +456,85 @@ class Booked:
     qty_lots: int = 0
     level: int = 0
     generation: int = 0
+
+
+@attrs.define(eq=False)
+class Pause:
+    """A reason that stands, for the account (``instrument`` -1) or one instrument; ``gone_ns`` while it recovers."""
+
+    state: int = 0
+    reason: int = 0
+    instrument: int = 0
+    cancels: int = 0
+    latched: int = 0
+    gone_ns: int = 0
+
+
+@attrs.define(eq=False)
+class Standing:
+    """The permission's own figures: how many reasons stand and recover, and the clock that ticks while any does."""
+
+    count: int = 0
+    recovering: int = 0
+    flattening: int = 0
+    resume_after_ns: int = 0
+    tick_ns: int = 9_223_372_036_854_775_807
+
+
+@attrs.define(eq=False)
+class SessionLimits:
+    """The session controls as the hot path reads them.
+
+    ``*_on`` is 1 where a control is judged at all, ``*_action`` one of ``session``'s actions. Ratios and volatility in
+    ppm, losses in quote x 1e8; ``funding_max_e8`` is a rate x 1e8 for 8 hours; ``volatility_lambda`` decays the
+    estimate of ``Realised``.
+    """
+
+    drawdown_on: int = 0
+    drawdown_ppm: int = 0
+    drawdown_action: int = 0
+    daily_on: int = 0
+    daily_e8: int = 0
+    daily_action: int = 0
+    session_on: int = 0
+    session_e8: int = 0
+    session_action: int = 0
+    margin_on: int = 0
+    margin_ppm: int = 0
+    margin_action: int = 0
+    volatility_on: int = 0
+    volatility_ppm: int = 0
+    volatility_action: int = 0
+    volatility_lambda: float = 0.0
+    funding_on: int = 0
+    funding_max_e8: int = 0
+    funding_action: int = 0
+
+
+@attrs.define(eq=False)
+class SessionState:
+    """What the controls of an account's equity remember, in quote x 1e8.
+
+    ``last_e8`` is the equity seen last: at midnight (UTC, ``next_day_ns``) it becomes ``day_base_e8``. ``tripped`` is
+    the mask of the controls that latch now. ``floor_e8``: the highest equity at which another control would trip.
+    """
+
+    peak_e8: int = 0
+    day_base_e8: int = 0
+    session_base_e8: int = 0
+    last_e8: int = 0
+    next_day_ns: int = 0
+    tripped: int = 0
+    floor_e8: int = 0
+
+
+@attrs.define(eq=False)
+class Realised:
+    """One instrument's realised volatility: the EWMA of squared simple bar returns; ``bars`` counts bars seen."""
+
+    bars: int = 0
+    close: float = 0.0
+    variance: float = 0.0
 
 
 def dtype_of(record: type) -> np.dtype[np.void]:

@@ -60,6 +60,7 @@ def event(events: list[VenueEvent], used: Counter, kind: int, order: VenueOrder,
     event.lot_id = 0
     event.trade_id = 0
     event.reason = reason
+    event.slot = order.slot
     return index
 
 
@@ -113,6 +114,8 @@ def refresh(market: Market, orders: list[VenueOrder], cancels: list[CancelReques
     up = NO_PRICE
     back_down = 0
     back_up = NO_PRICE
+    join_down = 0
+    join_up = NO_PRICE
     due = NEVER_NS
     for i in range(len(orders)):
         order = orders[i]
@@ -128,6 +131,11 @@ def refresh(market: Market, orders: list[VenueOrder], cancels: list[CancelReques
                 down = max(down, order.price_ticks)
             else:
                 up = min(up, order.price_ticks)
+            if order.kind == LIMIT and order.queue_lots < 0:
+                if falling:
+                    join_down = max(join_down, order.price_ticks)
+                else:
+                    join_up = min(join_up, order.price_ticks)
     for i in range(len(cancels)):
         if cancels[i].state != FREE:
             due = min(due, cancels[i].due_ns)
@@ -135,6 +143,8 @@ def refresh(market: Market, orders: list[VenueOrder], cancels: list[CancelReques
     market.up_edge = up
     market.backstop_down = back_down
     market.backstop_up = back_up
+    market.join_down = join_down
+    market.join_up = join_up
     market.next_due_ns = due
 
 

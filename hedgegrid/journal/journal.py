@@ -20,10 +20,10 @@ from hedgegrid.journal.entries import Row, StoredLot, StoredOrder
 from hedgegrid.journal.projections import Projections
 from hedgegrid.journal.quotes import QuoteTape
 from hedgegrid.journal.reader import Boot, one_line
-from hedgegrid.journal.tape import KINDS, Latched, encode, link
+from hedgegrid.journal.tape import KINDS, Latched, SessionKept, encode, link
 from hedgegrid.journal.writer import Batch, Writer
 from hedgegrid.messages.events import GridMoved, MarkPrice, Message, Quote
-from hedgegrid.model.account import Position
+from hedgegrid.model.account import Position, SessionMemory
 from hedgegrid.model.grid import UnbookedEntry
 
 PENDING_MAX: Final = 512
@@ -132,6 +132,12 @@ class SqliteJournal:
             now_ns = self._state.last_ts_ns
             self.append(Latched(seq=0, cause_seq=0, ts_venue_ns=now_ns, ts_recv_ns=now_ns, entries=tuple(entries)))
 
+    def set_session(self, memory: SessionMemory) -> None:
+        """Take what the session controls remember from here on, for the boots to come."""
+        if memory != self._state.session:
+            now_ns = self._state.last_ts_ns
+            self.append(SessionKept(seq=0, cause_seq=0, ts_venue_ns=now_ns, ts_recv_ns=now_ns, memory=memory))
+
     def close(self, reason: str, *, clean: bool = True) -> None:
         """Write what waits, mark the boot's end (``clean``: it ended as it should) with its reason, and close the file.
 
@@ -200,6 +206,14 @@ class SqliteJournal:
     def latched(self) -> tuple[LatchedEntry, ...]:
         """Give the latched reasons that stand, as ``permission.initial`` takes them."""
         return self._state.latched
+
+    def session(self) -> SessionMemory | None:
+        """Give what the session controls remember; None where no equity was ever judged or sampled.
+
+        Its last equity is that of the newest sample. A journal from before there were session controls remembers
+        what its samples tell.
+        """
+        return self._state.session
 
     def last_ts_ns(self) -> int:
         """Give the time at which the last message reached us, 0 for none."""

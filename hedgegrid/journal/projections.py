@@ -12,8 +12,8 @@ from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.journal.changes import Archive, Changes, Moment, Notes, Write
 from hedgegrid.journal.orders import Orders
 from hedgegrid.journal.positions import Positions
-from hedgegrid.journal.schema import ACCOUNT, EQUITY, GRID, LATCHES, PERMISSION
-from hedgegrid.journal.tape import Latched, text
+from hedgegrid.journal.schema import ACCOUNT, EQUITY, GRID, LATCHES, PERMISSION, SESSION
+from hedgegrid.journal.tape import Latched, SessionKept, text
 from hedgegrid.messages.events import (
     AccountHydrated,
     ActorRestarted,
@@ -30,7 +30,7 @@ from hedgegrid.messages.events import (
     PermissionChanged,
     RefusedBatch,
 )
-from hedgegrid.model.account import Balance
+from hedgegrid.model.account import Balance, SessionMemory
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +61,7 @@ class Projections:
         self.positions = Positions(self.changes, self.notes, archive)
         self.grids: dict[str, GridMoved] = {}
         self.latched: tuple[LatchedEntry, ...] = ()
+        self.session: SessionMemory | None = None
         self.last_ts_ns = 0
         self.samples = 0
         self.permission_changes = 0
@@ -138,6 +139,8 @@ class Projections:
                 figures = (message.wallet_e8, message.unrealised_e8, message.equity_e8)
                 sums = (message.realised_e8, message.fees_e8, message.funding_e8)
                 self.changes.put(EQUITY, at.row, (at.row, at.ts_ns, *figures, *sums))
+                if self.session is not None:
+                    self.session = attrs.evolve(self.session, last_e8=message.equity_e8)
             case PermissionChanged():
                 self.permission_changes += 1
                 moved = (message.before, message.after, message.change, message.reason, message.scope)
@@ -145,6 +148,9 @@ class Projections:
             case Latched():
                 self.latched = message.entries
                 self.changes.put(LATCHES, 1, (1, at.row, text(message.entries)))
+            case SessionKept():
+                self.session = message.memory
+                self.changes.put(SESSION, 1, (1, at.row, *attrs.astuple(message.memory)))
             case Incident():
                 self.notes.incident(at, message.text, kind="Incident", actor=message.actor, figures=message.figures)
             case Liquidated():

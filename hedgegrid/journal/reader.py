@@ -24,6 +24,7 @@ from hedgegrid.journal.entries import Cell, FillEntry, LegEntry, LotEntry, Order
 from hedgegrid.journal.projections import Opening, Projections
 from hedgegrid.journal.tape import GENESIS, link
 from hedgegrid.messages.events import GridMoved
+from hedgegrid.model.account import SessionMemory
 from hedgegrid.model.order import Leg, Purpose
 
 _HEADER = b"SQLite format 3\0"
@@ -196,7 +197,28 @@ def restore(projections: Projections, connection: sqlite3.Connection) -> None:
     latched = connection.execute("SELECT entries FROM latches").fetchone()
     if latched is not None:
         projections.latched = msgspec.json.decode(latched[0], type=tuple[LatchedEntry, ...])
+    projections.session = _session(connection, projections.opening)
     projections.last_ts_ns = one("SELECT coalesce((SELECT ts_ns FROM tape ORDER BY row DESC LIMIT 1), 0)")
+
+
+def _session(connection: sqlite3.Connection, opening: Opening) -> SessionMemory | None:
+    """Give what the session controls remember; a file from before there were any has its equity samples alone."""
+    sampled = connection.execute("SELECT row, equity_e8 FROM equity ORDER BY row DESC LIMIT 1").fetchone()
+    kept = connection.execute(schema.SESSION.read).fetchone()
+    if kept is not None:
+        memory = SessionMemory(**dict(zip(schema.SESSION.names[2:], kept[2:], strict=True)))
+        newer = sampled is not None and sampled[0] > kept[1]
+        return attrs.evolve(memory, last_e8=sampled[1]) if newer else memory
+    if sampled is None or opening.wallet_e8 is None:
+        return None
+    (highest_e8,) = connection.execute("SELECT max(equity_e8) FROM equity").fetchone()
+    return SessionMemory(
+        peak_e8=max(opening.wallet_e8, highest_e8),
+        day_base_e8=sampled[1],
+        session_base_e8=opening.wallet_e8,
+        last_e8=sampled[1],
+        next_day_ns=0,
+    )
 
 
 def _unbooked(row: tuple[Cell, ...], archive: SqliteArchive) -> FillEntry:

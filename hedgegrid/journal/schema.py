@@ -15,9 +15,7 @@ from hedgegrid.errors import Fatal
 
 APPLICATION_ID: Final = 0x48474A31
 """Marks an SQLite file as a journal of ours ("HGJ1")."""
-SCHEMA_VERSION: Final = 1
-MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {}
-"""Statements that lead from a version to the next one; a version that is not listed cannot be read any more."""
+SCHEMA_VERSION: Final = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -269,6 +267,20 @@ LATCHES: Final = Table(
     key=("one",),
     changing=("row", "entries"),
 )
+SESSION: Final = Table(
+    name="session",
+    columns=(
+        "one INTEGER NOT NULL",
+        "row INTEGER NOT NULL",
+        "peak_e8 INTEGER NOT NULL",
+        "day_base_e8 INTEGER NOT NULL",
+        "session_base_e8 INTEGER NOT NULL",
+        "last_e8 INTEGER NOT NULL",
+        "next_day_ns INTEGER NOT NULL",
+    ),
+    key=("one",),
+    changing=("row", "peak_e8", "day_base_e8", "session_base_e8", "last_e8", "next_day_ns"),
+)
 COUNTERS: Final = Table(
     name="counters",
     columns=("name TEXT NOT NULL", "value INTEGER NOT NULL"),
@@ -293,10 +305,13 @@ PROJECTED: Final = (
     INCIDENTS,
     GRID,
     LATCHES,
+    SESSION,
     COUNTERS,
 )
 """The tables that a replay of the tape gives."""
 TABLES: Final = (TAPE, BOOTS, INSTRUMENTS, *PROJECTED, QUOTES)
+MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {1: (SESSION.create,)}
+"""Statements that lead from a version to the next one; a version that is not listed cannot be read any more."""
 
 
 def create(connection: sqlite3.Connection) -> None:

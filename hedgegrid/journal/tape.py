@@ -17,6 +17,7 @@ from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.errors import Fatal
 from hedgegrid.messages import commands, events
 from hedgegrid.messages.events import MarkPrice, Message, Quote
+from hedgegrid.model.account import SessionMemory
 
 GENESIS: Final = hashlib.sha256(b"hedgegrid journal").digest()
 """What the first row is chained to."""
@@ -29,6 +30,13 @@ class Latched(Message):
     entries: tuple[LatchedEntry, ...]
 
 
+@attrs.frozen(kw_only=True)
+class SessionKept(Message):
+    """What the session controls remember from here on; the journal's own message too."""
+
+    memory: SessionMemory
+
+
 def _kinds() -> Mapping[str, type[Message]]:
     found = {
         name: one
@@ -36,7 +44,7 @@ def _kinds() -> Mapping[str, type[Message]]:
         for name, one in inspect.getmembers(module, inspect.isclass)
         if issubclass(one, Message) and one not in (Message, Quote, MarkPrice)
     }
-    return MappingProxyType({**found, "Latched": Latched})
+    return MappingProxyType({**found, "Latched": Latched, "SessionKept": SessionKept})
 
 
 KINDS: Final = _kinds()

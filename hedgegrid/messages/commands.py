@@ -66,7 +66,9 @@ class Pause(Message):
 
 @attrs.frozen(kw_only=True)
 class Resume(Message):
-    """The operator lifts the latched reasons."""
+    """The operator lifts the latched reasons; a drawdown only with ``new_peak``, which makes this equity the peak."""
+
+    new_peak: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -42,13 +42,17 @@ class Quote(Message):
 
 @attrs.frozen(kw_only=True)
 class MarkPrice(Message):
-    """The mark price; the funding rate (x 1e8, for one interval) and its time are None where not given."""
+    """The mark price; the funding rate (x 1e8, for one interval) and its time are None where not given.
+
+    ``last_of_instant``: no other mark of this instant follows, so what depends on all of them can be judged.
+    """
 
     instrument: str
     mark_ticks: int
     rate_e8: int | None
     next_funding_ns: int | None
     funding_interval_ns: int
+    last_of_instant: bool = True
 
 
 @attrs.frozen(kw_only=True)

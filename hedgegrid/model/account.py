@@ -26,3 +26,18 @@ class Balance:
     realised_e8: int
     fees_e8: int
     funding_e8: int
+
+
+@attrs.frozen(kw_only=True)
+class SessionMemory:
+    """What the session controls remember over restarts, in quote x 1e8.
+
+    The highest equity, where the UTC day that ends at ``next_day_ns`` and the operator's session began, and the
+    equity seen last.
+    """
+
+    peak_e8: int
+    day_base_e8: int
+    session_base_e8: int
+    last_e8: int
+    next_day_ns: int

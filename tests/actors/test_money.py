@@ -60,6 +60,8 @@ def doomed(path: Path) -> tuple[AccountConfig, Tape]:
         account={"wallet_quote": 20},
         ladder={"base_qty": 1, "levels_short": 1},
         exit={"sl_steps": 200},
+        # The controls that would close everything before the exchange does.
+        risk={"drawdown": {"enabled": False}, "margin_kill": {"enabled": False}},
     )
     calm = walk(2, 30, reach=30, gap=5)
     price, fall = calm[-1][3], []

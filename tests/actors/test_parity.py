@@ -86,7 +86,9 @@ async def test_funding_is_charged_and_guarded_as_at_the_desk(tmp_path: Path) -> 
     """Settlements, the known rate and the ladders that shrink before an expensive one are the same, to the last e8."""
     bars, every = made.walk(3, 200), 480
     rates = [(-every + 3, 9_000), (3, 120_000), (60, -80_000), (120, 250_000)]
-    config = settings(tmp_path, funding={"on_missing": "pause", "window_minutes": 480, "max_cost_bps_8h": 3})
+    guard = {"on_missing": "pause", "window_minutes": 480, "max_cost_bps_8h": 3}
+    # The desk has no session controls, and the last rate is one that stops trading.
+    config = settings(tmp_path, funding=guard, risk={"funding_kill": {"enabled": False}})
     one = await boot(config, market(bars, funding=rates))
     instrument = instrument_of(config, BTC)
     desk = Desk(PLAIN, as_lists, grid_params(config.grid[0], instrument), venue_rules(config, instrument), ROOMY)

@@ -29,7 +29,9 @@ from hedgegrid.core import (
     policy,
     queue_fills,
     regime,
+    repeat,
     risk,
+    session,
     venue_tables,
 )
 from hedgegrid.core import records as r
@@ -40,6 +42,7 @@ PLAIN = SimpleNamespace(
     fixed=fixed,
     ledger=ledger,
     regime=regime,
+    repeat=repeat,
     grid=grid,
     policy=policy,
     funding=funding,
@@ -54,6 +57,7 @@ PLAIN = SimpleNamespace(
     margin=margin,
     matching=matching,
     risk=risk,
+    session=session,
 )
 """The core as it is interpreted; `backtest.twins.compiled` gives the same names in machine code."""
 

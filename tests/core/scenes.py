@@ -1,4 +1,6 @@
-"""Whole runs of a desk and of the gate that reach every function of the hot path, for either execution.
+"""Whole runs of a desk, of the gate and of the session controls, for either execution.
+
+Together they reach every function of the hot path.
 
 Invariant: a scene depends on its seed alone, so two executions that agree see the same market and the same meddling.
 """
@@ -26,13 +28,14 @@ from hedgegrid.core.codes import (
     STOP,
     TAKE_PROFIT,
 )
-from hedgegrid.units import NS_PER_HOUR, PPM
+from hedgegrid.units import NS_PER_HOUR, NS_PER_MINUTE, PPM
 from tests.core import made
 from tests.core.desk import Desk, Tables
 from tests.core.made import BAR_NS, Ohlc
 
 QUARTER = BAR_NS // 4
 GATE_CHECKS = 400
+SESSION_POINTS = 600
 
 
 @attrs.frozen(kw_only=True)
@@ -202,6 +205,63 @@ def judge(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[int], 
             core.risk.recount(rules, exposures, booked, int(booked[slot].instrument))
         codes.append(int(core.ledger.maintenance_e8(int(exposures[0].entry_worst_e8), tiers)))
     return codes, [limits, rules, exposures, booked]
+
+
+def guard(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[Any], list[Any]]:
+    """Walk an account and an instrument past the session controls: every verdict, and the records at the end."""
+    dice = Random(seed)
+    limits = tables([session_limits()])[0]
+    state = tables([r.SessionState()])[0]
+    realised = tables([r.Realised()])[0]
+    session = core.session
+    session.begin(limits, state, 10**12, 0)
+    equity, price = 10**12, 50_000
+    told: list[Any] = []
+    for point in range(SESSION_POINTS):
+        ts_ns = point * 17 * NS_PER_MINUTE
+        equity += dice.randint(-(10**10), 10**10)
+        maintenance = dice.randint(0, 10**12) if dice.random() < 0.1 else 0
+        calm = bool(session.is_calm(state, equity, ts_ns))
+        newly = int(session.observe(limits, state, equity, maintenance, ts_ns))
+        told.append((calm, newly, bool(session.is_margin_short(limits, equity, maintenance))))
+        if dice.random() < 0.02:
+            for bit in (1, 2, 4, 8):
+                session.lift(limits, state, bit, equity, ts_ns, dice.randint(0, 1))
+                told.append(int(session.action_of(limits, bit)))
+        price += dice.randint(-90, 90)
+        session.feed_volatility(realised, price, limits.volatility_lambda)
+        wild = bool(session.is_wild(limits, realised, 525_600.0))
+        rate = dice.randint(-300_000, 300_000)
+        dear = bool(session.is_funding_dear(limits, rate, dice.choice([0, 4, 8]) * NS_PER_HOUR))
+        told.append((wild, float(session.volatility_ppm(realised, 525_600.0)), dear))
+    told += [int(session.drawdown_at_e8(limits, state)), int(session.day_end_ns(5))]
+    told += [int(session.action_of(limits, bit)) for bit in (16, 32)]
+    return told, [limits, state, realised]
+
+
+def session_limits() -> r.SessionLimits:
+    """Controls that a walk of a few hundred points meets, each with an action of its own."""
+    return r.SessionLimits(
+        drawdown_on=1,
+        drawdown_ppm=60_457,
+        drawdown_action=2,
+        daily_on=1,
+        daily_e8=5 * 10**10 + 7,
+        daily_action=1,
+        session_on=1,
+        session_e8=4 * 10**10 + 11,
+        session_action=0,
+        margin_on=1,
+        margin_ppm=801_003,
+        margin_action=2,
+        volatility_on=1,
+        volatility_ppm=760_000,
+        volatility_action=1,
+        volatility_lambda=0.97,
+        funding_on=1,
+        funding_max_e8=200_000,
+        funding_action=0,
+    )
 
 
 def _limits() -> r.RiskLimits:

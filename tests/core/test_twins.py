@@ -15,7 +15,7 @@ from hedgegrid.core import fixed, risk
 from tests.core import made
 from tests.core.bounded import LARGEST
 from tests.core.desk import PLAIN, Desk, as_arrays, as_lists
-from tests.core.scenes import SCENES, Scene, judge, play
+from tests.core.scenes import SCENES, Scene, guard, judge, play
 
 TABLES = ("rungs", "entries", "accounts", "lots", "stops", "orders", "links", "cancels", "venue_accounts", "events")
 SINGLES = ("params", "rules", "state", "ind", "market", "used", "said")
@@ -31,6 +31,7 @@ class Machine:
     folder: Path
     desks: dict[str, Desk]
     verdicts: dict[int, Any]
+    guarded: dict[int, Any]
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +44,8 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         core = compiled(folder)
         desks = {scene.name: play(scene, core, as_arrays) for scene in SCENES}
         verdicts = {seed: judge(seed, core, as_arrays) for seed in GATE_SEEDS}
-    return Machine(core=core, folder=folder, desks=desks, verdicts=verdicts)
+        guarded = {seed: guard(seed, core, as_arrays) for seed in GATE_SEEDS}
+    return Machine(core=core, folder=folder, desks=desks, verdicts=verdicts, guarded=guarded)
 
 
 def rows(table: Any) -> list[tuple[Any, ...]]:
@@ -90,6 +92,20 @@ def test_the_gate_is_equal_bit_for_bit(machine: Machine, seed: int) -> None:
     assert [repr(rows(table)) for table in tables] == [repr(rows(table)) for table in twin_tables]
 
 
+@pytest.mark.parametrize("seed", GATE_SEEDS)
+def test_the_session_controls_are_equal_bit_for_bit(machine: Machine, seed: int) -> None:
+    """The same trips at the same points, and the same records at the end; every control trips in the walk."""
+    told, records = guard(seed, PLAIN, as_lists)
+    twin_told, twin_records = machine.guarded[seed]
+    assert repr(told) == repr(twin_told)
+    assert [repr(rows(record)) for record in records] == [repr(rows(record)) for record in twin_records]
+    points = [one for one in told if isinstance(one, tuple)]
+    assert {one[1] for one in points if one[1] in (1, 2, 4, 8)} == {1, 2, 4, 8}
+    assert {(one[0], one[2]) for one in points if isinstance(one[1], float)} == {
+        (wild, dear) for wild in (False, True) for dear in (False, True)
+    }
+
+
 def test_the_streams_meet_every_control() -> None:
     """A control that never refused would be compared by nobody."""
     met = {code for seed in GATE_SEEDS for code in judge(seed, PLAIN, as_lists)[0]}
@@ -116,6 +132,7 @@ def called() -> set[CodeType]:
             play(scene, PLAIN, as_lists)
         for seed in GATE_SEEDS:
             judge(seed, PLAIN, as_lists)
+            guard(seed, PLAIN, as_lists)
     finally:
         sys.setprofile(before)
     return seen

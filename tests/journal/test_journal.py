@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from hedgegrid.core.permission import LatchedEntry
@@ -15,6 +16,7 @@ from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.verify import verify
 from hedgegrid.messages.events import (
     AccountHydrated,
+    EquitySampled,
     ExecutionBatch,
     MarkPrice,
     Message,
@@ -22,10 +24,12 @@ from hedgegrid.messages.events import (
     OrderEventKind,
     Quote,
 )
-from hedgegrid.model.account import Balance
+from hedgegrid.model.account import Balance, SessionMemory
 from tests.journal.life import BTC, ETH, INSTRUMENTS, START_NS, WALLET_E8, Life, opened, write
 
 LATCHED: tuple[LatchedEntry, ...] = (("drawdown", "", START_NS, (("limit_ppm", 100_000),)),)
+
+SESSION = SessionMemory(peak_e8=9, day_base_e8=8, session_base_e8=7, last_e8=6, next_day_ns=5)
 
 
 def reads(journal: SqliteJournal) -> dict[str, Any]:
@@ -38,6 +42,7 @@ def reads(journal: SqliteJournal) -> dict[str, Any]:
         "legs": journal.legs(),
         "cursors": (journal.fill_cursor(), journal.funding_cursor(), journal.last_ts_ns()),
         "latched": journal.latched(),
+        "session": journal.session(),
         "sequence": journal.max_order_sequence(),
         "lot_counters": [journal.lot_counter(name) for name in (BTC, ETH)],
         "totals": journal.totals(),
@@ -53,6 +58,7 @@ async def test_a_restart_knows_what_the_run_knew(tmp_path: Path) -> None:
     life = Life(11)
     await write(journal, life.run(150))
     journal.set_latched(LATCHED)
+    journal.set_session(SESSION)
     await journal.commit()
     before = reads(journal)
     assert before["live_orders"]
@@ -292,6 +298,27 @@ async def test_quotes_are_kept_apart_and_bounded(tmp_path: Path) -> None:
     again.append(quotes[0])
     await again.commit()
     assert again._archive.execute("SELECT max(n) FROM quotes").fetchone() == (252,)
+    again.close("done")
+
+
+@pytest.mark.asyncio
+async def test_session_memory_survives_with_the_newest_equity(tmp_path: Path) -> None:
+    """Peak and bases are those that were set, the equity seen last is the newest sample's, over restarts too."""
+    journal, life = opened(tmp_path / "a.db"), Life(4)
+    assert journal.session() is None
+    journal.set_session(SESSION)
+    assert journal.session() == SESSION
+    rows = journal.counts()["rows"]
+    journal.set_session(SESSION)
+    assert journal.counts()["rows"] == rows, "what has not changed is not written again"
+    sample = EquitySampled(
+        **life.head(), wallet_e8=3, unrealised_e8=0, equity_e8=3, realised_e8=0, fees_e8=0, funding_e8=0
+    )
+    journal.append(sample)
+    assert journal.session() == attrs.evolve(SESSION, last_e8=3)
+    journal.close("done")
+    again = opened(tmp_path / "a.db")
+    assert again.session() == attrs.evolve(SESSION, last_e8=3)
     again.close("done")
 
 

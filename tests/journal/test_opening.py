@@ -7,12 +7,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import attrs
 import pytest
 
 from hedgegrid.errors import Fatal
 from hedgegrid.journal import schema
 from hedgegrid.journal.verify import verify
-from tests.journal.life import BTC, INSTRUMENTS, Life, instrument, opened, write
+from tests.journal.life import BTC, INSTRUMENTS, WALLET_E8, Life, instrument, opened, write
 
 
 @pytest.fixture
@@ -135,8 +136,10 @@ def test_changed_rules_are_refused_while_something_is_open(tmp_path: Path) -> No
 
 def test_an_older_journal_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Schema changes migrate, in one transaction: the journal of an older version goes on with its state."""
-    sql(path, "ALTER TABLE orders RENAME COLUMN cause TO reason", "DROP TABLE latches", "PRAGMA user_version = 0")
-    steps = {0: ("ALTER TABLE orders RENAME COLUMN reason TO cause", schema.LATCHES.create)}
+    gone = ("DROP TABLE latches", "DROP TABLE session")
+    sql(path, "ALTER TABLE orders RENAME COLUMN cause TO reason", *gone, "PRAGMA user_version = 0")
+    first = ("ALTER TABLE orders RENAME COLUMN reason TO cause", schema.LATCHES.create)
+    steps = {0: first, **schema.MIGRATIONS}
     with pytest.raises(Fatal, match="version 0, too old"):
         opened(path)
     monkeypatch.setattr(schema, "MIGRATIONS", MappingProxyType(steps))
@@ -145,6 +148,25 @@ def test_an_older_journal_is_brought_up_to_date(path: Path, monkeypatch: pytest.
     opened(path).close("done")
     report = verify(path)
     assert report.ok, report.text()
+
+
+def test_a_journal_from_before_the_session_controls_remembers_its_samples(path: Path) -> None:
+    """Its peak is the highest equity that was ever sampled, not the wallet of the day of the upgrade."""
+    sql(path, "DROP TABLE session", "PRAGMA user_version = 1")
+    with closing(sqlite3.connect(path)) as connection:
+        samples = [row[0] for row in connection.execute("SELECT equity_e8 FROM equity ORDER BY row")]
+    journal = opened(path)
+    memory = journal.session()
+    assert memory is not None
+    assert memory.peak_e8 == max(WALLET_E8, *samples)
+    assert (memory.session_base_e8, memory.last_e8, memory.next_day_ns) == (WALLET_E8, samples[-1], 0)
+    journal.set_session(attrs.evolve(memory, peak_e8=memory.peak_e8 + 7))
+    journal.close("done")
+    report = verify(path)
+    assert report.ok, report.text()
+    again = opened(path)
+    assert again.session() == attrs.evolve(memory, peak_e8=memory.peak_e8 + 7)
+    again.close("done")
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,11 @@ from hedgegrid.journal import schema
 from hedgegrid.journal.tape import GENESIS, link
 from hedgegrid.journal.verify import VerifyReport, verify
 from hedgegrid.messages.events import EquitySampled, ExecutionBatch, Liquidated, Message
+from hedgegrid.model.account import SessionMemory
 from tests.journal.life import START_NS, Life, opened
 
 LATCHED: tuple[LatchedEntry, ...] = (("kill", "", START_NS, ()),)
+SESSION = SessionMemory(peak_e8=5, day_base_e8=4, session_base_e8=3, last_e8=2, next_day_ns=START_NS)
 
 
 def journal_of(path: Path, messages: Iterator[Message]) -> Path:
@@ -26,6 +28,7 @@ def journal_of(path: Path, messages: Iterator[Message]) -> Path:
         for message in part:
             journal.append(message)
         journal.set_latched(LATCHED)
+        journal.set_session(SESSION)
         journal.close("done")
     return path
 
@@ -99,6 +102,7 @@ PLANTED = [
     ("DELETE FROM incidents WHERE n = 1", "the table incidents"),
     ("UPDATE grid SET payload = '{}'", "the table grid"),
     ("UPDATE latches SET entries = '[]'", "the table latches"),
+    ("UPDATE session SET peak_e8 = peak_e8 + 1", "the table session"),
     ("UPDATE counters SET value = 0", "the table counters"),
     ("UPDATE account SET wallet_e8 = wallet_e8 + 1", "the table account"),
     (

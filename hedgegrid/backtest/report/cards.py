@@ -4,8 +4,10 @@ Invariants: every figure shown has its definition beside it, from ``figures.defi
 says why; solvent or LIQUIDATED is said in words and not by colour alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
+
+import attrs
 
 from hedgegrid.backtest.figures import GROUPS, Definition, Figures, Unit, definitions
 from hedgegrid.backtest.report.wording import (
@@ -14,6 +16,7 @@ from hedgegrid.backtest.report.wording import (
     counted,
     day,
     escape,
+    length,
     minute,
     money,
     percent,
@@ -67,7 +70,26 @@ _GAINS: Final = frozenset(
     {"net_e8", "realised_e8", "unrealised_e8", "trip_average_e8", "trip_best_e8", "trip_worst_e8"}
 )
 """Money that is a gain or a loss."""
+_SHORT_OF_GROUP: Final = {"trip_average_e8": "Average round trip"}
+"""Labels that say too little away from their group."""
+_MULTIPLES: Final = {"turnover": "\N{MULTIPLICATION SIGN} wallet"}
+_AS_BEFORE: Final = "as before"
 _TONED: Final = _CHANGES | {"trip_average_e8", "net_e8"}
+
+
+def explained() -> tuple[Definition, ...]:
+    """Give the definitions so that each can be read alone: "as before" is what stood before."""
+    found: list[Definition] = []
+    for one in definitions():
+        if found:
+            last = found[-1]
+            formula = last.formula if one.formula == _AS_BEFORE else one.formula
+            source = last.source if one.source == _AS_BEFORE else one.source
+            absent = last.absent if one.absent == _AS_BEFORE else one.absent
+            found.append(attrs.evolve(one, formula=formula, source=source, absent=absent))
+        else:
+            found.append(one)
+    return tuple(found)
 
 
 def quote_name(result: BacktestResult) -> str:
@@ -80,30 +102,28 @@ def figure_text(name: str, value: Any, unit: Unit) -> str:  # noqa: ANN401 a fig
     """Write a figure for people, without the currency's name."""
     if value is None:
         return UNKNOWN
-    match unit:
-        case "quote_e8":
-            return signed(value) if name in _GAINS else money(value)
-        case "ratio":
-            return percent(value) if name in _CHANGES else share(round(value * PPM))
-        case "number":
-            return f"{value:,.2f}".replace("-", "\N{MINUS SIGN}")
-        case "bps":
-            return f"{value:,.1f} bps"
-        case "count":
-            return count(value)
-        case "ns":
-            return span(value)
-        case "time_ns":
-            return f"{minute(value)} UTC" if value else UNKNOWN
-        case "counts":
-            return _counts_text(value)
-        case "text":
-            return str(value)
+    if name in _GAINS:
+        return signed(value)
+    return percent(value) if name in _CHANGES else _WRITERS[unit](value)
 
 
 def _counts_text(value: Mapping[str, int]) -> str:
     """Write counts by name."""
     return ", ".join(f"{words(name)} {count(number)}" for name, number in value.items()) or "none"
+
+
+_WRITERS: Final[Mapping[Unit, Callable[[Any], str]]] = {
+    "quote_e8": money,
+    "ratio": lambda value: share(round(value * PPM)),
+    "number": lambda value: f"{value:,.2f}".replace("-", "\N{MINUS SIGN}"),
+    "bps": lambda value: f"{value:,.1f} bps",
+    "count": count,
+    "ns": span,
+    "time_ns": lambda value: f"{minute(value)} UTC" if value else UNKNOWN,
+    "counts": _counts_text,
+    "text": str,
+}
+"""How a figure of each unit reads."""
 
 
 def meaning(one: Definition, value: object) -> str:
@@ -119,16 +139,18 @@ def _capital(text: str) -> str:
 
 def card_list(figures: Figures, quote: str) -> str:
     """Build the cards; each can be pointed at or focused for its meaning."""
-    by_name = {one.name: one for one in definitions()}
+    by_name = {one.name: one for one in explained()}
     cards = []
     for name in KEY_FIGURES:
         one, value = by_name[name], getattr(figures, name)
         tone = ""
         if name in _TONED and value:
             tone = " gain" if value > 0 else " loss"
-        unit = f' <span class="unit">{escape(quote)}</span>' if one.unit == "quote_e8" and value is not None else ""
+        word = quote if one.unit == "quote_e8" else _MULTIPLES.get(name, "")
+        unit = f' <span class="unit">{escape(word)}</span>' if word and value is not None else ""
+        label = _SHORT_OF_GROUP.get(name, one.label)
         cards.append(
-            f'<div class="card" tabindex="0" aria-describedby="tip-{name}"><dt>{escape(one.label)}</dt>'
+            f'<div class="card" tabindex="0" aria-describedby="tip-{name}"><dt>{escape(label)}</dt>'
             f'<dd class="value{tone}">{escape(figure_text(name, value, one.unit))}{unit}</dd>'
             f'<dd class="tip" role="tooltip" id="tip-{name}">{meaning(one, value)}</dd></div>'
         )
@@ -140,7 +162,7 @@ def glossary(figures: Figures) -> str:
     parts = []
     for group in GROUPS:
         rows = []
-        for one in definitions():
+        for one in explained():
             if one.group != group:
                 continue
             value = getattr(figures, one.name)
@@ -161,11 +183,10 @@ def verdict(result: BacktestResult) -> str:
 
 def headline(result: BacktestResult, figures: Figures, quote: str) -> str:
     """Write the result in words; HTML."""
-    days = (result.end_ns - result.start_ns) // 1_000_000_000
     begin, end = f"{money(figures.initial_e8)}", f"{money(figures.final_e8)} {escape(quote)}"
     change = percent(figures.total_return)
     tone = "gain" if figures.net_e8 > 0 else "loss" if figures.net_e8 < 0 else ""
-    lasted = span(days * 1_000_000_000)
+    lasted = length(result.end_ns - result.start_ns)
     text = f'In {lasted} {begin} became <strong>{end}</strong>: <strong class="{tone}">{change}</strong>.'
     if result.liquidated_ns:
         text = (

@@ -23,8 +23,8 @@ def packed(values: ArrayLike, unit: float = 1.0) -> Packed:
     if len(whole) == 0:
         return {"d": [], "u": unit}
     differences = np.diff(whole, prepend=0)
-    common = int(np.gcd.reduce(differences)) or 1
-    return {"d": (differences // common).tolist(), "u": unit * common}
+    step = int(np.gcd.reduce(differences)) or 1
+    return {"d": (differences // step).tolist(), "u": unit * step}
 
 
 def times(ts_ns: ArrayLike) -> Packed:

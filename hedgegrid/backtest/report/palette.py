@@ -1,8 +1,8 @@
 """The report's colours, named by what they stand for, for a light and for a dark page.
 
-Invariants: both palettes name the same things; LONG and SHORT, and gain and loss, differ in lightness and along the axis of
-blue and orange, so that they are told apart without seeing red and green; text on its ground has a contrast of 4.5 or
-more (a test computes it).
+Invariants: both palettes name the same things; LONG and SHORT, and gain and loss, differ along the axis of blue and
+orange, so that they are told apart without seeing red and green; text on its ground has a contrast of 4.5
+or more (a test computes it).
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,12 @@
 """The picture of a market: its price, the grid over it, and what filled.
 
-Invariants: the page gets what it needs to draw any stretch of time (candles, bands, fills) in bounded numbers, and beside
-each the number that there were; a band spans the rungs that were ordered, not what the settings would have allowed.
+Invariants: the page gets what it needs to draw any stretch of time (candles, bands, fills) in bounded numbers, and
+beside each the number that there were; a band spans the rungs that were ordered, not what the settings
+would have allowed.
 """
 
-from typing import Any, Final
+from decimal import Decimal
+from typing import Final
 
 import attrs
 import numpy as np
@@ -68,10 +70,9 @@ def price_picture(result: BacktestResult, instrument: int) -> Spec:
     }
 
 
-def decimals(step: Any) -> int:
+def decimals(step: Decimal) -> int:
     """Give the decimals of a tick or a lot."""
-    exponent = step.normalize().as_tuple().exponent
-    return max(0, -int(exponent))
+    return max(0, -int(step.normalize().as_tuple().exponent))
 
 
 def fills_kept(result: BacktestResult, instrument: int, most: int) -> Ints:

@@ -31,7 +31,7 @@ from hedgegrid.core.codes import ENTRY
 from hedgegrid.core.standing import FUNDING_KILL, VOLATILITY_HALT
 from hedgegrid.units import CASH_SCALE, PPM
 
-MONTH_NAMES: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+MONTH_NAMES: Final = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 PAUSES_MOST: Final = 200
 """Rows of the table of pauses; beyond them it says how many there were."""
 NOTES_MOST: Final = 200
@@ -95,7 +95,8 @@ def month_table(months: Sequence[Month]) -> str:
     heads = "".join(f'<th scope="col" class="figure">{name}</th>' for name in MONTH_NAMES)
     caption = "Change of equity by month (UTC), in percent of its begin and in quote currency"
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Months"><table class="months"><caption>{caption}</caption>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Months"><table class="months">'
+        f"<caption>{caption}</caption>"
         f'<thead><tr><th scope="col">Year</th>{heads}<th scope="col" class="figure">Year</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
@@ -141,8 +142,8 @@ def instrument_table(measures: Measures) -> str:
             money(one.fees_e8),
             signed(-one.funding_e8),
             toned(signed(one.net_e8), one.net_e8),
-            money(one.long_max_e8),
-            money(one.short_max_e8),
+            money(one.long_max_e8, 0),
+            money(one.short_max_e8, 0),
             percent(one.buy_and_hold_return, 1),
         ]
         for one in measures.instruments

@@ -1,7 +1,7 @@
 """Fewer points that tell the same story: what a picture keeps of rows by the hundred thousand.
 
-Invariants: an extreme is never lost (every bucket keeps its lowest, highest and last row); nothing is averaged and no
-value is made up; what is left out is counted, so that the page can say so.
+Invariants: an extreme is never lost (every bucket keeps its lowest, highest and last row); no value is made up, and a
+mean is told apart by its name; what is left out is counted, so that the page can say so.
 """
 
 from typing import Final
@@ -93,6 +93,27 @@ def steps(values: Ints) -> Ints:
     return np.unique(np.concatenate(([0], changed - 1, changed, [rows - 1])).astype(np.int64))
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class Stretches:
+    """Equal stretches of a staircase: the row at which each begins, its lowest, highest and (rounded) mean value."""
+
+    first: Ints
+    low: Ints
+    high: Ints
+    mean: Ints
+
+
+def stretches(values: Ints, most: int) -> Stretches:
+    """Divide rows, of which there is one at least, into at most ``most`` stretches of as many rows each."""
+    width = -(-len(values) // most)
+    first = np.arange(0, len(values), width, dtype=np.int64)
+    rows = np.diff(np.append(first, len(values)))
+    mean = np.rint(np.add.reduceat(values.astype(np.float64), first) / rows).astype(np.int64)
+    return Stretches(
+        first=first, low=np.minimum.reduceat(values, first), high=np.maximum.reduceat(values, first), mean=mean
+    )
+
+
 def spread(count: int, most: int) -> Ints:
     """Give at most ``most`` of ``count`` rows, evenly, with the first and the last."""
     if count <= most:
@@ -101,7 +122,7 @@ def spread(count: int, most: int) -> Ints:
 
 
 def keep_rare(is_rare: NDArray[np.bool_], most: int) -> Ints:
-    """Give at most ``most`` rows: the rare ones first (evenly where they alone are too many), then the others evenly."""
+    """Give at most ``most`` rows: the rare ones first (evenly where even they are too many), then the others evenly."""
     rare, usual = np.flatnonzero(is_rare), np.flatnonzero(~is_rare)
     rare = rare[spread(len(rare), most)]
     room = most - len(rare)

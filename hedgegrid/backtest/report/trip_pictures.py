@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hedgegrid.backtest.excursions import Excursions
 from hedgegrid.backtest.report.packing import Spec, packed
 from hedgegrid.backtest.report.thinning import spread
+from hedgegrid.backtest.report.wording import counted
 from hedgegrid.backtest.result import Rows
 from hedgegrid.backtest.round_trips import net_e8
 from hedgegrid.core.codes import LONG, SHORT
@@ -24,6 +25,8 @@ DOTS_MOST: Final = 8_000
 """Trips in the scatters of a page, over all instruments."""
 _TAIL: Final = 0.005
 """The part of the trips at each end of a distribution that does not stretch its axis."""
+_SQUEEZES: Final = 2
+"""How many times beyond the usual the farthest trip may lie before the frame leaves it out."""
 _LEGS: Final = ((LONG, "LONG", "$long"), (SHORT, "SHORT", "$short"))
 _HOLDING: Final = (
     (0, "0"),
@@ -115,6 +118,7 @@ def dots_kept(trips: int, share: int) -> int:
 
 def excursion_picture(trips: Rows, moves: Excursions, share: int) -> Spec:
     """Describe MAE against MFE in basis points; a trip that made money is a filled dot, another a cross."""
+    frame = _frame(moves)
     kept = spread(len(trips), dots_kept(len(trips), share))
     trips = trips[kept]
     adverse, favourable = moves.adverse_bps[kept], moves.favourable_bps[kept]
@@ -135,9 +139,29 @@ def excursion_picture(trips: Rows, moves: Excursions, share: int) -> Spec:
                     "hovertemplate": "against %{x:.1f} bps<br>for %{y:.1f} bps<extra>" + f"{name} {word}</extra>",
                 }
             )
+    outside = int(((moves.adverse_bps > frame[0]) | (moves.favourable_bps > frame[1])).sum())
     layout = {
         "height": 400,
-        "xaxis": {"title": "farthest against (MAE), bps of entry", "rangemode": "tozero", "fixedrange": False},
-        "yaxis": {"title": "farthest for (MFE), bps of entry", "rangemode": "tozero", "fixedrange": False},
+        "xaxis": {"title": "farthest against (MAE), bps of entry", "range": [0, frame[0]], "fixedrange": False},
+        "yaxis": {"title": "farthest for (MFE), bps of entry", "range": [0, frame[1]], "fixedrange": False},
     }
+    if outside:
+        layout["annotations"] = [_beyond(outside)]
     return {"traces": traces, "layout": layout}
+
+
+def _frame(moves: Excursions) -> tuple[float, float]:
+    """Give how far both axes reach: to the farthest, unless a few trips would squeeze all the others."""
+    reach = []
+    for values in (moves.adverse_bps, moves.favourable_bps):
+        farthest = float(values.max(initial=1.0))
+        usual = float(np.quantile(values, 1 - _TAIL)) if len(values) else 1.0
+        reach.append(1.05 * (farthest if farthest < _SQUEEZES * usual else 1.2 * usual) or 1.0)
+    return reach[0], reach[1]
+
+
+def _beyond(outside: int) -> Spec:
+    """Say in the picture how many trips its frame leaves out."""
+    text = f"{counted(outside, 'round trip lies', 'round trips lie')} beyond this frame: double-click for all"
+    place = {"xref": "paper", "yref": "paper", "x": 1, "y": 1, "xanchor": "right", "yanchor": "top"}
+    return {"text": text, "showarrow": False, "font": {"size": 12, "color": "$muted"}, "bgcolor": "$surface", **place}

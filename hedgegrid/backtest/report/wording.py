@@ -6,10 +6,13 @@ is written with a real minus; what is not known reads "n/a".
 
 import html
 from datetime import UTC, datetime
+from typing import Final
 
 from hedgegrid.units import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_S, PPM, quote_text
 
-UNKNOWN = "n/a"
+UNKNOWN: Final = "n/a"
+_YEARS_FROM_DAYS: Final = 730
+_DAYS_FROM: Final = 3
 
 
 def words(name: str) -> str:
@@ -52,9 +55,17 @@ def span(duration_ns: int) -> str:
     return UNKNOWN
 
 
-def money(amount_e8: int) -> str:
-    """Write an amount of quote currency to the cent."""
-    return quote_text(amount_e8).replace("-", "\N{MINUS SIGN}")
+def length(duration_ns: int) -> str:
+    """Write how long a run was, as one says it."""
+    days = duration_ns / NS_PER_DAY
+    if days >= _YEARS_FROM_DAYS:
+        return f"{days / 365.25:.1f} years"
+    return f"{days:.0f} days" if days >= _DAYS_FROM else span(duration_ns)
+
+
+def money(amount_e8: int, places: int = 2) -> str:
+    """Write an amount of quote currency, to the cent if not told otherwise."""
+    return quote_text(amount_e8, places).replace("-", "\N{MINUS SIGN}")
 
 
 def signed(amount_e8: int) -> str:
@@ -66,8 +77,9 @@ def percent(ratio: float | None, places: int = 2) -> str:
     """Write a change with its sign, in percent."""
     if ratio is None:
         return UNKNOWN
-    text = f"{100 * ratio:+,.{places}f} %"
-    return text.replace("-", "\N{MINUS SIGN}").replace(f"+{0:.{places}f} %", f"{0:.{places}f} %")
+    text = f"{100 * ratio:+,.{places}f} %".replace("-", "\N{MINUS SIGN}")
+    zero = f"{0:.{places}f} %"
+    return zero if text[1:] == zero else text
 
 
 def share(ppm: int, places: int = 2) -> str:

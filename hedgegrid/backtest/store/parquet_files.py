@@ -8,7 +8,7 @@ writer. No row group has more than ``ROWS_PER_GROUP`` rows. The file says what i
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final, Literal, Self
 
@@ -32,7 +32,7 @@ Ids = Literal["none", "venue", "ordinal"]
 
 @attrs.frozen(kw_only=True)
 class SourceFile:
-    """A file (name without folders) or an address that rows came from; ``sha256`` of the whole file, "" for an address."""
+    """A file (name without folders), with the sha256 of the whole, or an address, with "", that rows came from."""
 
     name: str
     sha256: str
@@ -64,17 +64,16 @@ class MonthFacts:
 
 
 class MonthWriter:
-    """A month's file in the making: batches in, ``publish`` at the end. A context that takes away what was not published."""
+    """A month's file in the making: batches in, ``publish`` at the end. A context; what was not published is gone."""
 
-    def __init__(self, target: Path, kind: Kind) -> None:
-        """Open it beside its target. OSError where the disk refuses."""
+    def __init__(self, root: Path, target: Path, kind: Kind) -> None:
+        """Open it in the store's folder ``root``. OSError where the disk refuses."""
         self.target = target
         self.rows = 0
         self._columns = COLUMNS[kind]
         self._waiting: list[Batch] = []
         self._waiting_rows = 0
-        self._part = target.with_name(f"{PART_PREFIX}{target.name}")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        self._part = root / f"{PART_PREFIX}{'-'.join(target.relative_to(root).parts)}"
         self._file, self._named = _new_file(self._part)
         self._writer = pq.ParquetWriter(
             self._file,
@@ -115,14 +114,16 @@ class MonthWriter:
 
     def publish(self) -> None:
         """Give the finished file its name, in place of the one that bore it."""
-        if not self._named:
-            self._part.unlink(missing_ok=True)
-            os.link(f"/proc/self/fd/{self._file.fileno()}", self._part, follow_symlinks=True)
-            self._named = True
-        self._part.replace(self.target)
-        self._named = False
+        self.target.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(self.target.parent, os.O_RDONLY)
         try:
+            if not self._named:
+                # Only with a folder's descriptor does Python follow the link to the file that has no name.
+                nameless = f"/proc/self/fd/{self._file.fileno()}"
+                os.link(nameless, self._part, src_dir_fd=folder, follow_symlinks=True)
+                self._named = True
+            self._part.replace(self.target)
+            self._named = False
             os.fsync(folder)
         finally:
             os.close(folder)
@@ -138,7 +139,7 @@ class MonthWriter:
 
 
 def _new_file(part: Path) -> tuple[IO[bytes], bool]:
-    """Open a file without a name, or under ``part`` where the file system has no such files; tell whether it has one."""
+    """Open a file without a name, or under ``part`` where the file system has none such; tell whether it has a name."""
     flag = getattr(os, "O_TMPFILE", 0)
     if flag and Path("/proc/self/fd").is_dir():
         with contextlib.suppress(OSError):
@@ -146,11 +147,10 @@ def _new_file(part: Path) -> tuple[IO[bytes], bool]:
     return part.open("w+b"), True
 
 
-def sweep(folders: Iterable[Path]) -> None:
+def sweep(root: Path) -> None:
     """Remove parts that a killed writer left where files need names. For the one writer only."""
-    for folder in folders:
-        for part in folder.glob(f"{PART_PREFIX}*"):
-            part.unlink(missing_ok=True)
+    for part in root.glob(f"{PART_PREFIX}*"):
+        part.unlink(missing_ok=True)
 
 
 class MonthFile:
@@ -165,7 +165,7 @@ class MonthFile:
             raise self._damaged(error) from error
         try:
             self.facts = self._read_facts(series)
-        except BaseException:
+        except Fatal:
             self._file.close()
             raise
 

@@ -72,7 +72,7 @@ class Store:
             if instrument is None:
                 continue
             names = (series_of_folder(instrument, inner.name) for inner in folder.iterdir())
-            found += [name for name in names if name is not None and self._months(name)]
+            found += [name for name in names if name is not None and self.month_paths(name)]
         return sorted(found)
 
     def inventory(self) -> list[SeriesFacts]:
@@ -81,7 +81,7 @@ class Store:
 
     def facts(self, series: SeriesName) -> SeriesFacts:
         """Tell what a series holds. Fatal where it holds nothing, or a file is damaged."""
-        paths = self._months(series)
+        paths = self.month_paths(series)
         if not paths:
             raise self._absent(series)
         months: list[MonthFacts] = []
@@ -112,7 +112,7 @@ class Store:
         self, series: SeriesName, from_ns: int = 0, to_ns: int = EVER_NS, columns: Sequence[str] | None = None
     ) -> Iterator[Batch]:
         """Stream a series as stored, in 1e-8; nothing where the store lacks it. Fatal for a damaged file."""
-        for path in self._months(series):
+        for path in self.month_paths(series):
             if month_start_ns(month_after(path.stem)) <= from_ns or month_start_ns(path.stem) >= to_ns:
                 continue
             with MonthFile(path, series) as file:
@@ -172,7 +172,8 @@ class Store:
         names = (instrument_of_folder(folder.name) for folder in self.root.iterdir() if folder.is_dir())
         return sorted(name for name in names if name is not None)
 
-    def _months(self, series: SeriesName) -> list[Path]:
+    def month_paths(self, series: SeriesName) -> list[Path]:
+        """List the files of a series, by month."""
         folder = self.root / instrument_folder(series.instrument) / series.folder
         return sorted(path for path in folder.glob("*.parquet") if _MONTH.fullmatch(path.stem))
 
@@ -208,7 +209,7 @@ class Store:
     def _marks(self, name: str, from_ns: int, to_ns: int) -> AsOf:
         """Join single marks where the store has any, else the finest mark bars: their open, then their close."""
         single = SeriesName(instrument=name, kind=Kind.MARKS)
-        if self._months(single):
+        if self.month_paths(single):
             batches = self.batches(single, max(0, from_ns - MARK_AGE_MAX_NS), to_ns)
             blocks = ((batch["ts_ns"], batch["price_e8"][None, :]) for batch in batches)
             return AsOf(blocks=blocks, width=1, age_max_ns=MARK_AGE_MAX_NS)

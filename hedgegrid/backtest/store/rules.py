@@ -175,8 +175,8 @@ class RulesBook:
     def _read(self, path: Path, instrument: str) -> DatedRules:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["schema"] != SCHEMA_VERSION or content["instrument"] != instrument:
-                raise ValueError(f"it is of schema {content['schema']} and about {content['instrument']}")
+            about = (content["schema"], content["instrument"])
+            assert about == (SCHEMA_VERSION, instrument), f"it is of schema {about[0]} and about {about[1]}"
             rules = DatedRules(
                 instrument=instrument,
                 date=date.fromisoformat(content["date"]).isoformat(),
@@ -186,7 +186,7 @@ class RulesBook:
             for name in rules.fields:
                 rules.decimal(name)
             rules.tiers()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
+        except (OSError, AssertionError, ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
             raise Fatal(f"{path}: the rules cannot be read ({error}); remove the file and import them again") from error
         return rules
 

@@ -46,7 +46,7 @@ COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     Kind.BOOK: ("ts_ns", "update_id", "bid_e8", "bid_qty_e8", "ask_e8", "ask_qty_e8"),
     Kind.FUNDING: ("ts_ns", "rate_e8"),
 }
-"""Bars open at ``ts_ns``. ``buyer_maker`` is 1 where the seller took, 0 where the buyer did, -1 where it is not known."""
+"""Bars open at ``ts_ns``. ``buyer_maker``: 1 where the seller took, 0 where the buyer did, -1 where it is not known."""
 
 ID_COLUMN: Mapping[Kind, str] = {
     Kind.TRADES: "trade_id",

@@ -42,7 +42,7 @@ _LAST_KEY: Final[Key] = (2**63 - 1, 2**63 - 1)
 
 @attrs.frozen(kw_only=True)
 class _Segment:
-    """A stretch of ascending rows that can be loaded: its first key, and its source (``_STORED`` for the store's own)."""
+    """A stretch of ascending rows that can be loaded: its first key, and its source (``_STORED``: the store's own)."""
 
     first: Key
     source: int
@@ -97,7 +97,7 @@ class Staging:
         except OSError as error:
             os.close(self._lock)
             raise Fatal(f"{root}: another command writes to this store; wait until it has ended") from error
-        sweep(root.glob("*/*"))
+        sweep(root)
         self._spill = _Spill(root)
 
     def __enter__(self) -> Self:
@@ -182,7 +182,7 @@ class Staging:
                     raise _mixed(sources[0].name, series, month.month)
                 segments += _stored_segments(stored, series.kind, month.ids)
                 sources = [*stored.facts.sources, *sources]
-            writer = stack.enter_context(MonthWriter(path, series.kind))
+            writer = stack.enter_context(MonthWriter(self._root, path, series.kind))
             for batch in self._resolved(month, segments, tally):
                 writer.add(batch)
         change = MonthChange(

@@ -3,8 +3,9 @@
 Time belongs to the exchange here. At every step the bot gets to finish what it has to do before the next thing
 happens, so a run in virtual time is the same twice, and a paced run differs only in waiting.
 
-Invariants (section 14.2): the move with its fills, funding, the margin check; then what falls due, until nothing is
-due; at a bar's end the bar, and again what falls due. Timers between two points fire at their own times.
+Invariants (section 14.2): the move with its fills, funding, the margin check, told before the prices are shown; then
+what falls due, until nothing is due; at a bar's end the bar, and again what falls due. Timers between two points fire
+at their own times.
 """
 
 import asyncio
@@ -113,12 +114,14 @@ class Pump:
         exchange, trading = self._exchange, self._trading
         charged, liquidated = exchange.walk(step, step.ts_ns // self._tape.bar_length_ns)
         trading.next_step = step.number + 1
-        self._market.show_points(step)
         said: list[VenueBatch | FundingPaid | Liquidated] = [*exchange.drain(), *charged]
         if liquidated is not None:
             said.append(liquidated)
         if said:
             trading.say(said)
+            await self._settle()
+        # The account first: whoever judges it at these marks must have its fills and payments in the books.
+        self._market.show_points(step)
         await self._settle()
         await self.fall_due()
         if step.bars:

@@ -44,20 +44,20 @@ def load_bars(path: Path, instrument: Instrument, bar_length_ns: int, *, allow_g
     kind = kind_of(path)
     if kind is Kind.CAPTURE:
         raise refusal(path, "it is a websocket capture, not bars", "give bars, or trades for all")
-    raw = _feather_bars(path) if kind is Kind.FEATHER else _archive_bars(path)
+    raw = read_feather_bars(path) if kind is Kind.FEATHER else read_archive_bars(path)
     if not len(raw.open_ns):
         raise refusal(path, "it holds no complete bar", _FETCH)
     return checked_bars(path, raw, instrument, bar_length_ns, allow_gaps=allow_gaps)
 
 
-def _feather_bars(path: Path) -> RawBars:
-    """Read a feather file, less its last bar."""
+def read_feather_bars(path: Path) -> RawBars:
+    """Read a feather file, less its last bar. Raises Fatal where it is none."""
     open_ns, figures = read_feather(path, FIGURES)
     return RawBars(open_ns=open_ns[:-1], figures=[column[:-1] for column in figures], first_row=1)
 
 
-def _archive_bars(path: Path) -> RawBars:
-    """Read an archive csv by the places of its columns."""
+def read_archive_bars(path: Path) -> RawBars:
+    """Read an archive csv by the places of its columns. Raises Fatal where it is none."""
     with reading(path), opened(path) as file:
         content = file.read()
     header = content.lstrip().partition(b"\n")[0].decode("ascii", "replace").strip().split(",")
@@ -82,13 +82,13 @@ def _archive_bars(path: Path) -> RawBars:
     if times.null_count:
         raise refusal(path, "a time is missing", _FETCH)
     return RawBars(
-        open_ns=_in_ns(np.asarray(times.to_numpy(), np.int64)),
+        open_ns=stamps_in_ns(np.asarray(times.to_numpy(), np.int64)),
         figures=[np.asarray(table.column(name).to_numpy(), np.float64) for name in FIGURES],
         first_row=1 + has_header,
     )
 
 
-def _in_ns(times: IntArray) -> IntArray:
+def stamps_in_ns(times: IntArray) -> IntArray:
     """Give times in ns: the archive wrote ms at first and us later, which their size tells."""
     scale = np.where(times < _MS_BELOW, NS_PER_MS, np.where(times < _US_BELOW, _NS_PER_US, 1))
     return times * scale.astype(np.int64)

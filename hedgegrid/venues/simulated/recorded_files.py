@@ -7,7 +7,6 @@ files of a folder are funding or mark prices. Every refusal is one line: file, r
 import contextlib
 import enum
 import gzip
-import io
 import re
 import zipfile
 import zlib
@@ -89,7 +88,7 @@ def opened(path: Path) -> BinaryIO:
         if len(members) != 1:
             rule = f"the zip holds {len(members)} files, not one"
             raise refusal(path, rule, "unpack it and name one file")
-        return io.BytesIO(archive.read(members[0]))
+        return cast("BinaryIO", archive.open(members[0]))  # the member keeps the file open; nothing is held whole
 
 
 def kind_of(path: Path) -> Kind:

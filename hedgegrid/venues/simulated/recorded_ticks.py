@@ -50,7 +50,7 @@ class _Envelope(msgspec.Struct, rename={"payload": "data"}):
     payload: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class _Trade(
+class TradeMessage(
     msgspec.Struct,
     rename={
         "symbol": "s",
@@ -60,9 +60,10 @@ class _Trade(
         "origin": "X",
         "trade_id": "t",
         "aggregate_id": "a",
+        "buyer_maker": "m",
     },
 ):
-    """A trade, single or aggregate."""
+    """A trade, single or aggregate; ``buyer_maker``: the seller took."""
 
     symbol: str
     trade_ms: int
@@ -71,9 +72,21 @@ class _Trade(
     origin: str = "MARKET"
     trade_id: int = -1
     aggregate_id: int = -1
+    buyer_maker: bool | None = None
 
 
-class _Book(msgspec.Struct, rename={"symbol": "s", "bid": "b", "ask": "a", "bid_qty": "B", "ask_qty": "A"}):
+class BookMessage(
+    msgspec.Struct,
+    rename={
+        "symbol": "s",
+        "bid": "b",
+        "ask": "a",
+        "bid_qty": "B",
+        "ask_qty": "A",
+        "matched_ms": "T",
+        "update_id": "u",
+    },
+):
     """The best bid and ask."""
 
     symbol: str
@@ -81,9 +94,11 @@ class _Book(msgspec.Struct, rename={"symbol": "s", "bid": "b", "ask": "a", "bid_
     ask: str
     bid_qty: str
     ask_qty: str
+    matched_ms: int = 0
+    update_id: int = -1
 
 
-class _Mark(
+class MarkMessage(
     msgspec.Struct,
     rename={"symbol": "s", "event_ms": "E", "price": "p", "rate": "r", "next_ms": "T"},
 ):
@@ -97,13 +112,13 @@ class _Mark(
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
-_TRADE = msgspec.json.Decoder(_Trade)
-_BOOK = msgspec.json.Decoder(_Book)
-_MARK = msgspec.json.Decoder(_Mark)
+_TRADE = msgspec.json.Decoder(TradeMessage)
+_BOOK = msgspec.json.Decoder(BookMessage)
+_MARK = msgspec.json.Decoder(MarkMessage)
 
 
 @attrs.define(kw_only=True)
-class _Capture:
+class Capture:
     """What the lines so far have said about one symbol."""
 
     symbol: str
@@ -113,7 +128,7 @@ class _Capture:
     counts: Counter[str] = attrs.field(factory=Counter)
     book: tuple[float, float, float, float] = (math.nan, math.nan, 0.0, 0.0)
     mark: float = math.nan
-    _rate: _Mark | None = None
+    _rate: MarkMessage | None = None
 
     def take(self, line: bytes) -> None:
         """Read one line. Raises ValueError (msgspec's errors are such) where it makes no sense."""
@@ -125,18 +140,19 @@ class _Capture:
         match stream:
             case ["trade"]:
                 trade = _TRADE.decode(envelope.payload)
-                self._take_trade(trade, trade.trade_id, self.trades)
+                self.take_trade(trade, trade.trade_id, self.trades)
             case ["aggTrade"]:
                 trade = _TRADE.decode(envelope.payload)
-                self._take_trade(trade, trade.aggregate_id, self.aggregates)
+                self.take_trade(trade, trade.aggregate_id, self.aggregates)
             case ["bookTicker"]:
-                self._take_book(_BOOK.decode(envelope.payload))
+                self.take_book(_BOOK.decode(envelope.payload))
             case ["markPrice"]:
-                self._take_mark(_MARK.decode(envelope.payload))
+                self.take_mark(_MARK.decode(envelope.payload))
             case _:
                 pass  # depth and snapshots: a replay walks trades, not the whole book
 
-    def _take_trade(self, trade: _Trade, trade_id: int, rows: list[_TradeRow]) -> None:
+    def take_trade(self, trade: TradeMessage, trade_id: int, rows: list[_TradeRow]) -> bool:
+        """Add a trade to ``rows``; False where it is left out."""
         if trade.symbol != self.symbol:
             self.counts["trades of other instruments"] += 1
         elif trade.origin != "MARKET":
@@ -146,22 +162,30 @@ class _Capture:
             if trade_id < 0 or trade.trade_ms <= 0:
                 raise ValueError("the trade has no id or no time")
             rows.append((trade_id, trade.trade_ms, price, qty, *self.book, self.mark))
+            return True
+        return False
 
-    def _take_book(self, book: _Book) -> None:
+    def take_book(self, book: BookMessage) -> bool:
+        """Remember the book; False where it is left out."""
         if book.symbol != self.symbol:
-            return
+            return False
         bid, ask = float(book.bid), float(book.ask)
         if not 0 < bid < ask < math.inf:
             self.counts["books that were one-sided or crossed"] += 1
-            return
+            return False
         self.book = (bid, ask, _positive(book.bid_qty), _positive(book.ask_qty))
+        return True
 
-    def _take_mark(self, mark: _Mark) -> None:
+    def take_mark(self, mark: MarkMessage) -> bool:
+        """Remember the mark, and settle the rate before it where its time has come; False where it is left out."""
         if mark.symbol != self.symbol:
-            return
+            return False
         self.mark = _positive(mark.price)
-        if not mark.rate:
-            return
+        if mark.rate:
+            self._settle(mark)
+        return True
+
+    def _settle(self, mark: MarkMessage) -> None:
         last, self._rate = self._rate, mark
         if last is None or mark.next_ms <= last.next_ms:
             return
@@ -178,7 +202,7 @@ def load_ticks(path: Path, instrument: Instrument) -> TickArrays:
     """
     if kind_of(path) is not Kind.CAPTURE:
         raise refusal(path, "it is not a websocket capture", "give captures, or bars for all")
-    capture = _Capture(symbol=symbol_of(instrument.name))
+    capture = Capture(symbol=symbol_of(instrument.name))
     with reading(path), opened(path) as lines:
         for row, line in enumerate(lines, 1):
             try:
@@ -208,7 +232,7 @@ def _ordered(rows: list[_TradeRow], counts: Counter[str]) -> tuple[IntArray, lis
 def _whole(
     path: Path,
     columns: tuple[IntArray, list[FloatArray]],
-    capture: _Capture,
+    capture: Capture,
     instrument: Instrument,
 ) -> TickArrays:
     """Give the trades in ticks and lots, less those of no whole lot."""

@@ -1,7 +1,7 @@
 "use strict";
 /* The page at work: draws the plots, keeps their times together, and answers to scheme, paper, keys and choices. */
 
-const CONFIG = { displaylogo: false, responsive: true, doubleClick: false, displayModeBar: false, scrollZoom: false };
+const CONFIG = { displaylogo: false, responsive: true, displayModeBar: false, scrollZoom: false, showTips: false };
 const specs = unpackAll(report.plots);
 
 function holder(name) {
@@ -38,7 +38,7 @@ function draw(name) {
       if (range !== null) layout[key].range = range;
     }
   }
-  Plotly.react(holder(name), painted(traces.map(plain)), layout, CONFIG);
+  Plotly.react(holder(name), painted(traces.map(plain)), layout, { ...CONFIG, doubleClick: TIME_PLOTS.includes(name) ? false : "reset+autosize" });
   legend(name, traces);
 }
 
@@ -96,7 +96,7 @@ function listen(name) {
     if (low === undefined || high === undefined) return;
     const range = [toMilliseconds(low), toMilliseconds(high)];
     const clipped = [Math.max(range[0], report.span[0]), Math.min(range[1], report.span[1])];
-    if (clipped[1] > clipped[0]) showRange(clipped);
+    
   });
   plot.on("plotly_doubleclick", () => showRange(null));
 }
@@ -133,6 +133,9 @@ for (const button of document.querySelectorAll("[data-last]")) {
     showRange([Math.max(report.span[0], end - days), end]);
   });
 }
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && document.activeElement?.classList.contains("card")) document.activeElement.blur();
+});
 darkScheme.addEventListener("change", drawAll);
 addEventListener("beforeprint", () => {
   view.printing = true;

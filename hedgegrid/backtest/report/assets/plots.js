@@ -3,6 +3,9 @@
 
 const report = JSON.parse(document.getElementById("report-rows").textContent);
 const PRINT_WIDTH = 700;
+const PRINT_HALF = 340;
+const PRINT_HEIGHT = 0.8;
+const HALVES = ["profit", "holding"];
 const TIME_PLOTS = ["price", "equity", "inventory", "costs", "distance"];
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 const coarsePointer = matchMedia("(pointer: coarse)");
@@ -78,7 +81,11 @@ function layoutOf(name, own) {
     const isAxis = /^[xy]axis\d?$/.test(key);
     layout[key] = isAxis ? axis(value, key[0] === "x" && value.type === "date") : value;
   }
-  if (view.printing) layout.width = PRINT_WIDTH;
+  if (view.printing) {
+    layout.width = HALVES.includes(name) ? PRINT_HALF : PRINT_WIDTH;
+    layout.height = Math.round(own.height * PRINT_HEIGHT);
+  }
+  layout.uirevision = `${name} ${view.instrument}`;
   if (TIME_PLOTS.includes(name)) {
     layout.xaxis.range = view.range === null ? report.span.slice() : view.range.slice();
     layout.shapes = (own.shapes || []).concat(pauseShades(name));
@@ -125,11 +132,7 @@ function fitted(traces, axisName, range) {
   }
   if (low > high) return null;
   const air = (high - low || Math.abs(high) || 1) * 0.05;
-  return [low - air, high + air];
-}
-
-function isTimeRange(range) {
-  return range[0] !== report.span[0] || range[1] !== report.span[1];
+  return [low >= 0 ? Math.max(low - air, 0) : low - air, high + air];
 }
 
 function shownRange() {

@@ -3,8 +3,9 @@
 
 const STEPS_DRAWN = 1400;
 const CANDLES_DRAWN = 260;
-const FILLS_DRAWN = 1600;
-const RARE_DRAWN = 400;
+const FILLS_DRAWN = 700;
+const RARE_DRAWN = 350;
+const FILLS_LOOSE = 250;
 const RECTANGLES_DRAWN = 500;
 const ENTRY = 0;
 const RARE_FROM = 2;
@@ -41,7 +42,9 @@ function priceTraces(spec, range) {
   const digits = `,.${spec.decimals}f`;
   const few = drawn.t.length <= CANDLES_DRAWN;
   const closeLabel = `close %{y:${digits}}<br>%{x|%Y-%m-%d %H:%M} UTC<extra></extra>`;
+  const fills = fillTraces(spec, range);
   const traces = gridTraces(spec, range);
+  traces.push(...stopTraces(spec, range));
   if (few) {
     traces.push({ type: "candlestick", name: "Price", x: drawn.t, open: drawn.o, high: drawn.h, low: drawn.l, close: drawn.c,
       y: drawn.c, increasing: { line: { color: "$price", width: 1 }, fillcolor: "$surface" },
@@ -52,10 +55,8 @@ function priceTraces(spec, range) {
     traces.push({ type: "scatter", mode: "lines", name: "Low to high", x: drawn.t, y: drawn.h, line: { width: 0 },
       fill: "tonexty", fillcolor: "$price/0.35", area: true, hoverinfo: "skip" });
     traces.push({ type: "scatter", mode: "lines", name: "Close", x: drawn.t, y: drawn.c,
-      line: { color: "$price", width: 1.1 }, hovertemplate: closeLabel });
+      line: { color: "$price", width: 1.3 }, hovertemplate: closeLabel });
   }
-  traces.push(...stopTraces(spec, range));
-  const fills = fillTraces(spec, range);
   traces.push(...fills.traces);
   sayWhatIsShown(spec, drawn.width * spec.step, few, fills);
   return traces;
@@ -150,12 +151,13 @@ function fillTraces(spec, range) {
   const strides = [last - first - rare, rare].map((n, isRare) => Math.max(1, Math.ceil(n / (isRare ? RARE_DRAWN : FILLS_DRAWN))));
   const seen = [0, 0];
   const traces = new Map();
+  const size = last - first > FILLS_DRAWN ? 0.55 : last - first > FILLS_LOOSE ? 0.8 : 1;
   let shown = 0;
   for (let i = first; i < last; i++) {
     const isRare = fills.purpose[i] >= RARE_FROM ? 1 : 0;
     if (seen[isRare]++ % strides[isRare] !== 0) continue;
     const key = fills.purpose[i] * 2 + fills.leg[i];
-    if (!traces.has(key)) traces.set(key, fillTrace(fills.leg[i], fills.purpose[i]));
+    if (!traces.has(key)) traces.set(key, fillTrace(fills.leg[i], fills.purpose[i], size));
     const trace = traces.get(key);
     trace.x.push(fills.t[i]);
     trace.y.push(fills.p[i]);
@@ -166,12 +168,12 @@ function fillTraces(spec, range) {
   return { traces: ordered, shown, inView: last - first };
 }
 
-function fillTrace(leg, purpose) {
+function fillTrace(leg, purpose, size) {
   const symbol = purpose === ENTRY ? (leg === 0 ? "triangle-up" : "triangle-down") : SYMBOLS[purpose];
   return { type: "scatter", mode: "markers", name: fillName(leg, purpose), x: [], y: [], text: [],
     hovertemplate: "%{text}<br>%{x|%Y-%m-%d %H:%M:%S} UTC<extra></extra>",
-    marker: { symbol, size: SIZES[purpose], color: LEGS[leg][1], opacity: 0.9,
-      line: { width: symbol.endsWith("-open") ? 1.5 : 0.6, color: symbol.endsWith("-open") ? LEGS[leg][1] : "$surface" } } };
+    marker: { symbol, size: SIZES[purpose] * size, color: LEGS[leg][1], opacity: 0.4 + 0.5 * size,
+      line: { width: (symbol.endsWith("-open") ? 1.5 : 0.5) * size, color: symbol.endsWith("-open") ? LEGS[leg][1] : "$surface" } } };
 }
 
 function lengthText(ms) {

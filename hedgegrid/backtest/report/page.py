@@ -1,0 +1,206 @@
+"""``report.html``: a backtest as one file that a person opens, reads and keeps.
+
+Invariants: the file asks no machine for anything, and its own policy forbids it to: scripts and styles run by the hash
+of their text alone; every text from outside is escaped, in HTML, in labels of plots and inside the rows; the file
+appears whole or not at all.
+"""
+
+import base64
+import hashlib
+import importlib.util
+import re
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import msgspec
+
+from hedgegrid.backtest.figures import Figures
+from hedgegrid.backtest.measure import Measures
+from hedgegrid.backtest.names import PAUSE_CHANGES
+from hedgegrid.backtest.report import account_pictures, palette, trip_pictures
+from hedgegrid.backtest.report.cards import card_list, facts, headline, quote_name, verdict
+from hedgegrid.backtest.report.packing import NS_PER_MS, Spec
+from hedgegrid.backtest.report.price_picture import price_picture
+from hedgegrid.backtest.report.sections import Story, all_sections
+from hedgegrid.backtest.report.wording import escape, plot_text
+from hedgegrid.backtest.result import BacktestResult
+from hedgegrid.errors import Fatal
+
+ASSETS: Final = resources.files("hedgegrid.backtest.report") / "assets"
+SCRIPTS: Final = ("plots.js", "price.js", "page.js")
+SHADES_MOST: Final = 200
+"""Pauses that are drawn behind the plots."""
+_RAISED, _CLEARED = PAUSE_CHANGES.index("raised"), PAUSE_CHANGES.index("cleared")
+_TINTS: Final = 10
+_STAND_IN: Final = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
+
+
+def write_report(
+    path: Path,
+    result: BacktestResult,
+    measures: Measures,
+    *,
+    settings: str,
+    quality: Sequence[object],
+    title: str,
+    pessimistic: Figures | None,
+    code_version: str,
+) -> None:
+    """Write the report of a run.
+
+    ``settings`` is the configuration as text; ``quality`` what the market's record lacks, a line each (anything that
+    ``str`` turns into one); ``pessimistic`` the figures of the same run with the worse of ambiguous exits first.
+    Fatal where plotly's script is not installed; OSError where the file cannot be written.
+    """
+    story = Story(
+        result=result,
+        measures=measures,
+        settings=settings,
+        quality=tuple(str(one) for one in quality),
+        pessimistic=pessimistic,
+    )
+    text = build(story, title, code_version, plotly_script())
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(text)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def build(story: Story, title: str, code_version: str, plotly: str) -> bytes:
+    """Build the page around plotly's script."""
+    result, figures = story.result, story.measures.figures
+    quote = quote_name(result)
+    sections = list(all_sections(story))
+    style = _style()
+    script = "\n".join(_asset(name) for name in SCRIPTS)
+    template = Template(_asset("page.html"))
+    page = template.substitute(
+        policy=escape(_policy((plotly, script), (style, ""))),
+        title=escape(title),
+        stand_ins=_stand_ins(plotly),
+        style=style,
+        verdict=verdict(result),
+        headline=headline(result, figures, quote),
+        facts=facts(result, code_version),
+        contents="".join(f'<li><a href="#{one.anchor}">{one.short}</a></li>' for one in sections),
+        sections=_key_figures(figures, quote) + "".join(one.html() for one in sections[1:]),
+        version=escape(code_version),
+        rows=_rows(story),
+        plotly=plotly,
+        script=script,
+    )
+    return page.encode()
+
+
+def _key_figures(figures: Figures, quote: str) -> str:
+    """Build the section of the cards."""
+    lead = '<p class="note screen">Point at a figure, or reach it with the Tab key, for its meaning.</p>'
+    cards = card_list(figures, quote)
+    return (
+        f'<section id="figures" aria-labelledby="h-figures"><h2 id="h-figures">Key figures</h2>{cards}{lead}</section>'
+    )
+
+
+def plotly_script() -> str:
+    """Give the text of plotly's script, from the installed package, which is not imported for it (it is heavy)."""
+    found = importlib.util.find_spec("plotly")
+    places: Iterable[str] = (found.submodule_search_locations or ()) if found is not None else ()
+    for place in places:
+        script = Path(place) / "package_data" / "plotly.min.js"
+        if script.is_file():
+            # "</script" would end the element; inside a script's text and patterns the backslash changes nothing.
+            return script.read_text(encoding="utf-8").replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    message = "report.html needs the package plotly with its plotly.min.js: install the project's requirements"
+    raise Fatal(message)
+
+
+def _stand_ins(plotly: str) -> str:
+    """Build elements that keep plotly from writing styles of maps into the page: it looks for their ids first."""
+    ids = sorted(set(_STAND_IN.findall(plotly)))
+    return "".join(f'<meta name="stand-in" id="{one}">\n' for one in ids)
+
+
+def _asset(name: str) -> str:
+    """Read a file of the package."""
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def _style() -> str:
+    """Build the style sheet with both palettes and the tints of the monthly table."""
+    tints = [
+        f".tint.{tone}.s{step} {{ background: color-mix(in srgb, var(--{tone}) {4 * step}%, transparent); }}"
+        for tone in ("gain", "loss")
+        for step in range(1, _TINTS + 1)
+    ]
+    light, dark = palette.properties(palette.LIGHT), palette.properties(palette.DARK)
+    schemes = f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
+    return schemes + _asset("report.css").replace("$tints", "\n".join(tints))
+
+
+def _policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
+    """Write the policy: nothing but these scripts and styles, and images that stand in the page itself."""
+    scripts_allowed = " ".join(_hash(text) for text in scripts)
+    styles_allowed = " ".join(_hash(text) for text in styles)
+    return (
+        f"default-src 'none'; script-src {scripts_allowed}; style-src {styles_allowed}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    """Give a text's hash as a policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _rows(story: Story) -> str:
+    """Write the rows of all pictures as JSON that cannot end its element."""
+    result, measures = story.result, story.measures
+    instruments = range(len(result.instruments))
+    share = len(result.instruments)
+    trips = measures.trips
+    mine = [trips["instrument"] == index for index in instruments]
+    moves = [story.moves(rows) for rows in mine]
+    plots: dict[str, list[Spec]] = {
+        "price": [price_picture(result, index) for index in instruments],
+        "equity": [account_pictures.equity_picture(result, measures)],
+        "inventory": [account_pictures.inventory_picture(result, index, measures.held) for index in instruments],
+        "costs": [account_pictures.costs_picture(result, measures.figures)],
+        "profit": [trip_pictures.profit_picture(trips[rows]) for rows in mine],
+        "holding": [trip_pictures.holding_picture(trips[rows]) for rows in mine],
+        "excursions": [
+            trip_pictures.excursion_picture(trips[rows], moved, share) for rows, moved in zip(mine, moves, strict=True)
+        ],
+        "distance": [account_pictures.distance_picture(result)],
+    }
+    page: dict[str, Any] = {
+        "palettes": {"light": palette.LIGHT, "dark": palette.DARK},
+        "span": [result.start_ns // NS_PER_MS, max(result.end_ns // NS_PER_MS, result.start_ns // NS_PER_MS + 1)],
+        "instruments": [plot_text(one.name) for one in result.instruments],
+        "pauses": pause_spans(result),
+        "plots": plots,
+    }
+    return msgspec.json.encode(page).decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def pause_spans(result: BacktestResult) -> list[dict[str, int]]:
+    """Give from when to when each pause stood (ms), the first ``SHADES_MOST``; what still stands lasts to the end."""
+    spans: list[dict[str, int]] = []
+    standing: dict[tuple[int, int], int] = {}
+    for pause in result.pauses:
+        key = (int(pause["reason"]), int(pause["instrument"]))
+        if pause["change"] == _RAISED:
+            standing.setdefault(key, int(pause["ts_ns"]))
+        elif pause["change"] == _CLEARED and key in standing:
+            spans.append(_span(standing.pop(key), int(pause["ts_ns"]), key[1]))
+    spans += [_span(since_ns, result.end_ns, key[1]) for key, since_ns in standing.items()]
+    return sorted(spans, key=lambda one: one["from"])[:SHADES_MOST]
+
+
+def _span(from_ns: int, to_ns: int, instrument: int) -> dict[str, int]:
+    """Give a stretch of time of one scope."""
+    return {"from": from_ns // NS_PER_MS, "to": to_ns // NS_PER_MS, "instrument": instrument}

@@ -1,0 +1,373 @@
+"""Composition of a backtest: a config and a recorded market in, a result and its files out.
+
+What ``app`` is to ``run``: the one place that knows settings, stored markets, the driver and its outputs.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import attrs
+import numpy as np
+
+from hedgegrid import __version__
+from hedgegrid.backtest import columns, driver
+from hedgegrid.backtest.measure import Measures, measure
+from hedgegrid.backtest.quality import Finding, Severity, check_bars, check_funding, check_trades
+from hedgegrid.backtest.result import BacktestResult
+from hedgegrid.backtest.store.reader import Store
+from hedgegrid.backtest.store.rules import DatedRules
+from hedgegrid.backtest.stretches import StoredMarket, joined_bars
+from hedgegrid.config import params
+from hedgegrid.config.schema import AccountConfig
+from hedgegrid.errors import Fatal
+from hedgegrid.model.instrument import Instrument
+from hedgegrid.units import cash_e8, ns_from_ms
+from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, content_hash
+from hedgegrid.venues.simulated.recorded import Recorded, recorded_market
+from hedgegrid.venues.simulated.recorded_files import utc_text
+
+EVER_NS: Final = 9_223_372_036_854_775_807
+BARS_UNTIL_STALE: Final = 2
+HISTORY_BARS_MIN: Final = 200
+BPS_PER_ONE: Final = 10_000
+
+
+@attrs.frozen(kw_only=True)
+class BacktestOptions:
+    """What the command line says of a backtest. Times in ns; ``strict`` refuses data with any warning."""
+
+    market_paths: tuple[Path, ...]
+    from_ns: int = 0
+    to_ns: int = EVER_NS
+    strict: bool = False
+    cache_dir: Path | None = None
+    tell: Callable[[str], None] = lambda _: None
+    on_progress: Callable[[int, int], None] = lambda _done, _whole: None
+    """Told the rows walked since it was last told, and how many there are in all."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class OpenMarket:
+    """A recorded market that is ready to be walked as often as asked.
+
+    ``known_rates`` are the newest settlements before the first decision; ``decide_from_ns``: bars before it only warm
+    the indicators up; ``rows`` are what will be walked.
+    """
+
+    instruments: tuple[Instrument, ...]
+    stretches: Callable[[], Iterator[columns.Market]]
+    is_ticks: bool
+    rows: int
+    start_ns: int
+    end_ns: int
+    decide_from_ns: int
+    known_rates: tuple[tuple[int, int] | None, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    identity: str
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Outcome:
+    """A finished backtest: its result, its figures, and the bound in which the worse of two exits comes first."""
+
+    market: OpenMarket
+    result: BacktestResult
+    measures: Measures
+    pessimistic: Measures | None
+
+
+def cache_folder() -> Path:
+    """Give the folder that keeps machine code between runs."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hedgegrid"
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def account_setup(config: AccountConfig, instruments: tuple[Instrument, ...]) -> driver.AccountSetup:
+    """Give an account's settings as the driver reads them. Fatal where a figure leaves what 64 bits hold."""
+    watchdog = config.watchdog
+    length_ns = timeframe_ns(config)
+    stale_ns = max(ns_from_ms(watchdog.feed_stale_ms), BARS_UNTIL_STALE * length_ns)
+    return driver.AccountSetup(
+        wallet_e8=cash_e8(config.account.wallet_quote),
+        limits=params.risk_limits(config),
+        session_limits=params.session_limits(config),
+        resume_after_ns=ns_from_ms(watchdog.resume_after_ms),
+        heartbeat_ns=ns_from_ms(watchdog.heartbeat_ms),
+        bar_length_ns=length_ns,
+        grids=tuple(
+            driver.GridSetup(
+                instrument=one,
+                params=params.grid_params(grid, one),
+                rules=params.venue_rules(config, one),
+                gate=params.instrument_risk(grid, one),
+                pause_missing=grid.funding.on_missing == "pause",
+                stale_ns=stale_ns,
+            )
+            for grid, one in zip(config.grid, instruments, strict=True)
+        ),
+    )
+
+
+def timeframe_ns(config: AccountConfig) -> int:
+    """Give the one timeframe of the grids. Fatal where they have several."""
+    lengths = {params.bar_length_ns(grid) for grid in config.grid}
+    if len(lengths) > 1:
+        raise Fatal("one backtest has one timeframe: give all grids the same")
+    return lengths.pop()
+
+
+# --- the market -------------------------------------------------------------------------------------------------------
+
+
+def open_market(config: AccountConfig, options: BacktestOptions) -> OpenMarket:
+    """Open what the options name: one store, or files and folders as ``run`` takes them.
+
+    Fatal, in one line, where it is missing or damaged, and with ``strict`` where it is less than clean.
+    """
+    for path in options.market_paths:
+        if not path.exists():
+            raise Fatal(f"--data {path}: no such file or folder")
+    if not options.market_paths:
+        raise Fatal("a backtest needs a recorded market: give it with --data FILE, or a store with --data DIR")
+    store = next((path for path in options.market_paths if is_store(path)), None)
+    market = _from_files(config, options) if store is None else _from_store(config, options, store)
+    for finding in market.findings:
+        if finding.severity is Severity.ERROR or (options.strict and finding.severity is Severity.WARNING):
+            raise Fatal(f"{finding.line}" + ("" if finding.severity is Severity.ERROR else " (--strict)"))
+    return market
+
+
+def is_store(path: Path) -> bool:
+    """Tell whether a folder is a store of recorded markets."""
+    return path.is_dir() and bool(Store(path).instruments())
+
+
+def _from_files(config: AccountConfig, options: BacktestOptions) -> OpenMarket:
+    length_ns = timeframe_ns(config)
+    instruments = tuple(params.instrument_of(config, grid.instrument) for grid in config.grid)
+    told = f"instrument rules: the package's snapshot of {params.snapshot_day()}, and what the config says"
+    recorded = recorded_market(options.market_paths, instruments, length_ns, allow_gaps=True)
+    findings = [*_findings(recorded, instruments, length_ns)]
+    whole = _cut(recorded, options, length_ns, _warm_up_ns(config))
+    if whole.ticks:
+        market = columns.trades_market(whole.ticks, whole.funding, length_ns)
+    else:
+        market = columns.bars_market(whole.bars, whole.funding, length_ns)
+    arrays = whole.ticks or whole.bars
+    series = [series for one in arrays for series in (one.columns())]
+    notes = tuple(f"{one.name}: {note}" for one, each in zip(instruments, arrays, strict=True) for note in each.notes)
+    times = market.trades.ts_ns if market.trades is not None else market.bars.open_ns if market.bars else []
+    return _open(
+        config,
+        options,
+        instruments=instruments,
+        stretches=lambda: iter((market,)),
+        is_ticks=bool(whole.ticks),
+        rows=market.rows,
+        first_ns=int(times[0]),
+        last_ns=market.last_step_ns,
+        funding=whole.funding,
+        findings=tuple(findings),
+        notes=(told, *notes),
+        identity=content_hash([str(length_ns), *(one.name for one in instruments), *series]),
+    )
+
+
+def _from_store(config: AccountConfig, options: BacktestOptions, root: Path) -> OpenMarket:
+    if len(options.market_paths) > 1:
+        raise Fatal(f"{root} is a store: give it alone, and import the other files into it")
+    store = Store(root)
+    asked_ns = max(options.from_ns, 1)
+    instruments: list[Instrument] = []
+    notes: list[str] = []
+    for grid in config.grid:
+        rules = store.rules_at(grid.instrument, asked_ns if options.from_ns else EVER_NS // 2)
+        instruments.append(params.instrument_of(config, grid.instrument, _snapshot_words(rules)))
+        notes.append(f"{grid.instrument}: rules stored with the data, of {rules.date}")
+        notes += [f"{grid.instrument}: {note}" for note in (*rules.notes, *_fee_notes(config, rules))]
+    stored = StoredMarket(
+        store=store,
+        instruments=tuple(instruments),
+        length_ns=timeframe_ns(config),
+        from_ns=max(0, options.from_ns - _warm_up_ns(config)),
+        to_ns=options.to_ns,
+    )
+    first, last = stored.span()
+    return _open(
+        config,
+        options,
+        instruments=stored.instruments,
+        stretches=stored.stretches,
+        is_ticks=stored.is_ticks,
+        rows=sum(store.facts(series).rows for series in stored.series()),
+        first_ns=first,
+        last_ns=last,
+        funding=stored.funding(),
+        findings=(),
+        notes=tuple(notes),
+        identity=store.identity(stored.series()),
+    )
+
+
+def _open(
+    config: AccountConfig,
+    options: BacktestOptions,
+    *,
+    instruments: tuple[Instrument, ...],
+    stretches: Callable[[], Iterator[columns.Market]],
+    is_ticks: bool,
+    rows: int,
+    first_ns: int,
+    last_ns: int,
+    funding: tuple[FundingArrays, ...],
+    findings: tuple[Finding, ...],
+    notes: tuple[str, ...],
+    identity: str,
+) -> OpenMarket:
+    """Finish an open market: where decisions begin, and what is known of funding by then."""
+    start_ns = max(first_ns, options.from_ns)
+    silent = [one.name for one, series in zip(instruments, funding, strict=True) if not len(series.ts_ns)]
+    if silent:
+        notes = (*notes, f"no funding is recorded for {', '.join(silent)}: none is charged, and the rate counts as missing")
+    return OpenMarket(
+        instruments=instruments,
+        stretches=stretches,
+        is_ticks=is_ticks,
+        rows=rows,
+        start_ns=start_ns,
+        end_ns=last_ns,
+        decide_from_ns=options.from_ns,
+        known_rates=tuple(_rate_at(series, first_ns) for series in funding),
+        findings=findings,
+        notes=(*notes, *(finding.line for finding in findings)),
+        identity=identity,
+    )
+
+
+def _warm_up_ns(config: AccountConfig) -> int:
+    """Give how much market before the first decision warms the indicators up, where there is any."""
+    longest = max(max(g.regime.ema_slow, 2 * g.regime.adx_len, g.regime.atr_len) for g in config.grid)
+    return max(HISTORY_BARS_MIN, 4 * longest) * timeframe_ns(config)
+
+
+def _rate_at(series: FundingArrays, ts_ns: int) -> tuple[int, int] | None:
+    """Give the newest settlement at or before a time."""
+    place = int(np.searchsorted(series.ts_ns, ts_ns, side="right")) - 1
+    return None if place < 0 else (int(series.ts_ns[place]), int(series.rate_e8[place]))
+
+
+def _cut(recorded: Recorded, options: BacktestOptions, length_ns: int, warm_up_ns: int) -> Recorded:
+    """Keep what lies between --from (less the warm-up) and --to. Fatal where nothing does."""
+    if options.from_ns == 0 and options.to_ns == EVER_NS:
+        return recorded
+    begin = 0 if options.from_ns == 0 else options.from_ns - warm_up_ns
+
+    def cut(value: object, times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> object:
+        keep = (times >= begin) & (times < options.to_ns)
+        if not keep.any():
+            raise Fatal(
+                f"--from and --to leave nothing of the data: it runs from {utc_text(int(times[0]))} to "
+                f"{utc_text(int(times[-1]) + length_ns)}"
+            )
+        names = [field.name for field in attrs.fields(type(value))]  # type: ignore[arg-type]
+        taken = {name: getattr(value, name)[keep] for name in names if isinstance(getattr(value, name), np.ndarray)}
+        return attrs.evolve(value, **taken)  # type: ignore[type-var]
+
+    return Recorded(
+        bars=tuple(cut(bars, bars.open_ns) for bars in recorded.bars),  # type: ignore[misc]
+        ticks=tuple(cut(ticks, ticks.ts_ns) for ticks in recorded.ticks),  # type: ignore[misc]
+        funding=recorded.funding,
+    )
+
+
+def _findings(recorded: Recorded, instruments: tuple[Instrument, ...], length_ns: int) -> Iterator[Finding]:
+    """Examine what was loaded."""
+    for index, one in enumerate(instruments):
+        if recorded.ticks:
+            yield from check_trades(recorded.ticks[index], one.name)
+        else:
+            yield from check_bars(recorded.bars[index], one.name, length_ns)
+        if len(recorded.funding[index].ts_ns):
+            yield from check_funding(recorded.funding[index], one.name, one.funding_interval_ns)
+
+
+def _snapshot_words(rules: DatedRules) -> dict[str, object]:
+    """Give dated rules in the words of the package's snapshot, for what they know."""
+    words: dict[str, object] = {}
+    for name in ("tick", "lot", "min_qty", "max_qty", "min_notional", "funding_interval_hours"):
+        figure = rules.decimal(name)
+        if figure is not None:
+            words[name] = figure
+    fee = rules.decimal("liquidation_fee")
+    if fee is not None:
+        words["liquidation_fee_bps"] = fee * BPS_PER_ONE
+    tiers = rules.fields.get("tiers")
+    if tiers is not None and isinstance(tiers.value, list):
+        words["tiers"] = [
+            {"max_notional_quote": Decimal(most), "maintenance_margin_ratio": Decimal(ratio)}
+            for most, ratio in tiers.value
+        ]
+    return words
+
+
+def _fee_notes(config: AccountConfig, rules: DatedRules) -> Iterator[str]:
+    """Say where the stored fees are others than the config's, which are the ones that are charged."""
+    for name, charged in (("maker_fee", config.sim.maker_bps), ("taker_fee", config.sim.taker_bps)):
+        stored = rules.decimal(name)
+        if stored is not None and stored * BPS_PER_ONE != charged:
+            yield f"{name}: {stored * BPS_PER_ONE:f} bps are stored, the config's {charged:f} bps are charged"
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+def run_backtest(config: AccountConfig, options: BacktestOptions, *, bound: bool = True) -> Outcome:
+    """Run a backtest; where exits were ambiguous, once more with the worse first (``bound``)."""
+    market = open_market(config, options)
+    execution = driver.compiled(options.cache_dir or cache_folder())
+    result = walk(config, market, execution, options)
+    takers = tuple(params.venue_rules(config, one).taker_ppm for one in market.instruments)
+    pessimistic = None
+    if bound and result.ambiguous_bars and not config.sim.pessimistic:
+        options.tell("some exits were ambiguous: once more with the worse first")
+        worse = attrs.evolve(config, sim=attrs.evolve(config.sim, pessimistic=True))
+        pessimistic = measure(walk(worse, market, execution, options), takers_ppm=takers)
+    return Outcome(
+        market=market, result=result, measures=measure(result, takers_ppm=takers), pessimistic=pessimistic
+    )
+
+
+def walk(
+    config: AccountConfig, market: OpenMarket, execution: driver.Execution, options: BacktestOptions
+) -> BacktestResult:
+    """Walk the whole market once."""
+    run = driver.Run(
+        account_setup(config, market.instruments),
+        execution,
+        start_ns=market.start_ns,
+        known_rates=market.known_rates,
+        on_progress=lambda rows: options.on_progress(rows, market.rows),
+    )
+    parts: list[tuple[BarArrays, ...]] = []
+    for stretch in market.stretches():
+        run.walk(stretch, decide_from_ns=market.decide_from_ns)
+        if not market.is_ticks or not parts:
+            parts.append(stretch.closed)
+        if run.is_over:
+            break
+    bars = tuple(joined_bars([part[index] for part in parts]) for index in range(len(market.instruments)))
+    return run.result(
+        bars=bars, is_ticks=market.is_ticks, end_ns=market.end_ns, notes=market.notes, identity=market.identity
+    )
+
+
+def code_version() -> str:
+    """Give the version that a result was made with."""
+    return __version__

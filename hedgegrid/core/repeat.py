@@ -1,0 +1,81 @@
+"""When a decision would repeat the last one: most bars change nothing, and need not build a ladder to find that out.
+
+After a decision that asked for nothing, ``remember`` notes how far the mid may move, and until when, before a rung
+would cross or uncross, fit or not fit into the inventory, or the funding guard would act. ``holds`` compares.
+
+Invariants: it never says so where anything that the ladder depends on has changed (``GridState.settled`` is cleared by
+every fill, answer, refusal and new center); it only ever saves work: with and without it every order is the same.
+"""
+
+from hedgegrid.core import funding, regime
+from hedgegrid.core.codes import FREE, LONG, NEVER_NS
+from hedgegrid.core.diff import WORKING, is_within_tolerance
+from hedgegrid.core.grid import rung_index
+from hedgegrid.core.records import EntryOrder, GridParams, GridState, Indicators, Rung
+
+
+def holds(params: GridParams, state: GridState, ind: Indicators, ts_ns: int) -> bool:
+    """Tell whether a decision at the present mid would ask for nothing again."""
+    if state.settled == 0 or not state.repeat_low <= state.mid_ticks <= state.repeat_high:
+        return False
+    same = state.repeat_regime == state.regime and state.repeat_may_add == state.may_add
+    same = same and state.repeat_rate_known == state.rate_known and state.repeat_throttle_ppm == state.throttle_ppm
+    if not same or ts_ns > state.repeat_until_ns:
+        return False
+    return params.vol_target_ppm == 0 or regime.volatility_factor_ppm(ind, params) == state.repeat_vol_ppm
+
+
+def remember(
+    params: GridParams, state: GridState, ind: Indicators, rungs: list[Rung], entries: list[EntryOrder], ts_ns: int
+) -> None:
+    """Note within which bounds the decision that was just made, and asked for nothing, would repeat itself."""
+    for i in range(len(entries)):
+        order = entries[i]
+        if order.state == FREE:
+            continue
+        # One that waits for an answer, or is kept only since its rung crosses, is looked at again at every bar.
+        if order.state != WORKING or order.generation != state.generation:
+            return
+        if not is_within_tolerance(params, rungs[rung_index(params, order.leg, order.level)], order):
+            return
+    state.repeat_until_ns = _until_ns(params, state, ts_ns)
+    if state.repeat_until_ns < ts_ns:
+        return
+    # Of the inventory only the position's worth moves with the mid; ``inventory.trim`` noted how far it may.
+    state.repeat_low = state.trim_low
+    state.repeat_high = state.trim_high
+    for i in range(len(rungs)):
+        _bound_by_crossing(state, rungs[i])
+    state.repeat_regime = state.regime
+    state.repeat_may_add = state.may_add
+    state.repeat_rate_known = state.rate_known
+    state.repeat_throttle_ppm = state.throttle_ppm
+    state.repeat_vol_ppm = regime.volatility_factor_ppm(ind, params)
+    state.settled = 1
+
+
+def _until_ns(params: GridParams, state: GridState, ts_ns: int) -> int:
+    """Give the last time at which the funding guard would do what it does at ``ts_ns``; before it where it moves."""
+    if state.rate_known == 0:
+        return NEVER_NS
+    if funding.is_missing(state, ts_ns):
+        return NEVER_NS
+    if not funding.is_expensive(params, state):
+        return state.next_funding_ns
+    opens_ns = state.next_funding_ns - params.funding_window_ns - 1
+    return opens_ns if ts_ns <= opens_ns else ts_ns - 1
+
+
+def _bound_by_crossing(state: GridState, rung: Rung) -> None:
+    """Keep the mid where a rung that is free to be offered does not begin or cease to cross."""
+    if rung.slot >= 0 or rung.open_lots > 0 or rung.price_ticks <= 0:
+        return
+    price = rung.price_ticks
+    if rung.leg == LONG and rung.crossing == 1:
+        state.repeat_high = min(state.repeat_high, price)
+    elif rung.leg == LONG:
+        state.repeat_low = max(state.repeat_low, price + 1)
+    elif rung.crossing == 1:
+        state.repeat_low = max(state.repeat_low, price)
+    else:
+        state.repeat_high = min(state.repeat_high, price - 1)

@@ -1,0 +1,1 @@
+"""Binance USD-M futures through ccxt: the one place that knows the library and the exchange's own fields."""
