@@ -19,6 +19,8 @@ import click
 from rich.console import Console
 
 from hedgegrid import __version__
+from hedgegrid.backtest_commands import backtest, compare
+from hedgegrid.data_commands import store_commands
 from hedgegrid.errors import Fatal
 
 if TYPE_CHECKING:
@@ -323,6 +325,11 @@ def export(path: Path, out: Path, force: bool) -> None:  # noqa: FBT001 - a flag
         return 0
 
     _journal_command(action)
+
+
+commands.add_command(backtest)
+commands.add_command(compare)
+commands.add_command(store_commands)
 
 
 def main() -> None:

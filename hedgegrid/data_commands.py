@@ -26,8 +26,6 @@ from hedgegrid.units import NS_PER_DAY, NS_PER_S, TIMEFRAMES_NS
 if TYPE_CHECKING:
     from hedgegrid.backtest.quality import Finding
     from hedgegrid.backtest.store.importing import ImportReport
-    from hedgegrid.backtest.store.reader import SeriesFacts
-    from hedgegrid.backtest.store.rules import DatedRules
     from hedgegrid.backtest.store.sources import Reading
 
 EXIT_FAILED: Final = 1
@@ -136,28 +134,14 @@ def import_command(**given: Any) -> None:  # noqa: ANN401 - click checked every 
 
 def _tell_import(report: "ImportReport", snapshot: Sequence[str], *, as_json: bool) -> None:
     """Print what an import did."""
+    from hedgegrid.backtest.store.wording import change_lines, import_json
+
     if as_json:
-        months = [
-            {
-                "instrument": change.series.instrument,
-                "series": change.series.folder,
-                **attrs.asdict(change, filter=lambda field, _value: field.name != "series"),
-            }
-            for change in report.changes
-        ]
-        told = {"months": months, "findings": _plain(report.findings), "notes": [*report.notes, *snapshot]}
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(import_json(report, snapshot), indent=2))
         return
     _tell_findings(report.findings)
     _tell_lines([*report.notes, *snapshot])
-    by_series: dict[str, list[int]] = {}
-    for change in report.changes:
-        sums = by_series.setdefault(change.series.text, [0, 0, 0, 0])
-        for place, count in enumerate((1, change.added, change.replaced, change.known)):
-            sums[place] += count
-    for name, (months_count, added, replaced, known) in by_series.items():
-        plural = "s" * (months_count > 1)
-        click.echo(f"{name}: {months_count} month{plural}, {added:,} new rows, {replaced:,} replaced, {known:,} there already")
+    _print_lines(change_lines(report.changes))
 
 
 @store_commands.command("list")
@@ -166,20 +150,21 @@ def _tell_import(report: "ImportReport", snapshot: Sequence[str], *, as_json: bo
 def list_command(store: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command
     """Show what a store holds."""
     from hedgegrid.backtest.store.reader import Store
+    from hedgegrid.backtest.store.wording import facts_json, moment
 
     with _one_line():
         opened = Store(store)
         facts = opened.inventory()
         rules = {name: [one.date for one in opened.rules(name)] for name in opened.instruments()}
     if as_json:
-        click.echo(json.dumps({"series": [_facts_json(one) for one in facts], "rules": rules}, indent=2))
+        click.echo(json.dumps({"series": [facts_json(one) for one in facts], "rules": rules}, indent=2))
         return
     table = Table(box=None, pad_edge=False)
     for column in ("instrument", "series", "months", "rows", "from (UTC)", "to (UTC)", "size"):
         table.add_column(column, justify="right" if column in {"months", "rows", "size"} else "left", no_wrap=True)
     for one in facts:
         size = f"{one.size_bytes / 1e6:,.1f} MB"
-        span = (_moment(one.first_ns), _moment(one.last_ns))
+        span = (moment(one.first_ns), moment(one.last_ns))
         table.add_row(one.series.instrument, one.series.folder, str(len(one.months)), f"{one.rows:,}", *span, size)
     _print(table)
     for name, dates in rules.items():
@@ -201,13 +186,15 @@ def verify_command(**given: Any) -> None:  # noqa: ANN401 - click checked every 
 
     Exit code 1 where there is an error, or with --strict a warning.
     """
+    from hedgegrid.backtest.store.wording import findings_json
+
     paths, store = given["paths"], given["store"]
     if bool(paths) == (store is not None):
         _fail("give either files or --store to verify", EXIT_BAD_INPUT)
     with _one_line():
         findings, broken, lines = _verify_files(given) if paths else _verify_store(store)
     if given["as_json"]:
-        click.echo(json.dumps({"findings": _plain(findings), "broken": broken, "verified": lines}, indent=2))
+        click.echo(json.dumps({"findings": findings_json(findings), "broken": broken, "verified": lines}, indent=2))
     else:
         _tell_findings(findings)
         for line in broken:
@@ -222,6 +209,7 @@ def _verify_store(root: Path) -> tuple[list["Finding"], list[str], list[str]]:
     """Give findings, broken files, and a line for each series."""
     from hedgegrid.backtest.store.reader import Store
     from hedgegrid.backtest.store.verifying import verify_store
+    from hedgegrid.backtest.store.wording import counts
 
     store = Store(root)
     with _progress() as progress:
@@ -229,12 +217,13 @@ def _verify_store(root: Path) -> tuple[list["Finding"], list[str], list[str]]:
         reports = verify_store(store, lambda series, rows: progress.update(task, told=f"{series.text}: {rows:,} rows"))
     findings = [finding for report in reports for finding in report.findings]
     broken = [line for report in reports for line in report.broken]
-    return findings, broken, [f"{one.series.text}: {one.rows:,} rows, {_counts(one.findings)}" for one in reports]
+    return findings, broken, [f"{one.series.text}: {one.rows:,} rows, {counts(one.findings)}" for one in reports]
 
 
 def _verify_files(given: dict[str, Any]) -> tuple[list["Finding"], list[str], list[str]]:
     """Give findings, nothing broken (that is bad input), and a line for each file."""
     from hedgegrid.backtest.store.importing import examined, files_of, instrument_for
+    from hedgegrid.backtest.store.wording import counts
 
     findings: list[Finding] = []
     lines: list[str] = []
@@ -243,7 +232,7 @@ def _verify_files(given: dict[str, Any]) -> tuple[list["Finding"], list[str], li
         findings += report.findings
         notes = "".join(f"; {note}" for note in report.notes)
         held = ", ".join(series.text for series in report.series)
-        lines.append(f"{path}: {held}: {report.rows:,} rows, {_counts(report.findings)}{notes}")
+        lines.append(f"{path}: {held}: {report.rows:,} rows, {counts(report.findings)}{notes}")
     return findings, [], lines
 
 
@@ -259,6 +248,7 @@ def _verify_files(given: dict[str, Any]) -> tuple[list["Finding"], list[str], li
 def rules_command(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     """Show an instrument's rules, fees and margin tiers by date; import them where files are given."""
     from hedgegrid.backtest.store.reader import Store
+    from hedgegrid.backtest.store.wording import rules_lines
 
     with _one_line():
         store = Store(given["store"])
@@ -269,7 +259,7 @@ def rules_command(**given: Any) -> None:  # noqa: ANN401 - click checked every o
         click.echo(json.dumps([attrs.asdict(rules) for rules in every], indent=2))
         return
     for rules in every:
-        _tell_rules(rules)
+        _print_lines(rules_lines(rules))
     if not every:
         click.echo("no rules are stored", err=True)
 
@@ -327,6 +317,7 @@ def download_command(**given: Any) -> None:  # noqa: ANN401 - click checked ever
     """  # noqa: D301 - \b keeps click from rewrapping the example
     from hedgegrid.backtest.store.downloading import Wanted, download
     from hedgegrid.backtest.store.series import Kind, SeriesName, instrument_folder
+    from hedgegrid.backtest.store.wording import moment
     from hedgegrid.venues.ccxtpro.history import History
 
     kinds = {"bars": Kind.BARS, "mark": Kind.MARK_BARS, "trades": Kind.AGG_TRADES, "funding": Kind.FUNDING}
@@ -353,10 +344,10 @@ def download_command(**given: Any) -> None:  # noqa: ANN401 - click checked ever
             )
     rules = attrs.asdict(report.rules)
     if given["as_json"]:
-        told = {"series": series.text, "rows": report.rows, "to": _moment(report.to_ns), "rules": rules}
+        told = {"series": series.text, "rows": report.rows, "to": moment(report.to_ns), "rules": rules}
         click.echo(json.dumps(told, indent=2))
         return
-    click.echo(f"{series.text}: {report.rows:,} new rows, up to {_moment(report.to_ns)} UTC")
+    click.echo(f"{series.text}: {report.rows:,} new rows, up to {moment(report.to_ns)} UTC")
     click.echo(f"rules of {report.rules.date} stored")
     _tell_lines(report.rules.notes)
 
@@ -417,16 +408,6 @@ def _add_snapshot(root: Path, instruments: Sequence[str], *, always: bool = Fals
     return lines
 
 
-def _tell_rules(rules: "DatedRules") -> None:
-    """Print the rules of one day."""
-    click.echo(f"{rules.instrument} {rules.date}")
-    for field, told in rules.fields.items():
-        value = told.value if isinstance(told.value, str) else f"{len(told.value)} tiers"
-        click.echo(f"  {field:<22} {value:<14} {told.source}")
-    for note in rules.notes:
-        click.echo(f"  {note}")
-
-
 def _tell_findings(findings: Sequence["Finding"]) -> None:
     for finding in findings:
         click.echo(finding.line, err=True)
@@ -453,36 +434,8 @@ def _print(table: Table) -> None:
     console.print(table)
 
 
-def _plain(findings: Sequence["Finding"]) -> list[dict[str, Any]]:
-    return [{**attrs.asdict(finding), "severity": finding.severity.value} for finding in findings]
-
-
-def _facts_json(facts: "SeriesFacts") -> dict[str, Any]:
-    return {
-        "instrument": facts.series.instrument,
-        "series": facts.series.folder,
-        "rows": facts.rows,
-        "first_ns": facts.first_ns,
-        "last_ns": facts.last_ns,
-        "size_bytes": facts.size_bytes,
-        "months": [attrs.asdict(month) for month in facts.months],
-    }
-
-
-def _counts(findings: Sequence["Finding"]) -> str:
-    """Say how many findings of each severity there are."""
-    counts = {
-        name: sum(finding.severity.value == name for finding in findings) for name in ("error", "warning", "note")
-    }
-    return ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count) or "nothing found"
-
-
 def _is_figure(text: str) -> bool:
     return text.replace(".", "", 1).isdigit()
-
-
-def _moment(ts_ns: int) -> str:
-    return datetime.fromtimestamp(ts_ns // NS_PER_S, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _now_ns() -> int:

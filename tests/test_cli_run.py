@@ -224,3 +224,14 @@ def test_three_instruments_across_the_outage(shared_dir: Path, tmp_path: Path) -
     assert [name for (name,) in traded] == ["BTC/USDT:USDT", "ETH/USDT:USDT", "SOL/USDT:USDT"]
     proven(tmp_path / "three.db")
     assert_files_agree(config, tmp_path / "three.db")
+
+
+def test_a_new_peak_goes_with_a_resume(tmp_path: Path) -> None:
+    """--new-peak alone means nothing and says what it belongs to; with --resume both reach the run."""
+    refused = invoke("run", "--new-peak", "--journal", tmp_path / "x.db", *HOUR)
+    assert refused.exit_code == 2
+    assert refused.stderr.strip() == "hedgegrid: --new-peak goes with --resume: it lifts a latched drawdown"
+    assert list(tmp_path.iterdir()) == []
+    summary("--resume", "--new-peak", "--journal", tmp_path / "x.db", "--duration", "1s")
+    words = rows(tmp_path / "x.db", "SELECT payload FROM tape WHERE kind = 'Resume'")
+    assert [json.loads(payload)["new_peak"] for (payload,) in words] == [True]

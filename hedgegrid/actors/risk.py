@@ -13,6 +13,7 @@ from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.actors.risk_session import SessionControls, SessionSettings
 from hedgegrid.core import permission, permission_events, risk
+from hedgegrid.core.fixed import ceil_div
 from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason, cancels_entries
 from hedgegrid.core.permission_events import (
     FlattenDone,
@@ -98,7 +99,7 @@ RiskMessage = (
 )
 
 TICK_NS = 1_000_000_000
-"""How often the recovery of a reason is looked at while one is recovering."""
+"""Reasons go at ticks of this length, counted from when the first of those that stand rose."""
 
 
 @attrs.frozen(kw_only=True)
@@ -147,7 +148,8 @@ class Risk(Actor[RiskMessage]):
         self._unready = set(self._book.names)
         self._views: dict[str, tuple[bool, bool]] = {}
         self._sampled_ns = 0
-        self._ticking = False
+        self._ticks_from_ns: int | None = None
+        self._look_ns = 0
         self._stale_exposure = False
         self._liquidated = False
 
@@ -389,7 +391,6 @@ class Risk(Actor[RiskMessage]):
             case CancelEntries() | Throttle():
                 self._tell_strategies(message)
             case Wake():
-                self._ticking = False
                 self._step(message, Tick())
 
     def _resume(self, message: Resume) -> None:
@@ -426,9 +427,27 @@ class Risk(Actor[RiskMessage]):
             self._keep_latched(after)
         if changes:
             self._tell_views(cause)
-        if self._permission.reasons and not self._ticking:
-            self._ticking = True
-            self.remind_at(self.clock.now_ns() + TICK_NS, Wake(**self._post.head(cause)))
+        self._look_again(cause)
+
+    def _look_again(self, cause: Message | None) -> None:
+        """Come back when a recovering reason can go: at a tick of the clock that runs while any reason stands."""
+        now_ns = self.clock.now_ns()
+        if not self._permission.reasons:
+            self._ticks_from_ns = None
+            return
+        if self._ticks_from_ns is None:
+            self._ticks_from_ns = now_ns
+        free_ns = [one.gone_ns + one.resume_after_ns for one in self._permission.reasons if one.gone_ns is not None]
+        if not free_ns:
+            return
+        # A tick at this very moment has been: timers fire before whatever else happens at their time.
+        ticks = max(
+            ceil_div(min(free_ns) - self._ticks_from_ns, TICK_NS), (now_ns - self._ticks_from_ns) // TICK_NS + 1
+        )
+        due_ns = self._ticks_from_ns + ticks * TICK_NS
+        if due_ns != self._look_ns:
+            self._look_ns = due_ns
+            self.remind_at(due_ns, Wake(**self._post.head(cause)))
 
     def _tell_change(self, change: str, reason: str, scope: str, figures: Mapping[str, int | str]) -> None:
         """Journal a word about the permission that is no change of its mode."""

@@ -62,8 +62,8 @@ def _path_range(bars: BarArrays, length_ns: int, opened_ns: IntArray, closed_ns:
     first = _point_at(bars, length_ns, opened_ns)
     last = np.maximum(first, _point_at(bars, length_ns, closed_ns) - 1)
     low, high = _point_price(bars, first), _point_price(bars, first)
-    for step in range(1, _POINTS + 1):
-        # The rest of the entry's bar, and what came of the exit's.
+    for step in range(1, _POINTS):
+        # The rest of the entry's bar, and what came of the exit's (whose open lies between its low and its high).
         for point in (np.minimum(first + step, last), np.maximum(last - step + 1, first)):
             price = _point_price(bars, point)
             low, high = np.minimum(low, price), np.maximum(high, price)

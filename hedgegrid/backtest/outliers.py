@@ -1,7 +1,7 @@
 """Prices that stand alone: the one rule by which a print counts as implausible.
 
 The rule: a price is an outlier where it lies further from the median of the ``WINDOW`` prices around it (itself in the
-middle; the first and last price of a series stand in beyond its ends) than both ``LEAST_DEVIATION`` of that median and
+middle; near an end of the series, the ``WINDOW`` prices at that end) than both ``LEAST_DEVIATION`` of that median and
 ``SPREADS`` times the median absolute deviation of the same prices. It is a Hampel filter with a floor: a market that
 falls and stays is not an outlier, since its neighbours fall too; a print that nobody else confirms is.
 
@@ -23,42 +23,52 @@ SPREADS: Final = 25.0
 
 @attrs.define(eq=False)
 class OutlierScan:
-    """Walks one series of prices in pieces; ``take`` and ``rest`` give the outliers' places."""
+    """Walks one series of prices in pieces; ``take`` and ``rest`` give outliers' places, counted from its start."""
 
     _tail: FloatArray = attrs.field(init=False, factory=lambda: np.empty(0))
+    _start: int = attrs.field(init=False, default=0)
     _judged: int = attrs.field(init=False, default=0)
 
     def take(self, prices: IntArray) -> IntArray:
         """Take the next prices; judges all whose neighbours are known by now."""
-        column = prices.astype(np.float64)
-        if not len(column):
-            return np.empty(0, np.int64)
-        if not self._judged and not len(self._tail):
-            self._tail = np.full(HALF, column[0])
-        return self._judge(np.concatenate((self._tail, column)))
+        known = np.concatenate((self._tail, prices.astype(np.float64)))
+        total = self._start + len(known)
+        found = [np.empty(0, np.int64)]
+        if total >= WINDOW:
+            if not self._judged:
+                found.append(_standing_alone(known[None, :WINDOW].repeat(HALF, axis=0), known[:HALF]))
+                self._judged = HALF
+            first = self._judged - self._start
+            found.append(self._judged + _in_the_middle(known[first - HALF :], total - HALF - self._judged))
+            self._judged = total - HALF
+        self._tail = known[-WINDOW:]
+        self._start = total - len(self._tail)
+        return np.concatenate(found)
 
     def rest(self) -> IntArray:
-        """Judge the last prices, at the end of the series."""
-        if not len(self._tail):
-            return np.empty(0, np.int64)
-        return self._judge(np.concatenate((self._tail, np.full(HALF, self._tail[-1]))))
+        """Judge the last prices, at the end of the series; of a series shorter than a window, all."""
+        left = self._tail[self._judged - self._start :]
+        found = _standing_alone(self._tail[None, :].repeat(len(left), axis=0), left)
+        return self._judged + found
 
-    def _judge(self, known: FloatArray) -> IntArray:
-        count = len(known) - 2 * HALF
-        if count <= 0:
-            self._tail = known
-            return np.empty(0, np.int64)
-        places = _suspects(known, count)
-        if len(places):
-            windows = np.lib.stride_tricks.sliding_window_view(known, WINDOW)[places]
-            middle = np.median(windows, axis=1)
-            spread = np.median(np.abs(windows - middle[:, None]), axis=1)
-            away = np.abs(known[places + HALF] - middle)
-            places = places[(away > LEAST_DEVIATION * middle) & (away > SPREADS * spread)]
-        found = places + self._judged
-        self._judged += count
-        self._tail = known[-2 * HALF :]
-        return found.astype(np.int64)
+
+def _in_the_middle(known: FloatArray, count: int) -> IntArray:
+    """Judge ``count`` prices that have ``HALF`` neighbours on both sides; gives the outliers' places among them."""
+    places = _suspects(known, count)
+    if not len(places):
+        return places
+    windows = np.lib.stride_tricks.sliding_window_view(known, WINDOW)[places]
+    return places[_standing_alone(windows, known[places + HALF])]
+
+
+def _standing_alone(windows: FloatArray, prices: FloatArray) -> IntArray:
+    """Give the places of the prices that are outliers in their windows."""
+    if not len(prices):
+        return np.empty(0, np.int64)
+    middle = np.median(windows, axis=1)
+    spread = np.median(np.abs(windows - middle[:, None]), axis=1)
+    away = np.abs(prices - middle)
+    return np.flatnonzero((away > LEAST_DEVIATION * middle) & (away > SPREADS * spread))
 
 
 def _suspects(known: FloatArray, count: int) -> IntArray:

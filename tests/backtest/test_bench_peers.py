@@ -68,10 +68,12 @@ def test_a_rate_is_events_over_the_median_run() -> None:
 
 def test_ratios_compare_rates_and_name_unlike_work() -> None:
     """A ratio is by rate, since the slow run on fewer events; unlike fills show beside it."""
-    slow = attrs.evolve(ENTRY, name="slow", events=10, walls_s=(1.0,), peak_memory_mib=400.0, fills={"entries": 3})
+    slow = attrs.evolve(
+        ENTRY, name="slow", events=10, walls_s=(1.0,), cpus_s=(0.5,), peak_memory_mib=400.0, fills={"entries": 3}
+    )
     assert ratios([ENTRY, slow, attrs.evolve(ENTRY, name="twin")]) == {
-        "ours / slow": {"events_per_s": 500.0, "peak_memory": 0.25, "same_fills": False},
-        "ours / twin": {"events_per_s": 1.0, "peak_memory": 1.0, "same_fills": True},
+        "ours / slow": {"events_per_s": 500.0, "events_per_cpu_s": 250.0, "peak_memory": 0.25, "same_fills": False},
+        "ours / twin": {"events_per_s": 1.0, "events_per_cpu_s": 1.0, "peak_memory": 1.0, "same_fills": True},
     }
     assert ratios([]) == {}
 

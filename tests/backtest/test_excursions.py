@@ -41,6 +41,34 @@ def test_equal_to_a_walk_over_the_points(seed: int) -> None:
     assert len(trips) > 100
 
 
+def test_any_stay_on_any_path() -> None:
+    """Stays of every length from any point to any other, over bars with gaps between them."""
+    dice = Random(6)
+    bars = 60
+    opened, close = (np.array([dice.randrange(400, 600) for _ in range(bars)], np.int64) for _ in range(2))
+    high = np.maximum(opened, close) + np.array([dice.randrange(200) for _ in range(bars)], np.int64)
+    low = np.minimum(opened, close) - np.array([dice.randrange(200) for _ in range(bars)], np.int64)
+    wild = BarArrays(
+        open_ns=START_NS + BAR_NS * np.arange(bars),
+        open_ticks=opened,
+        high_ticks=high,
+        low_ticks=low,
+        close_ticks=close,
+        volume_lots=high,
+    )
+    result = attrs.evolve(made_result(bars=2), bars=(wild, wild))
+    path = points(result, 0)
+    stays = [(b, e) for b in range(0, 4 * bars, 3) for e in range(b, 4 * bars, 2)]
+    trips = np.zeros(len(stays), TRIP)
+    trips["opened_ns"] = [path[b][0] for b, _ in stays]
+    trips["closed_ns"] = [path[e][0] for _, e in stays]
+    trips["entry_ticks"] = trips["exit_low_ticks"] = trips["exit_high_ticks"] = 500
+    moves = excursions(result, trips)
+    seen = [[500, *(price for _, price in path[b : max(e, b + 1)])] for b, e in stays]
+    assert moves.adverse_ticks.tolist() == [500 - min(prices) for prices in seen]
+    assert moves.favourable_ticks.tolist() == [max(prices) - 500 for prices in seen]
+
+
 def test_by_hand() -> None:
     """A LONG of 10 lots at 100 sees 93 and 108 in between: MAE 700 bps, MFE 800 bps, in money by its quantity."""
     columns = ([100, 99, 105], [101, 106, 109], [97, 93, 104], [99, 105, 108])

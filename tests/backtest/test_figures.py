@@ -24,11 +24,44 @@ UNIT = BTC.unit_e8
 SOME_SEEDS = (11, 12, 13)
 
 
+def hand_orders(points: list[int]) -> r.Rows:
+    """Its orders: of four entries that were sent two filled, one was cancelled, one rests; a fifth was refused."""
+    lots = 1_000
+    rows = [
+        (1, 0, LONG, ENTRY, LIMIT, 1, 1, 1_000, lots, START_NS, points[0], r.FILLED, lots, 0),
+        (2, 0, LONG, TAKE_PROFIT, LIMIT, 1, 1, 1_010, lots, points[0], points[1], r.FILLED, lots, 0),
+        (3, 0, SHORT, ENTRY, LIMIT, 1, 1, 1_020, lots, START_NS, points[2], r.FILLED, lots, 0),
+        (4, 0, LONG, ENTRY, LIMIT, 2, 1, 990, lots, START_NS, points[3], r.CANCELLED, 0, 0),
+        (5, 0, LONG, ENTRY, LIMIT, 3, 1, 980, lots, START_NS, 0, r.OPEN, 0, 0),
+        (6, 0, LONG, ENTRY, LIMIT, 4, 1, 10, lots, START_NS, START_NS, r.REFUSED, 0, PRICE_COLLAR),
+        (7, 0, LONG, FLATTEN, MARKET, -1, -1, 0, lots, START_NS, START_NS, r.NOTHING_LEFT, 0, 0),
+    ]
+    return np.array(rows, r.ORDER)
+
+
+def hand_bars() -> BarArrays:
+    """Its four bars."""
+    columns = (
+        [1_000, 1_005, 1_010, 1_022],
+        [1_006, 1_011, 1_023, 1_026],
+        [990, 1_001, 1_008, 1_015],
+        [1_005, 1_010, 1_022, 1_025],
+    )
+    opened, high, low, close = (np.array(column, np.int64) for column in columns)
+    return BarArrays(
+        open_ns=START_NS + NS_PER_DAY // 2 * np.arange(4),
+        open_ticks=opened,
+        high_ticks=high,
+        low_ticks=low,
+        close_ticks=close,
+        volume_lots=high,
+    )
+
+
 def hand_made() -> r.BacktestResult:
     """One instrument, four bars of 12 h, 100 quote: a LONG lot wins 10 ticks, a SHORT one is left open, 5 behind."""
-    lots, day = 1_000, NS_PER_DAY
-    wallet = 100 * CASH_SCALE
-    points = [START_NS + 9 * NS_PER_HOUR + i * day // 2 for i in range(4)]
+    lots, wallet = 1_000, 100 * CASH_SCALE
+    points = [START_NS + 9 * NS_PER_HOUR + i * NS_PER_DAY // 2 for i in range(4)]
     fills = [
         (points[0], 0, LONG, ENTRY, 1, 1, 1_000, lots, 1_000_000, 1, 0, 1, 1),
         (points[1], 0, LONG, TAKE_PROFIT, 1, 1, 1_010, lots, 1_000_000, 1, 10 * lots * UNIT, 2, 2),
@@ -49,46 +82,22 @@ def hand_made() -> r.BacktestResult:
         [(1_022, 0, 0, lots, 1_020 * lots * UNIT)],
         [(1_025, 0, 0, lots, 1_020 * lots * UNIT)],
     ]
-    orders = [
-        (1, 0, LONG, ENTRY, LIMIT, 1, 1, 1_000, lots, START_NS, points[0], r.FILLED, lots, 0),
-        (2, 0, LONG, TAKE_PROFIT, LIMIT, 1, 1, 1_010, lots, points[0], points[1], r.FILLED, lots, 0),
-        (3, 0, SHORT, ENTRY, LIMIT, 1, 1, 1_020, lots, START_NS, points[2], r.FILLED, lots, 0),
-        (4, 0, LONG, ENTRY, LIMIT, 2, 1, 990, lots, START_NS, points[3], r.CANCELLED, 0, 0),
-        (5, 0, LONG, ENTRY, LIMIT, 3, 1, 980, lots, START_NS, 0, r.OPEN, 0, 0),
-        (6, 0, LONG, ENTRY, LIMIT, 4, 1, 10, lots, START_NS, START_NS, r.REFUSED, 0, PRICE_COLLAR),
-        (7, 0, LONG, FLATTEN, MARKET, -1, -1, 0, lots, START_NS, START_NS, r.NOTHING_LEFT, 0, 0),
-    ]
-    columns = (
-        [1_000, 1_005, 1_010, 1_022],
-        [1_006, 1_011, 1_023, 1_026],
-        [990, 1_001, 1_008, 1_015],
-        [1_005, 1_010, 1_022, 1_025],
-    )
-    opened, high, low, close = (np.array(column, np.int64) for column in columns)
-    bars = BarArrays(
-        open_ns=START_NS + day // 2 * np.arange(4),
-        open_ticks=opened,
-        high_ticks=high,
-        low_ticks=low,
-        close_ticks=close,
-        volume_lots=high,
-    )
     return attrs.evolve(
         made_result(bars=2),
         instruments=(BTC,),
         initial_wallet_e8=wallet,
         end_ns=points[3],
-        bar_length_ns=day // 2,
+        bar_length_ns=NS_PER_DAY // 2,
         fills=np.array(fills, r.FILL),
         cuts=np.array([(1, 1, 0, lots)], r.CUT),
-        orders=np.array(orders, r.ORDER),
+        orders=hand_orders(points),
         equity=np.array(equity, r.EQUITY),
         holdings=np.array(holdings, r.HOLDING),
         funding=np.array([(points[2], 0, 5_000, 1_000, 0, paid)], r.FUNDING),
         pauses=np.array(
             [(points[3], DRAWDOWN, -1, logbook.RAISED, 5, 4), (points[3], 0, -1, logbook.FLATTEN_DONE, 0, 0)], r.PAUSE
         ),
-        bars=(bars,),
+        bars=(hand_bars(),),
     )
 
 
@@ -224,6 +233,27 @@ def test_trips_of_a_flat_account_are_its_realised_profit() -> None:
     assert figures.fees_liquidation_e8 > 0
     assert figures.annual_return is None
     assert "above zero" in absent(figures)["annual_return"]
+
+
+def test_funding_is_told_apart() -> None:
+    """Paid and received are two figures, leg by leg, down to the last unit: a hedge hides neither."""
+    result = made_result(bars=400)
+    legs = [value for row in result.funding for value in (int(row["long_e8"]), int(row["short_e8"]))]
+    rows = np.concatenate((result.funding, np.array([(1, 0, 1, 1, 3, -2)], r.FUNDING)))
+    figures = measure(attrs.evolve(result, funding=rows), takers_ppm=TAKERS_PPM).figures
+    assert figures.funding_paid_e8 == sum(value for value in legs if value > 0) + 3
+    assert figures.funding_received_e8 == -sum(value for value in legs if value < 0) + 2
+
+
+def test_buy_and_hold_in_equal_parts() -> None:
+    """Two instruments: half of the wallet in each, one fee each, and never traded again."""
+    result = made_result(bars=400)
+    measures = measure(result, takers_ppm=(500, 1_000))
+    marks = result.holdings["mark_ticks"].tolist()
+    parts = [(1 - fee) * marks[-1][i] / marks[0][i] for i, fee in enumerate((0.0005, 0.001))]
+    assert measures.figures.buy_and_hold_return == pytest.approx(sum(parts) / 2 - 1, rel=1e-12)
+    for one, part in zip(measures.instruments, parts, strict=True):
+        assert one.buy_and_hold_return == pytest.approx(part - 1, rel=1e-12)
 
 
 def test_the_order_of_instruments_says_nothing() -> None:

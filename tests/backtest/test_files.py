@@ -195,6 +195,22 @@ def test_further_files_appear_with_the_rest(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_all_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut after the rename must not leave empty files under good names."""
+    target, seen = tmp_path / "out", []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        seen.append((os.fstat(handle).st_ino, target.exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    written = write(made_result(bars=20), target)
+    before = {inode for inode, is_there in seen if not is_there}
+    assert before == {target.stat().st_ino, *((target / name).stat().st_ino for name in written)}
+    assert seen[-1] == (tmp_path.stat().st_ino, True)
+
+
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     """A writer that fails takes the folder with it, and the old one stays."""
     target = tmp_path / "out"

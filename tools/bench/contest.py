@@ -75,12 +75,18 @@ class Entry:
         """Bars or trades in a second of the median run."""
         return self.events / self.wall_s
 
+    @property
+    def events_per_cpu_s(self) -> float:
+        """The same for the processor's own seconds, which a busy machine does not stretch."""
+        return self.events / (statistics.median(self.cpus_s) if self.cpus_s else self.wall_s)
+
     def figures(self) -> Json:
         """Give the entry as the report shows it."""
         return {
             "name": self.name,
             "events": self.events,
             "events_per_s": round(self.events_per_s),
+            "events_per_cpu_s": round(self.events_per_cpu_s),
             "wall_s": spread(self.walls_s or (self.first_run_s,)),
             "cpu_s": spread(self.cpus_s) if self.cpus_s else None,
             "warm_start_s": {"ready": self.ready_s, "first_run": self.first_run_s},
@@ -189,13 +195,14 @@ class Contest:
 
 
 def ratios(entries: Sequence[Entry]) -> Json:
-    """Compare the first entry with each other one: its rate over theirs, their memory over its, and both's fills."""
+    """Compare the first entry with each other one: its rates and its memory over theirs, and whether fills agree."""
     if not entries:
         return {}
     ours, *others = entries
     return {
         f"{ours.name} / {other.name}": {
             "events_per_s": round(ours.events_per_s / other.events_per_s, 2),
+            "events_per_cpu_s": round(ours.events_per_cpu_s / other.events_per_cpu_s, 2),
             "peak_memory": round(ours.peak_memory_mib / other.peak_memory_mib, 2),
             "same_fills": ours.fills == other.fills,
         }

@@ -61,8 +61,8 @@ BAR_SETUP = Setup(
 )
 """The grid of configs/replay.toml, both legs always offered; the first decision is the first that is not cold."""
 
-TICK_SETUP = replace(BAR_SETUP, step_ppm=100, recenter_ppm=400)
-"""On nine minutes that move by 8 bps: a grid so narrow that it trades all the time."""
+TICK_SETUP = replace(BAR_SETUP, step_ppm=100, recenter_ppm=400, sl_steps=3)
+"""On nine minutes that move by 8 bps: a grid so narrow that it trades, and stops out, in every lap."""
 
 QUIET_SETUP = replace(BAR_SETUP, step_ppm=50_000, recenter_ppm=1_000_000)
 """A grid so wide that nothing ever reaches a rung."""

@@ -16,14 +16,14 @@ from hedgegrid.backtest.report.packing import Spec, packed, times
 from hedgegrid.backtest.report.thinning import Ints, candles, keep_rare, spread
 from hedgegrid.backtest.report.wording import plot_text
 from hedgegrid.backtest.result import BacktestResult
-from hedgegrid.core.codes import ENTRY, FLATTEN, LIQUIDATION, LONG, NO_PRICE, SHORT, STOP
+from hedgegrid.core.codes import BACKSTOP, ENTRY, FLATTEN, LIQUIDATION, LONG, NO_PRICE, SHORT, STOP
 
 CANDLES_MOST: Final = 40_000
-FILLS_MOST: Final = 24_000
+FILLS_MOST: Final = 36_000
 GRIDS_MOST: Final = 6_000
 STOPS_MOST: Final = 6_000
 """What one page holds, over all instruments."""
-RARE: Final = (STOP, FLATTEN, LIQUIDATION)
+RARE: Final = (STOP, FLATTEN, BACKSTOP, LIQUIDATION)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -144,14 +144,16 @@ def _four(bounds: list[Ints]) -> tuple[Ints, Ints, Ints, Ints]:
 def _rung_bounds(result: BacktestResult, instrument: int) -> list[NDArray[np.int64]]:
     """Give, by generation, the lowest and highest price of each leg's entries (none: NO_PRICE and 0)."""
     orders = result.orders
-    entries = orders[(orders["instrument"] == instrument) & (orders["purpose"] == ENTRY) & (orders["generation"] >= 0)]
+    entries = np.flatnonzero((orders["instrument"] == instrument) & (orders["purpose"] == ENTRY))
+    generation, price = orders["generation"][entries], orders["price_ticks"][entries]
+    legs = orders["leg"][entries]
     mine = result.grids["generation"][result.grids["instrument"] == instrument]
-    size = 1 + int(max(entries["generation"].max(initial=0), mine.max(initial=0)))
+    size = 1 + int(max(generation.max(initial=0), mine.max(initial=0)))
     bounds: list[NDArray[np.int64]] = []
     for leg in (LONG, SHORT):
-        rows = entries[entries["leg"] == leg]
+        rows = np.flatnonzero(legs == leg)
         lowest, highest = np.full(size, NO_PRICE, np.int64), np.zeros(size, np.int64)
-        np.minimum.at(lowest, rows["generation"], rows["price_ticks"])
-        np.maximum.at(highest, rows["generation"], rows["price_ticks"])
+        np.minimum.at(lowest, generation[rows], price[rows])
+        np.maximum.at(highest, generation[rows], price[rows])
         bounds += [lowest, highest]
     return bounds

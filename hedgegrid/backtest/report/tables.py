@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from hedgegrid.backtest.days import Month
+from hedgegrid.backtest.exact import total
 from hedgegrid.backtest.measure import Measures
 from hedgegrid.backtest.names import ACCOUNT, LEGS, PAUSE_CHANGES, PURPOSES, REASONS
 from hedgegrid.backtest.report.wording import (
@@ -158,19 +159,25 @@ def fill_table(result: BacktestResult) -> str:
         Column(head="Leg and purpose", is_figure=False),
         *(Column(head=head) for head in ("Fills", "Turnover", "As maker", "Fees", "Realised")),
     ]
+    fills = result.fills
     units = np.array([one.unit_e8 for one in result.instruments], np.int64)
+    notional = fills["price_ticks"] * fills["qty_lots"] * units[fills["instrument"]] / CASH_SCALE
+    kind = fills["leg"] * len(PURPOSES) + fills["purpose"]
     rows = []
-    for leg, leg_name in enumerate(LEGS):
-        for purpose, name in enumerate(PURPOSES):
-            fills = result.fills[(result.fills["leg"] == leg) & (result.fills["purpose"] == purpose)]
-            if len(fills) == 0:
-                continue
-            notional = (fills["price_ticks"] * fills["qty_lots"] * units[fills["instrument"]] / CASH_SCALE).sum()
-            realised = int(fills["realised_e8"].sum())
-            made = "" if purpose == ENTRY else toned(signed(realised), realised)
-            maker = share(int(fills["maker"].sum()) * PPM // len(fills), 1)
-            cells = [f"{leg_name} {words(name)}", count(len(fills)), f"{notional:,.0f}", maker]
-            rows.append([*cells, money(int(fills["fee_e8"].sum())), made])
+    for at in np.flatnonzero(np.bincount(kind)).tolist():
+        leg, purpose = divmod(at, len(PURPOSES))
+        mine = np.flatnonzero(kind == at)
+        realised = total(fills["realised_e8"][mine])
+        rows.append(
+            [
+                f"{LEGS[leg]} {words(PURPOSES[purpose])}",
+                count(len(mine)),
+                f"{notional[mine].sum():,.0f}",
+                share(int(fills["maker"][mine].sum()) * PPM // len(mine), 1),
+                money(total(fills["fee_e8"][mine])),
+                "" if purpose == ENTRY else toned(signed(realised), realised),
+            ]
+        )
     return table("Fills by leg and purpose, money in quote currency", columns, rows)
 
 

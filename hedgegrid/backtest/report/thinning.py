@@ -77,20 +77,24 @@ def envelope(values: Ints, most_buckets: int) -> Ints:
     whole = rows // width
     block = values[: whole * width].reshape(whole, width)
     begin = np.arange(whole, dtype=np.int64) * width
-    kept = [np.zeros(1, np.int64), begin + block.argmin(axis=1), begin + block.argmax(axis=1), begin + width - 1]
+    is_kept = np.zeros(rows, np.bool_)
+    is_kept[0] = is_kept[-1] = True
+    for kept in (begin + block.argmin(axis=1), begin + block.argmax(axis=1), begin + width - 1):
+        is_kept[kept] = True
     if whole * width < rows:
         tail = values[whole * width :]
-        kept.append(np.array([tail.argmin(), tail.argmax(), len(tail) - 1], np.int64) + whole * width)
-    return np.unique(np.concatenate(kept))
+        is_kept[whole * width + int(tail.argmin())] = is_kept[whole * width + int(tail.argmax())] = True
+    return np.flatnonzero(is_kept)
 
 
 def steps(values: Ints) -> Ints:
     """Give the rows at which a staircase changes, each with the row before it, and both ends."""
-    rows = len(values)
-    if rows == 0:
-        return np.zeros(0, np.int64)
-    changed = np.flatnonzero(np.diff(values)) + 1
-    return np.unique(np.concatenate(([0], changed - 1, changed, [rows - 1])).astype(np.int64))
+    is_kept = np.zeros(len(values), np.bool_)
+    changed = values[1:] != values[:-1]
+    is_kept[1:] = changed
+    is_kept[:-1] |= changed
+    is_kept[:1] = is_kept[-1:] = True
+    return np.flatnonzero(is_kept)
 
 
 @attrs.frozen(kw_only=True, eq=False)

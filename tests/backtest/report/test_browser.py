@@ -19,8 +19,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.backtest.made_result import made_liquidation
-from tests.backtest.report.report_cases import hostile_result, written
+from tests.backtest.made_result import made_liquidation, made_result
+from tests.backtest.report.report_cases import hostile_result, repeated, written
 
 PATIENCE_S: Final = 120
 """A shared machine is slow at times."""
@@ -61,13 +61,18 @@ class Reader:
         self.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
         return element
 
+    def _log(self, name: str) -> list[dict[str, str]]:
+        """What a log of the browser holds since it was last read."""
+        entries: list[dict[str, str]] = self.driver.get_log(name)  # type: ignore[no-untyped-call]
+        return entries
+
     def complaints(self) -> list[str]:
         """What the console said since it was last asked."""
-        return [f"{entry['level']}: {entry['message']}" for entry in self.driver.get_log("browser")]
+        return [f"{entry['level']}: {entry['message']}" for entry in self._log("browser")]
 
     def requests(self) -> list[str]:
         """The addresses that were asked for since this was last asked."""
-        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        messages = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         sent = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
         return [address for address in sent if not address.startswith("data:")]
 
@@ -214,6 +219,19 @@ def test_double_click_shows_the_whole_again(reader: Reader, report: Path) -> Non
     ActionChains(reader.driver).double_click(plot).perform()
     reader.until("return document.querySelector('[data-whole]').hidden")
     assert reader.times("equity") == whole
+
+
+def test_thinned_fills_are_said(reader: Reader, tmp_path: Path) -> None:
+    """A picture that leaves fills out says how many it shows, how many the page holds, and of how many."""
+    path = tmp_path / "report.html"
+    result = repeated(made_result(bars=400), 120)
+    written(path, result)
+    reader.open(path)
+    total = int((result.fills["instrument"] == 0).sum())
+    assert total > 18_000
+    text = reader.one('[data-shown="price"]').text
+    assert f"fills in view that this page holds (18,000 of the {total:,} fills of this instrument" in text
+    assert reader.run("return document.querySelectorAll('#plot-price .scatterlayer .point').length") <= 1_100
 
 
 def test_figures_explain_themselves(reader: Reader, report: Path) -> None:

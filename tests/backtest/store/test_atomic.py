@@ -111,7 +111,7 @@ def test_a_full_disk_changes_nothing(
         case _:
             monkeypatch.setattr("hedgegrid.backtest.store.staging._Spill.put", full)
     more = write(tmp_path / "b" / "BTCUSDT-1m.csv", archive(candles(100, 50)))
-    with pytest.raises(Fatal, match="it cannot be written .No space left on device.") as caught:
+    with pytest.raises(Fatal, match=r"it cannot be written .No space left on device.") as caught:
         bring(root, more)
     assert "\n" not in str(caught.value)
     assert tree(root) == before
@@ -131,6 +131,6 @@ def test_a_fault_in_the_last_file_undoes_the_import(tmp_path: Path) -> None:
     """A good file is not kept where another of the same import is bad."""
     good = write(tmp_path / "BTCUSDT-1m.csv", archive(candles(100)))
     bad = write(tmp_path / "ETHUSDT-1m.csv", archive(candles(5)).replace("99.1", "nan"))
-    with pytest.raises(Fatal, match="ETHUSDT-1m.csv: row 2: the low is missing or not a number"):
+    with pytest.raises(Fatal, match=r"ETHUSDT-1m.csv: row 2: the low is missing or not a number"):
         bring(tmp_path / "s", good, bad)
     assert tree(tmp_path / "s") == {}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hedgegrid.backtest.store.parquet_files import ROWS_PER_GROUP, MonthFile, SourceFile
+from hedgegrid.backtest.store.parquet_files import ROWS_PER_GROUP, Ids, MonthFile, SourceFile
 from hedgegrid.backtest.store.reader import EVER_NS, Store
 from hedgegrid.backtest.store.series import COLUMNS, Kind, SeriesName
 from hedgegrid.backtest.store.staging import Staging
@@ -38,7 +38,7 @@ FIGURE = st.integers(-(2**62), 2**62)
 
 def put(root: Path, series: SeriesName, columns: dict[str, list[int]], *, cut: int = 0) -> None:
     """Store rows, in two pieces where ``cut`` says so."""
-    ids = "venue" if series.kind in {Kind.TRADES, Kind.AGG_TRADES, Kind.BOOK} else "none"
+    ids: Ids = "venue" if series.kind in {Kind.TRADES, Kind.AGG_TRADES, Kind.BOOK} else "none"
     batch = {name: np.array(columns[name], np.int64) for name in COLUMNS[series.kind]}
     rows = np.arange(1, len(batch["ts_ns"]) + 1)
     with Staging(root) as staging:

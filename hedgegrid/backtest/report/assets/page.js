@@ -96,7 +96,7 @@ function listen(name) {
     if (low === undefined || high === undefined) return;
     const range = [toMilliseconds(low), toMilliseconds(high)];
     const clipped = [Math.max(range[0], report.span[0]), Math.min(range[1], report.span[1])];
-    
+    if (clipped[1] > clipped[0]) showRange(clipped);
   });
   plot.on("plotly_doubleclick", () => showRange(null));
 }

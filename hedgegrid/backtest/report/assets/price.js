@@ -186,12 +186,12 @@ function lengthText(ms) {
 
 /** Say under the picture what was thinned. */
 function sayWhatIsShown(spec, step, few, fills) {
-  const all = fills.shown === fills.inView;
-  const kept = spec.fills.t.length === spec.fills.total ? "" :
-    ` This page keeps ${spec.fills.t.length.toLocaleString("en")} of the run's ${spec.fills.total.toLocaleString("en")} fills of this instrument.`;
-  const counts = all ? `Showing all ${fills.inView.toLocaleString("en")} fills in view.` :
-    `Showing ${fills.shown.toLocaleString("en")} of ${fills.inView.toLocaleString("en")} fills in view: drag over a stretch to see more.`;
+  const number = (value) => value.toLocaleString("en");
+  const held = spec.fills.t.length === spec.fills.total ? "" :
+    ` that this page holds (${number(spec.fills.t.length)} of the ${number(spec.fills.total)} fills of this instrument, evenly chosen, stops first)`;
+  const counts = fills.shown === fills.inView ? `Showing all ${number(fills.inView)} fills in view${held}.` :
+    `Showing ${number(fills.shown)} of ${number(fills.inView)} fills in view${held}: drag over a stretch to see more.`;
   const form = few ? `Each candle is ${lengthText(step)}.` :
     `Each step of the price is ${lengthText(step)}: the band runs from its low to its high, the line is its close.`;
-  document.querySelector('[data-shown="price"]').textContent = `${counts} ${form}${kept}`;
+  document.querySelector('[data-shown="price"]').textContent = `${counts} ${form}`;
 }

@@ -1,0 +1,180 @@
+"""The commands `backtest` and `compare`.
+
+Invariants: the answer goes to standard output, progress and remarks to standard error; bad input is one line and exit
+code 2, a liquidated account exit code 3; an output folder appears whole or not at all.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from hedgegrid.data_commands import Day
+from hedgegrid.errors import Fatal
+
+if TYPE_CHECKING:
+    from hedgegrid.backtesting import Outcome
+    from hedgegrid.config.schema import AccountConfig
+
+EXIT_BAD_INPUT: Final = 2
+EXIT_LIQUIDATED: Final = 3
+_path = click.Path(path_type=Path)
+
+
+def _fail(message: str) -> NoReturn:
+    """Say what is wrong on standard error and leave."""
+    click.echo(f"hedgegrid: {message}", err=True)
+    raise SystemExit(EXIT_BAD_INPUT)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, where somebody looks at it; it is told rows walked and rows in all."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not Console(stderr=True).is_terminal,
+    )
+    with bar:
+        task = bar.add_task("backtest", total=None)
+
+        def told(rows: int, whole: int) -> None:
+            bar.update(task, advance=rows, total=whole)
+
+        yield told
+
+
+@click.command()
+@click.option("--config", "config_path", type=_path, required=True, help="The account's TOML file.")
+@click.option(
+    "--data",
+    "market",
+    type=_path,
+    multiple=True,
+    required=True,
+    help="A store (`hedgegrid data import` makes one), or files and folders as `run` takes them. May be repeated.",
+)
+@click.option("--funding", type=_path, multiple=True, help="A funding file beside them. May be repeated.")
+@click.option("--from", "from_ns", type=Day(), default="1970-01-01", help="First decision (UTC); bars before it warm up.")
+@click.option("--to", "to_ns", type=Day(), help="End of the market that is walked (UTC, excluded).")
+@click.option("--out", type=_path, help="Folder for summary, fills, orders, equity and report.html.")
+@click.option("--force", is_flag=True, help="Replace what is in that folder.")
+@click.option("--strict", is_flag=True, help="Refuse data with any warning: a gap, an outlier, silence.")
+@click.option("--pessimistic", is_flag=True, help="Of two exits that one bar could have filled, the worse comes first.")
+@click.option("--no-report", is_flag=True, help="Leave report.html out.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def backtest(**given: Any) -> None:  # noqa: ANN401 - click checked every option
+    """Run a config over a recorded market, compiled, and write figures and a report.
+
+    \b
+    hedgegrid backtest --config configs/replay.toml --data BTCUSDT-1m.feather --out results/july
+    hedgegrid backtest --config configs/replay.toml --data store/ --from 2025-01-01 --to 2025-07-01 --out results/half
+    hedgegrid compare results/july results/half
+    """  # noqa: D301 - \b keeps click from rewrapping the examples
+    import attrs
+
+    from hedgegrid.backtesting import EVER_NS, BacktestOptions, run_backtest
+    from hedgegrid.config.load import load
+
+    try:
+        config = load(given["config_path"])
+        if given["pessimistic"]:
+            config = attrs.evolve(config, sim=attrs.evolve(config.sim, pessimistic=True))
+        _check_target(given["out"], force=given["force"])
+        with _progress() as told:
+            options = BacktestOptions(
+                market_paths=(*given["market"], *given["funding"]),
+                from_ns=given["from_ns"],
+                to_ns=EVER_NS if given["to_ns"] is None else given["to_ns"],
+                strict=given["strict"],
+                tell=lambda text: click.echo(text, err=True),
+                on_progress=told,
+            )
+            outcome = run_backtest(config, options)
+        summary = _write(config, outcome, given)
+    except Fatal as error:
+        _fail(str(error).replace("\n", " "))
+    _tell(summary, as_json=given["as_json"])
+    if outcome.result.liquidated_ns:
+        raise SystemExit(EXIT_LIQUIDATED)
+
+
+def _check_target(out: Path | None, *, force: bool) -> None:
+    """Refuse an output folder that is taken before anything is walked."""
+    if out is not None and out.exists() and not force and (not out.is_dir() or any(out.iterdir())):
+        raise Fatal(f"--out {out}: it exists and is not empty; name another folder, or --force to replace it")
+
+
+def _write(config: "AccountConfig", outcome: "Outcome", given: dict[str, Any]) -> dict[str, Any]:
+    """Write the output folder where one is named, and give the summary."""
+    from hedgegrid import __version__
+    from hedgegrid.backtest.files import write_folder
+    from hedgegrid.backtest.report.page import write_report
+    from hedgegrid.backtest.summary_json import RunFacts, summary_json
+    from hedgegrid.config.render import render_effective
+
+    settings = render_effective(config, comments=False)
+    pessimistic = None if outcome.pessimistic is None else outcome.pessimistic.figures
+    facts = RunFacts(settings=settings, code_version=__version__, pessimistic=pessimistic)
+    summary = summary_json(outcome.result, outcome.measures, facts)
+    out: Path | None = given["out"]
+    if out is None:
+        return summary
+
+    def report(path: Path) -> None:
+        write_report(
+            path,
+            outcome.result,
+            outcome.measures,
+            settings=settings,
+            quality=[finding.line for finding in outcome.market.findings],
+            title=f"{config.account.name}: {out.name}",
+            pessimistic=pessimistic,
+            code_version=__version__,
+        )
+
+    further = {} if given["no_report"] else {"report.html": report}
+    names = write_folder(
+        outcome.result, outcome.measures, facts, out, force=given["force"], further=further
+    )
+    shown = out / "report.html" if further else out / "summary.json"
+    click.echo(f"wrote {len(names)} files to {out}: look at {shown}", err=True)
+    return summary
+
+
+def _tell(summary: dict[str, Any], *, as_json: bool) -> None:
+    """Print the summary."""
+    from hedgegrid.backtest.summary_text import summary_text
+
+    click.echo(json.dumps(summary, indent=2) if as_json else summary_text(summary))
+
+
+@click.command()
+@click.argument("folders", type=_path, nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def compare(folders: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - a flag of the command
+    """Put the results of several backtests side by side.
+
+    \b
+    hedgegrid compare results/july results/half
+    """  # noqa: D301 - as above
+    from hedgegrid.backtest.compare import compare as side_by_side
+    from hedgegrid.backtest.compare import compare_json, compare_text
+
+    try:
+        comparison = side_by_side(folders)
+    except Fatal as error:
+        _fail(str(error).replace("\n", " "))
+    if as_json:
+        click.echo(json.dumps(compare_json(comparison), indent=2))
+    else:
+        Console().print(compare_text(comparison))
