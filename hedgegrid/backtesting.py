@@ -244,7 +244,7 @@ def _open(
         start_ns=start_ns,
         end_ns=last_ns,
         decide_from_ns=options.from_ns,
-        known_rates=tuple(_rate_at(series, first_ns) for series in funding),
+        known_rates=tuple(rate_at(series, first_ns) for series in funding),
         findings=findings,
         notes=(*notes, *(finding.line for finding in findings)),
         identity=identity,
@@ -257,7 +257,7 @@ def _warm_up_ns(config: AccountConfig) -> int:
     return max(HISTORY_BARS_MIN, 4 * longest) * timeframe_ns(config)
 
 
-def _rate_at(series: FundingArrays, ts_ns: int) -> tuple[int, int] | None:
+def rate_at(series: FundingArrays, ts_ns: int) -> tuple[int, int] | None:
     """Give the newest settlement at or before a time."""
     place = int(np.searchsorted(series.ts_ns, ts_ns, side="right")) - 1
     return None if place < 0 else (int(series.ts_ns[place]), int(series.rate_e8[place]))

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import attrs
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from hedgegrid.errors import Fatal
 from hedgegrid.units import NS_PER_DAY, NS_PER_S, TIMEFRAMES_NS
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+    from rich.table import Table
+
     from hedgegrid.backtest.quality import Finding
     from hedgegrid.backtest.store.importing import ImportReport
     from hedgegrid.backtest.store.sources import Reading
@@ -159,6 +160,8 @@ def list_command(store: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag o
     if as_json:
         click.echo(json.dumps({"series": [facts_json(one) for one in facts], "rules": rules}, indent=2))
         return
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for column in ("instrument", "series", "months", "rows", "from (UTC)", "to (UTC)", "size"):
         table.add_column(column, justify="right" if column in {"months", "rows", "size"} else "left", no_wrap=True)
@@ -352,13 +355,15 @@ def download_command(**given: Any) -> None:  # noqa: ANN401 - click checked ever
     _tell_lines(report.rules.notes)
 
 
-def _advance(progress: Progress, task: TaskID, share: float, rows: int) -> None:
+def _advance(progress: "Progress", task: "TaskID", share: float, rows: int) -> None:
     progress.update(task, completed=share, told=f"{rows:,} rows")
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress() -> Iterator["Progress"]:
     """Show a progress bar on standard error while something runs; where that is no terminal, nothing."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[told]}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -426,7 +431,7 @@ def _print_lines(lines: Sequence[str]) -> None:
         click.echo(line)
 
 
-def _print(table: Table) -> None:
+def _print(table: "Table") -> None:
     """Print a table, as wide as it is where nobody's terminal bounds it."""
     console = Console()
     if not console.is_terminal:

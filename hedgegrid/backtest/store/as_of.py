@@ -53,6 +53,9 @@ class AsOf:
         asked = moments[start:stop]
         place = np.searchsorted(self._times, asked, side="left") - 1
         found = place >= 0
+        if found.all() and (asked - self._times[place] <= self.age_max_ns).all():
+            known[:, start:stop] = self._figures.take(place, axis=1)
+            return
         rows = place[found]
         young = asked[found] - self._times[rows] <= self.age_max_ns
         targets = start + np.flatnonzero(found)[young]

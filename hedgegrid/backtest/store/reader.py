@@ -233,20 +233,22 @@ def _ticks(batch: Batch, book: AsOf, marks: AsOf, instrument: Instrument) -> Tic
     """Give a batch of trades with book and mark, less those under one lot."""
     every = batch["ts_ns"]
     known, (mark,) = book.before(every), marks.before(every)
-    lots = in_lots(batch["qty_e8"], instrument, every)
+    lots, price_e8 = in_lots(batch["qty_e8"], instrument, every), batch["price_e8"]
     keep = lots >= 1
-    times, left_out = every[keep], int(np.count_nonzero(~keep))
-    price = in_ticks(batch["price_e8"][keep], instrument, times)
-    bid, ask, bid_qty, ask_qty = known[:, keep]
+    times, left_out = every, int(np.count_nonzero(~keep))
+    if left_out:
+        times, lots, price_e8, known, mark = every[keep], lots[keep], price_e8[keep], known[:, keep], mark[keep]
+    price = in_ticks(price_e8, instrument, times)
+    bid, ask, bid_qty, ask_qty = known
     return TickArrays(
         ts_ns=times,
         price_ticks=price,
-        qty_lots=lots[keep],
+        qty_lots=lots,
         bid_ticks=_or_price(bid, price, instrument, times),
         ask_ticks=_or_price(ask, price, instrument, times),
         bid_qty_lots=in_lots(np.maximum(bid_qty, 0), instrument, times),
         ask_qty_lots=in_lots(np.maximum(ask_qty, 0), instrument, times),
-        mark_ticks=_or_price(mark[keep], price, instrument, times),
+        mark_ticks=_or_price(mark, price, instrument, times),
         funding=no_funding(),
         notes=(f"{left_out} trades under one lot",) if left_out else (),
     )
@@ -255,6 +257,10 @@ def _ticks(batch: Batch, book: AsOf, marks: AsOf, instrument: Instrument) -> Tic
 def _or_price(price_e8: IntArray, traded: IntArray, instrument: Instrument, times: IntArray) -> IntArray:
     """Give a column in ticks, with the trade's own price where nothing was known."""
     known = price_e8 != UNKNOWN
+    if known.all():
+        return in_ticks(price_e8, instrument, times)
     ticks = traded.copy()
+    if not known.any():
+        return ticks
     ticks[known] = in_ticks(price_e8[known], instrument, times[known])
     return ticks

@@ -21,16 +21,18 @@ _RULES = "check that the instrument's tick and lot are right"
 def in_ticks(price_e8: IntArray, instrument: Instrument, times: IntArray) -> IntArray:
     """Give prices to the nearest tick. Fatal for one under half a tick or beyond the core's bound."""
     tick_e8 = _whole_e8(instrument.tick, instrument, "tick")
-    ticks = price_e8 // tick_e8 + (2 * (price_e8 % tick_e8) >= tick_e8)
-    _refuse(ticks < 1, instrument, times, "a price is under half a tick")
-    _refuse(ticks >= TICKS_BELOW, instrument, times, f"a price is over {TICKS_BELOW} ticks")
+    ticks = (price_e8 + tick_e8 // 2) // tick_e8  # half up, for an odd number of 1e-8 a tick too
+    if len(ticks) and (ticks.min() < 1 or ticks.max() >= TICKS_BELOW):
+        _refuse(ticks < 1, instrument, times, "a price is under half a tick")
+        _refuse(ticks >= TICKS_BELOW, instrument, times, f"a price is over {TICKS_BELOW} ticks")
     return ticks
 
 
 def in_lots(qty_e8: IntArray, instrument: Instrument, times: IntArray) -> IntArray:
     """Give quantities down to the lot. Fatal for one beyond the core's bound."""
     lots = qty_e8 // _whole_e8(instrument.lot, instrument, "lot")
-    _refuse(lots >= LOTS_BELOW, instrument, times, f"a quantity is over {LOTS_BELOW} lots")
+    if len(lots) and lots.max() >= LOTS_BELOW:
+        _refuse(lots >= LOTS_BELOW, instrument, times, f"a quantity is over {LOTS_BELOW} lots")
     return lots
 
 

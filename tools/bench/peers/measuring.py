@@ -9,6 +9,7 @@ mark, which, unlike ``ru_maxrss``, does not remember the process that started th
 
 import argparse
 import gc
+import importlib
 import importlib.metadata
 import json
 import os
@@ -119,6 +120,14 @@ def compiled(function: Function) -> Function:
     return twin
 
 
+def release_of(package: str) -> str:
+    """Give a package's release; a clone that is not installed knows its own."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return str(importlib.import_module(package).__version__)
+
+
 def peak_memory_mib() -> float:
     """Give the largest resident memory that this process ever had, in MiB."""
     status = Path("/proc/self/status")
@@ -176,7 +185,7 @@ def main(make: Callable[[Case], Contestant], argv: Sequence[str] | None = None) 
                 "name": contestant.name,
                 "versions": {
                     "python": platform.python_version(),
-                    **{package: importlib.metadata.version(package) for package in contestant.packages},
+                    **{package: release_of(package) for package in contestant.packages},
                 },
                 "pinned": pinned,
                 "events": case.events,

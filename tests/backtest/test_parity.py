@@ -1,0 +1,194 @@
+"""The actors in virtual time and the backtest's driver: the same fills, to the last figure, on the same market.
+
+Invariant: between them the settings use every policy, spacing, stop scope and fill model; the driver runs interpreted
+here, and ``test_executions`` proves its compiled twin equal.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from hedgegrid.backtest import driver
+from hedgegrid.config.schema import AccountConfig
+from tests.actors.house import BTC, Boot, assert_agrees, boot, checked, document, query, settings
+from tests.backtest.lanes import (
+    Lane,
+    actor_fills,
+    backtest,
+    driver_fills,
+    first_difference,
+    made_bars,
+    made_funding,
+    made_lane,
+    made_ticks,
+)
+from tests.core.made import walk
+
+Section = dict[str, Any]
+SETTINGS: list[tuple[str, dict[str, Section]]] = [
+    ("plain", {}),
+    ("latency of a point", {"sim": {"latency_ms": 100}}),
+    ("latency of two points", {"sim": {"latency_ms": 25_000}}),
+    ("latency of a bar", {"sim": {"latency_ms": 60_000}, "ladder": {"recenter_trigger_bps": 5_000}}),
+    ("touch and pessimistic", {"sim": {"fill": "touch", "pessimistic": True}}),
+    ("taking entries", {"execution": {"post_only": False}, "sim": {"latency_ms": 100}}),
+    (
+        "retries",
+        {
+            "execution": {"retry_delay_ms": 7_000, "retry_max_price_deviation_bps": 50},
+            "sim": {"latency_ms": 16_000},
+            "ladder": {"step_bps": 6, "recenter_trigger_bps": 5_000},
+        },
+    ),
+    ("atr steps", {"ladder": {"spacing": "atr", "atr_multiple": Decimal("1.5")}, "exit": {"tp_steps": Decimal("1.5")}}),
+    ("geometric, growing", {"ladder": {"geometric": True, "qty_scale": Decimal("1.3"), "levels_long": 6}}),
+    ("stop of the leg", {"exit": {"stop_scope": "leg", "sl_steps": 3}, "sim": {"latency_ms": 16_000}}),
+    ("merged stops", {"exit": {"max_stop_orders": 1, "sl_steps": 4}}),
+    ("throttled counter", {"policy": {"name": "throttled-counter", "counter_levels": 2}}),
+    ("core and scalp", {"policy": {"name": "core-and-scalp", "core_levels": 1, "bias": "contrarian"}}),
+    ("volatility", {"ladder": {"vol_target": Decimal("0.35"), "max_inventory_quote": 60}}),
+    ("limits that refuse", {"risk": {"max_notional_per_leg_quote": 40, "max_open_orders_per_leg": 5}}),
+]
+FUNDED = [(-477, 9_000), (3, 120_000), (60, -80_000), (120, 250_000)]
+
+
+async def difference(config: AccountConfig, lane: Lane) -> tuple[Boot, str, int]:
+    """Run both executions; give the actors' life, where the fills part ("" nowhere), and how many there were."""
+    names = [grid.instrument for grid in config.grid]
+    one = await boot(config, lane.tape(names))
+    assert_agrees(one)
+    result = backtest(config, lane, driver.interpreted())
+    ours = driver_fills(result)
+    told = first_difference(actor_fills(one.path, names), ours, result)
+    if not told:
+        wallet = one.house.journal.totals().wallet_e8
+        money = result.fills["realised_e8"].sum() - result.fills["fee_e8"].sum()
+        paid = result.funding["long_e8"].sum() + result.funding["short_e8"].sum()
+        assert wallet == result.initial_wallet_e8 + money - paid
+        orders = query(one.path, "SELECT count(*) FROM orders")[0][0]
+        assert orders == int((result.orders["control"] == 0).sum())
+    return one, told, len(ours)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("name", "changes"), SETTINGS, ids=[name for name, _ in SETTINGS])
+async def test_the_backtest_fills_as_the_actors(name: str, changes: dict[str, Section], tmp_path: Path) -> None:
+    """What trades is what the backtest ran: every fill, the wallet and the number of orders, at every setting."""
+    _, told, count = await difference(settings(tmp_path, **changes), made_lane(1 if name == "latency of a bar" else 4))
+    assert told == ""
+    assert count > 15
+
+
+@pytest.mark.asyncio
+async def test_funding_and_its_guard_agree(tmp_path: Path) -> None:
+    """Settlements, a rate that is missing at the start and expires, and ladders that shrink before it."""
+    guard = {"on_missing": "pause", "window_minutes": 480, "max_cost_bps_8h": 3}
+    config = settings(tmp_path, funding=guard, risk={"funding_kill": {"max_cost_bps_8h": 22}})
+    one, told, count = await difference(config, made_lane(3, 700, funding=FUNDED[1:]))
+    assert told == ""
+    assert count > 20
+    raised = {row[0] for row in query(one.path, "SELECT reason FROM permission WHERE change = 'raised'")}
+    assert {"funding_missing", "funding_kill"} <= raised
+
+
+@pytest.mark.asyncio
+async def test_a_hole_in_the_market_pauses_both(tmp_path: Path) -> None:
+    """Data older than two bars is stale: entries go, and trading resumes after it has come back, at the same points."""
+    numbers = [*range(60), *range(75, 110), *range(112, 150), *range(153, 200)]
+    one, told, count = await difference(settings(tmp_path, sim={"latency_ms": 20_000}), made_lane(5, numbers=numbers))
+    assert told == ""
+    assert count > 20
+    assert ("feed_stale",) in query(one.path, "SELECT reason FROM permission WHERE change = 'raised'")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("action", ["pause", "cancel_entries", "flatten"])
+async def test_session_controls_act_at_the_same_point(action: str, tmp_path: Path) -> None:
+    """A drawdown trips both at the same point, and what follows is the same."""
+    risk = {"drawdown": {"enabled": True, "max_ratio": Decimal("0.00002"), "action": action}}
+    one, told, count = await difference(settings(tmp_path, risk=risk), made_lane(4, 150))
+    assert told == ""
+    assert count > 4
+    assert ("drawdown",) in query(one.path, "SELECT reason FROM permission WHERE change = 'raised'")
+
+
+@pytest.mark.asyncio
+async def test_two_instruments_share_an_account(tmp_path: Path) -> None:
+    """Two grids, one of which has holes, under one limit that both meet."""
+    text = document(tmp_path, risk={"max_gross_notional_quote": 150, "max_notional_per_leg_quote": 100})
+    eth = "ETH/USDT:USDT"
+    first = text["grid"][0]
+    text["grid"] = [first, {**first, "instrument": eth, "ladder": {**first["ladder"], "step_bps": 35}}]
+    text["sim"]["instrument"][eth] = {"min_notional": 0, "tick": Decimal("0.1")}
+    numbers = [*range(80), *range(84, 150)]
+    lane = Lane(
+        bars=(made_bars(walk(4, 150)), made_bars(walk(9, len(numbers)), numbers)),
+        funding=(made_funding(FUNDED), made_funding(())),
+    )
+    _, told, count = await difference(checked(text), lane)
+    assert told == ""
+    assert count > 40
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("fill", ["through", "touch", "queue"])
+async def test_trades_agree(fill: str, tmp_path: Path) -> None:
+    """Trades with a book, a mark of their own and quantities that bound fills; bars are made of them."""
+    config = settings(tmp_path, sim={"fill": fill, "latency_ms": 150}, ladder={"base_qty": Decimal("0.02")})
+    lane = Lane(ticks=(made_ticks(3, 4_000),), funding=(made_funding(FUNDED),))
+    _, told, count = await difference(config, lane)
+    assert told == ""
+    assert count > 15
+
+
+@pytest.mark.asyncio
+async def test_a_liquidation_ends_both(tmp_path: Path) -> None:
+    """An account that cannot carry its legs is liquidated at the same point at the same price."""
+    config = settings(
+        tmp_path,
+        account={"wallet_quote": 12},
+        ladder={"base_qty": Decimal("0.3"), "levels_long": 6},
+        exit={"sl_steps": 400, "backstop_steps": 400},
+        risk={name: {"enabled": False} for name in ("drawdown", "daily_loss", "session_loss", "margin_kill")},
+    )
+    one, told, _ = await difference(config, made_lane(7, 400))
+    assert told == ""
+    assert one.exchange.liquidated
+
+
+@pytest.mark.asyncio
+async def test_recorded_bars_agree(shared_dir: Path, tmp_path: Path) -> None:
+    """The same on three thousand real bars with real settings and real funding."""
+    from hedgegrid.backtesting import BacktestOptions, open_market
+    from hedgegrid.venues.simulated.recorded import recorded_market
+
+    data = shared_dir / "data"
+    paths = (
+        data / "um_1m" / "2025-07-06_2025-07-17" / f"{BTC.split('/')[0]}USDT-1m.feather",
+        data / "funding" / "2024-12-31_2026-02-19" / "BTCUSDT-funding.feather",
+    )
+    ladder = {"step_bps": 12, "levels_long": 8, "levels_short": 8, "recenter_trigger_bps": 60}
+    config = settings(tmp_path, ladder=ladder, exit={"sl_steps": 12}, policy={"name": "throttled-counter"})
+    instruments = open_market(config, BacktestOptions(market_paths=paths)).instruments
+    recorded = recorded_market(paths, instruments, 60 * 10**9)
+    names = ("open_ns", "open_ticks", "high_ticks", "low_ticks", "close_ticks", "volume_lots")
+    bars = attrs.evolve(recorded.bars[0], **{name: getattr(recorded.bars[0], name)[:3_000] for name in names})
+    _, told, count = await difference(config, Lane(bars=(bars,), funding=recorded.funding))
+    assert told == ""
+    assert count > 200
+
+
+def test_a_difference_is_told_with_both_states() -> None:
+    """Where the two part, the first differing fill is printed with what each side held."""
+    result = backtest(settings(Path("unused")), made_lane(4, 60), driver.interpreted())
+    ours = driver_fills(result)
+    theirs = [*ours[:3], (*ours[3][:6], ours[3][6] + 1, *ours[3][7:]), *ours[4:]]
+    told = first_difference(theirs, ours, result)
+    assert told.startswith("fill 3 differs")
+    assert "actors held" in told
+    assert "driver held" in told
+    assert first_difference(ours, ours, result) == ""
+    assert first_difference(ours[:-1], ours, result).startswith(f"fill {len(ours) - 1} differs")
