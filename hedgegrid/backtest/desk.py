@@ -136,6 +136,7 @@ class Account:
     ``fixed_e8`` is what of the equity no mark moves: wallet less the cost of what is open; with the desks'
     ``net_units_e8`` x mark it makes the equity. ``worst_ppm`` is the largest drawdown so far, ``high_*`` the peak of the
     present episode and ``low_*`` its trough. ``next_timer_ns`` is the earliest of everything that is due between points.
+    An equity above ``bound_ppm`` of the gross notional is far from the margin control and from a liquidation.
     """
 
     instruments: int = 0
@@ -150,7 +151,7 @@ class Account:
     fees_e8: int = 0
     funding_e8: int = 0
     open_units: int = 0
-    maintenance_ppm: int = 0
+    bound_ppm: int = 0
     balance_ns: int = 0
     next_timer_ns: int = 9_223_372_036_854_775_807
     look_ns: int = 9_223_372_036_854_775_807

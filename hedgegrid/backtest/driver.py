@@ -44,6 +44,7 @@ from hedgegrid.core import records as r
 from hedgegrid.core import session
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
+from hedgegrid.units import PPM
 
 ORDER_NO_STRIDE: Final = 64
 INTERPRETED_LOG_ROWS: Final = 3 * LOG_SPARE
@@ -136,6 +137,13 @@ def _desk(setup: GridSetup, index: int, bar_length_ns: int) -> Desk:
     return desk
 
 
+def _bound_ppm(setup: AccountSetup) -> int:
+    """Give the share of the gross notional above which equity is far from its margin control and from liquidation."""
+    heaviest = max(tier.maintenance_ppm for grid in setup.grids for tier in grid.instrument.tiers)
+    limits = setup.session_limits
+    return heaviest if limits.margin_on == 0 else max(heaviest, -(-heaviest * PPM // max(1, limits.margin_ppm)))
+
+
 def _floor(setup: AccountSetup, start_ns: int) -> Floor:
     """Lay out what the instruments share."""
     wallet = setup.wallet_e8
@@ -146,7 +154,7 @@ def _floor(setup: AccountSetup, start_ns: int) -> Floor:
         wallet_e8=wallet,
         fixed_e8=wallet,
         equity_e8=wallet,
-        maintenance_ppm=max(tier.maintenance_ppm for grid in setup.grids for tier in grid.instrument.tiers),
+        bound_ppm=_bound_ppm(setup),
         since_ns=start_ns,
         heartbeat_ns=setup.heartbeat_ns,
         look_ns=start_ns + min(grid.stale_ns for grid in setup.grids) + 1,
@@ -217,7 +225,9 @@ class Run:
                     self._desks, self._floor, bars, due, row, end, decide_from_ns, LOG_SPARE
                 )
             else:
-                reached = execution.walk.walk_trades(self._desks, self._floor, trades, ends, due, row, end, LOG_SPARE)
+                reached = execution.walk.walk_trades(
+                    self._desks, self._floor, trades, ends, due, row, end, decide_from_ns, LOG_SPARE
+                )
             self._collect()
             self._on_progress(int(reached) - row)
             row = int(reached)

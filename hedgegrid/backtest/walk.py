@@ -88,7 +88,7 @@ def walk_bars(
             _warm_up(desks, floor, bars, due, row)
             row += 1
             continue
-        for phase in range(POINTS):
+        for phase in range(_walk_calm(desks, floor, bars, due, row), POINTS):
             ts_ns = opened_ns + phase * bars.length_ns // POINTS
             step = POINTS * row + phase
             if ts_ns >= account.next_timer_ns:
@@ -102,6 +102,102 @@ def walk_bars(
         _decide_bars(desks, floor, bars, row, opened_ns + (POINTS - 1) * bars.length_ns // POINTS)
         row += 1
     return row
+
+
+def _walk_calm(desks: list[Desk], floor: Floor, bars: Bars, due: Settlements, row: int) -> int:
+    """Walk the points of a bar that meet nothing and trip nothing; give how many there are from its first on.
+
+    A bar is calm where every price of it lies inside every edge, and no timer, order or settlement is due in it; a
+    point ends that where the equity comes down to a floor of the controls or near to what must be held.
+    """
+    account = floor.account
+    opened_ns = bars.open_ns[row]
+    last_ns = opened_ns + (POINTS - 1) * bars.length_ns // POINTS
+    if last_ns >= account.next_timer_ns or last_ns >= floor.session.next_day_ns or floor.standing.flattening == 1:
+        return 0
+    if account.next_settlement < len(due.step) and due.step[account.next_settlement] < POINTS * (row + 1):
+        return 0
+    gross = 0
+    for k in range(account.instruments):
+        first = POINTS * (k * bars.rows + row)
+        high = desks[k].market.mark_ticks
+        if bars.points[first] > 0:
+            high = max(bars.points[first + 1], bars.points[first + 2])
+            low = min(bars.points[first + 1], bars.points[first + 2])
+            if not _is_inside(desks[k], low, high, last_ns):
+                return 0
+        gross += desks[k].pulse.gross_units_e8 * high
+    bound = (gross // PPM + 1) * account.bound_ppm if account.open_units > 0 else session.NO_FLOOR_E8
+    for phase in range(POINTS):
+        equity = account.fixed_e8
+        for k in range(account.instruments):
+            price = bars.points[POINTS * (k * bars.rows + row) + phase]
+            equity += desks[k].pulse.net_units_e8 * (price if price > 0 else desks[k].market.mark_ticks)
+        if equity <= bound or equity <= floor.session.floor_e8:
+            _leave_bar(desks, floor, bars, row, phase)
+            return phase
+        _follow(floor, equity, opened_ns + phase * bars.length_ns // POINTS)
+    _leave_bar(desks, floor, bars, row, POINTS)
+    return POINTS
+
+
+def _is_inside(desk: Desk, low: int, high: int, last_ns: int) -> bool:
+    """Tell whether prices from ``low`` to ``high`` meet nothing of an instrument and nothing of it is due by then."""
+    market = desk.market
+    pulse = desk.pulse
+    if low <= market.down_edge or high >= market.up_edge or market.next_due_ns <= last_ns or market.seen == 0:
+        return False
+    if low <= market.backstop_down or high >= market.backstop_up or desk.rules.pessimistic == 1:
+        return False
+    return pulse.shown != 0 and pulse.told_ns == pulse.settled_ns
+
+
+def _leave_bar(desks: list[Desk], floor: Floor, bars: Bars, row: int, done: int) -> None:
+    """Write down where the calm points of a bar have left the markets."""
+    if done == 0:
+        return
+    account = floor.account
+    ts_ns = bars.open_ns[row] + (done - 1) * bars.length_ns // POINTS
+    account.ts_ns = ts_ns
+    account.balance_ns = ts_ns
+    for k in range(account.instruments):
+        price = bars.points[POINTS * (k * bars.rows + row) + done - 1]
+        if price == 0:
+            continue
+        account.points += done
+        market = desks[k].market
+        market.ts_ns = ts_ns
+        market.price_ticks = price
+        market.bid_ticks = price
+        market.ask_ticks = price
+        market.mark_ticks = price
+        desks[k].pulse.last_ns = ts_ns
+
+
+def _follow(floor: Floor, equity: int, ts_ns: int) -> None:
+    """Let peak and trough follow an equity that trips nothing."""
+    account = floor.account
+    account.equity_e8 = equity
+    floor.session.last_e8 = equity
+    if equity > account.high_e8:
+        _rise(floor, equity, ts_ns)
+    elif equity < account.low_e8:
+        account.low_e8 = equity
+        account.low_ns = ts_ns
+        account.least_e8 = min(account.least_e8, equity)
+    if equity > floor.session.peak_e8:
+        # Above the peak no control of equity can trip, and what must be held is far below.
+        session.observe(floor.session_limits, floor.session, equity, 0, ts_ns)
+
+
+def _rise(floor: Floor, equity: int, ts_ns: int) -> None:
+    """End the fall since the last peak: a new one begins here."""
+    account = floor.account
+    close_episode(account, ts_ns)
+    account.high_e8 = equity
+    account.high_ns = ts_ns
+    account.low_e8 = equity
+    account.low_ns = ts_ns
 
 
 def _warm_up(desks: list[Desk], floor: Floor, bars: Bars, due: Settlements, row: int) -> None:
@@ -265,8 +361,8 @@ def _check_margin(desks: list[Desk], floor: Floor, ts_ns: int) -> None:
     for k in range(account.instruments):
         fresh += desks[k].said.n
         gross += desks[k].pulse.gross_units_e8 * desks[k].market.mark_ticks
-    # The heaviest tier bounds what could be needed; only near to that is it worked out.
-    if fresh == 0 and equity_of(desks, floor) > (gross // PPM + 1) * account.maintenance_ppm:
+    # The heaviest tier bounds what could be asked for; only near to that is it worked out.
+    if fresh == 0 and equity_of(desks, floor) > (gross // PPM + 1) * account.bound_ppm:
         return
     needed = maintenance_of(desks, floor)
     equity = _venue_equity(desks, floor)
@@ -296,34 +392,20 @@ def _value(desks: list[Desk], floor: Floor, ts_ns: int) -> None:
     equity = equity_of(desks, floor)
     account.equity_e8 = equity
     if equity > account.high_e8:
-        close_episode(account, ts_ns)
-        account.high_e8 = equity
-        account.high_ns = ts_ns
-        account.low_e8 = equity
-        account.low_ns = ts_ns
+        _rise(floor, equity, ts_ns)
     elif equity < account.low_e8:
         account.low_e8 = equity
         account.low_ns = ts_ns
         account.least_e8 = min(account.least_e8, equity)
-    limits = floor.session_limits
     short = 0
-    if limits.margin_on == 1 and account.open_units > 0:
-        short = _near_margin(desks, floor, equity)
+    if floor.session_limits.margin_on == 1 and account.open_units > 0:
+        short = 1 if equity <= _margin_bound(desks, floor, -1) else 0
     if short == 0 and session.is_calm(floor.session, equity, ts_ns):
         floor.session.last_e8 = equity
         return
     permission.judge_session(desks, floor, equity, maintenance_of(desks, floor), ts_ns)
     if floor.standing.flattening == 1:
         permission.end_flatten(desks, floor, ts_ns)
-
-
-def _near_margin(desks: list[Desk], floor: Floor, equity: int) -> int:
-    """Tell whether the margin control could trip: 0 where even the heaviest tier leaves it far away."""
-    gross = 0
-    for k in range(floor.account.instruments):
-        gross += desks[k].pulse.gross_units_e8 * desks[k].market.mark_ticks
-    at_most = (gross // PPM + 1) * floor.account.maintenance_ppm
-    return 0 if at_most < (equity // PPM) * floor.session_limits.margin_ppm else 1
 
 
 def close_episode(account: Account, ts_ns: int) -> None:
@@ -442,10 +524,19 @@ def _decide(desks: list[Desk], floor: Floor, k: int, high: int, low: int, close:
 
 
 def walk_trades(
-    desks: list[Desk], floor: Floor, trades: Trades, ends: BarEnds, due: Settlements, first: int, end: int, spare: int
+    desks: list[Desk],
+    floor: Floor,
+    trades: Trades,
+    ends: BarEnds,
+    due: Settlements,
+    first: int,
+    end: int,
+    decide_from_ns: int,
+    spare: int,
 ) -> int:
     """Walk the trades ``first`` to ``end`` (excluded) and the bars that end before them; give where to go on.
 
+    Bars that end before ``decide_from_ns`` only warm the indicators up.
     A trade's step is its number plus the ends before it; an end's step is the trade before which it stands plus its own
     number.
     """
@@ -455,7 +546,7 @@ def walk_trades(
         if logbook.is_short_of_room(floor, spare) or account.fault != 0:
             return i
         while account.next_end < ends.count and ends.before[account.next_end] <= i:
-            _end_bars(desks, floor, ends, due)
+            _end_bars(desks, floor, ends, due, decide_from_ns)
             if account.liquidated_ns != 0:
                 return end
         stop = end
@@ -557,10 +648,7 @@ def _margin_bound(desks: list[Desk], floor: Floor, moving: int) -> int:
         if k == moving:
             mark += mark // MARK_ROOM + 1
         gross += desks[k].pulse.gross_units_e8 * mark
-    needed = (gross // PPM + 1) * floor.account.maintenance_ppm
-    if floor.session_limits.margin_on == 1:
-        return max(needed, (needed // max(1, floor.session_limits.margin_ppm) + 1) * PPM)
-    return needed
+    return (gross // PPM + 1) * floor.account.bound_ppm
 
 
 def _leave_calm(
@@ -588,7 +676,7 @@ def _leave_calm(
     floor.session.last_e8 = equity
 
 
-def _end_bars(desks: list[Desk], floor: Floor, ends: BarEnds, due: Settlements) -> None:
+def _end_bars(desks: list[Desk], floor: Floor, ends: BarEnds, due: Settlements, decide_from_ns: int) -> None:
     """Let the bars end that end at the same time: a step without a point, so nothing moves and nothing is judged."""
     account = floor.account
     e = account.next_end
@@ -602,6 +690,13 @@ def _end_bars(desks: list[Desk], floor: Floor, ends: BarEnds, due: Settlements) 
         _check_margin(desks, floor, ts_ns)
         _hear_all(desks, floor, ts_ns)
     if account.liquidated_ns != 0:
+        return
+    if ts_ns < decide_from_ns:
+        for k in range(account.instruments):
+            j = k * ends.count + e
+            if ends.close_ticks[j] > 0:
+                desk = desks[k]
+                regime.update(desk.ind, desk.params, ends.high_ticks[j], ends.low_ticks[j], ends.close_ticks[j])
         return
     _fall_due(desks, floor)
     account.equity_e8 = equity_of(desks, floor)

@@ -3,6 +3,7 @@
 Invariants: as for the account's controls: what an action does is read from the exchange's orders and positions.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from tests.actors.house import (
     query,
     settings,
 )
-from tests.actors.sights import WALLET_E8, Sight, only, raised_ns, told, trip_of, watching
+from tests.actors.sights import WALLET_E8, Sight, only, raised_ns, told, watching
 from tests.core.made import Ohlc, walk
 
 ETH = "ETH/USDT:USDT"
@@ -155,25 +156,24 @@ async def test_funding_kill_acts_as_the_rate_becomes_known(rate: int, action: st
     assert_agrees(one)
 
 
-def two_markets(tmp_path: Path, risk: dict[str, Any]) -> tuple[AccountConfig, BarTape]:
-    """An account of two instruments, the second of which is quiet throughout."""
-    text = document(tmp_path, risk=risk, account={"on_stop": "keep"})
-    text["sim"]["instrument"][ETH] = {"min_notional": 0}
-    other = {**text["grid"][0], "instrument": ETH}
-    text["grid"] = [*text["grid"], other]
-    rows = [storm(), walk(5, 250, reach=40)]
-    opens = (FIRST_BAR + np.arange(250)) * NS_PER_MINUTE
+def two_markets(
+    tmp_path: Path, rows: Sequence[Sequence[Ohlc]], risk: dict[str, Any], **grid: dict[str, Any]
+) -> tuple[AccountConfig, BarTape]:
+    """An account of two instruments, each on its own market; a lot of the one is worth as much as one of the other."""
+    text = document(tmp_path, risk=risk, account={"on_stop": "keep"}, **grid)
+    text["sim"]["instrument"][ETH] = {"min_notional": 0, "tick": Decimal("0.1"), "lot": Decimal("0.001")}
+    text["grid"] = [*text["grid"], {**text["grid"][0], "instrument": ETH}]
     bars = []
     for each in rows:
         columns = np.array(each, np.int64).T
         bars.append(
             BarArrays(
-                open_ns=opens,
+                open_ns=(FIRST_BAR + np.arange(len(each))) * NS_PER_MINUTE,
                 open_ticks=columns[0].copy(),
                 high_ticks=columns[1].copy(),
                 low_ticks=columns[2].copy(),
                 close_ticks=columns[3].copy(),
-                volume_lots=np.ones(250, np.int64),
+                volume_lots=np.ones(len(each), np.int64),
             )
         )
     tape = BarTape(instruments=[BTC, ETH], bars=bars, funding=[no_funding(), no_funding()], bar_length_ns=NS_PER_MINUTE)
@@ -183,7 +183,8 @@ def two_markets(tmp_path: Path, risk: dict[str, Any]) -> tuple[AccountConfig, Ba
 @pytest.mark.asyncio
 async def test_a_storm_of_one_instrument_leaves_the_other_alone(tmp_path: Path) -> None:
     """The scope of a volatility halt is its instrument: there all is closed, beside it trading goes on."""
-    config, tape = two_markets(tmp_path, {"volatility_halt": {**STORM_LIMIT, "action": "flatten"}})
+    halt = {"volatility_halt": {**STORM_LIMIT, "action": "flatten"}}
+    config, tape = two_markets(tmp_path, [storm(), walk(5, 250, reach=40)], halt)
     one = await boot(config, tape)
     steps = told(one, "volatility_halt")
     assert {change.scope for change in steps} == {BTC}
@@ -197,15 +198,29 @@ async def test_a_storm_of_one_instrument_leaves_the_other_alone(tmp_path: Path) 
     assert_agrees(one)
 
 
+def seesaw() -> list[list[Ohlc]]:
+    """Two markets that fall until both LONG legs are filled, then at one instant one falls far as the other rises."""
+    falls = [(price, price + 3, price - 20, price - 20) for price in range(10_000, 9_860, -20)]
+    warm = [(10_000, 10_004, 9_996, 10_000)] * 12
+    rows = []
+    for jump in (-300, 300):
+        price = falls[-1][3] + jump
+        rows.append([*warm, *falls, *[(price, price, price, price)] * 20])
+    return rows
+
+
 @pytest.mark.asyncio
 async def test_equity_is_judged_when_all_marks_of_an_instant_are_known(tmp_path: Path) -> None:
-    """Half of an instant's marks make an equity that never was: with two instruments the trip is at the same step."""
+    """Half of an instant's marks make an equity that never was: what one instrument loses the other has gained."""
     sights: list[Sight] = []
+    risk = {**only("drawdown"), "volatility_halt": {"enabled": False}}
     config, tape = two_markets(
-        tmp_path, {**only("drawdown", max_ratio=Decimal("0.00003")), "volatility_halt": {"enabled": False}}
+        tmp_path, seesaw(), risk, exit={"tp_steps": 50, "sl_steps": 50}, ladder={"levels_short": 1}
     )
     one = await boot(config, tape, watching(sights))
-    assert raised_ns(one, "drawdown") == trip_of("drawdown", sights, drawdown_ppm=30)
+    before = next(each for each in reversed(sights) if each.ts_ns < (FIRST_BAR + 19) * NS_PER_MINUTE)
+    assert before.held == 60, "both LONG legs are full as the markets part"
+    assert told(one, "drawdown") == []
     memory = one.house.journal.session()
     assert memory is not None
     assert memory.peak_e8 == max(WALLET_E8, *(each.equity_e8 for each in sights))

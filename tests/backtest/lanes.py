@@ -47,6 +47,7 @@ class Lane:
     ticks: tuple[TickArrays, ...] = ()
     funding: tuple[FundingArrays, ...]
     length_ns: int = NS_PER_MINUTE
+    decide_from_ns: int = 0
 
     def tape(self, names: Sequence[str]) -> BarTape | TickTape:
         """The tape that the actors walk."""
@@ -129,7 +130,7 @@ def backtest(config: AccountConfig, lane: Lane, execution: driver.Execution) -> 
         backtesting.account_setup(config, instruments), execution, start_ns=start_ns, known_rates=known
     )
     market = lane.columns()
-    run.walk(market)
+    run.walk(market, decide_from_ns=lane.decide_from_ns)
     return run.result(bars=market.closed, is_ticks=bool(lane.ticks), end_ns=market.last_step_ns, notes=(), identity="")
 
 

@@ -122,7 +122,7 @@ class MonthWriter:
                 nameless = f"/proc/self/fd/{self._file.fileno()}"
                 os.link(nameless, self._part, src_dir_fd=folder, follow_symlinks=True)
                 self._named = True
-            import shutil; shutil.copy(self._part, self.target)
+            self._part.replace(self.target)
             self._named = False
             os.fsync(folder)
         finally:

@@ -24,8 +24,20 @@ from hedgegrid.units import NS_PER_DAY, NS_PER_MINUTE
 from hedgegrid.venues.ccxtpro import history as history_module
 from hedgegrid.venues.ccxtpro.history import History
 from hedgegrid.venues.ccxtpro.parse_history import BadAnswerError, agg_trades, funding_rates, klines, server_ms
-from tests.backtest.store.samples import BARS, IMPORTED, NAME, START_NS, archive, bring, candles, joined, tree, write
-from tests.backtest.store.stand_in import Exchange, Fault, cut, hang_up, refuse, serving, short
+from tests.backtest.store.samples import (
+    BARS,
+    IMPORTED,
+    NAME,
+    START_MS,
+    START_NS,
+    archive,
+    bring,
+    candles,
+    joined,
+    tree,
+    write,
+)
+from tests.backtest.store.stand_in import Exchange, Fault, cut, hang_up, kline, refuse, serving, short
 
 AGG = SeriesName(instrument=NAME, kind=Kind.AGG_TRADES)
 FUNDING = SeriesName(instrument=NAME, kind=Kind.FUNDING)
@@ -259,6 +271,13 @@ def test_answers_of_another_shape_are_refused(answer: object) -> None:
         funding_rates(answer)
     with pytest.raises(BadAnswerError):
         server_ms(answer)
+
+
+def test_open_bars_are_not_read() -> None:
+    """A bar that had not closed by the given time of the exchange's is left out of its answer."""
+    answer = [kline(START_MS + minute * 60_000, mark=False) for minute in range(3)]
+    read = klines(answer, NS_PER_MINUTE, closed_by_ms=START_MS + 2 * 60_000, has_volume=True)
+    assert read["ts_ns"].tolist() == [START_NS, START_NS + NS_PER_MINUTE]
 
 
 def command(exchange: Exchange, root: Path, *more: str) -> Result:

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hedgegrid.backtest.store.parquet_files import SourceFile
 from hedgegrid.backtest.store.reader import Store
+from hedgegrid.backtest.store.series import COLUMNS, Kind, SeriesName
 from hedgegrid.backtest.store.staging import Staging
 from hedgegrid.errors import Fatal
-from tests.backtest.store.samples import BARS, Candle, archive, bring, candles, joined, tree, write
+from tests.backtest.store.samples import BARS, NAME, START_NS, Candle, archive, bring, candles, joined, tree, write
 
 
 def minutes(root: Path) -> list[int]:
@@ -102,6 +105,17 @@ def test_numbered_and_unnumbered_trades_do_not_mix(tmp_path: Path) -> None:
     how = Reading(columns={"ts": "t", "price": "p", "qty": "q"})
     with pytest.raises(Fatal, match="would mix rows that the exchange has numbered with rows that have no number"):
         bring(tmp_path / "s", plain, how=how)
+
+
+def test_numbers_do_not_mix_inside_one_import(tmp_path: Path) -> None:
+    """Rows with and without the exchange's numbers are refused together also where nothing is stored yet."""
+    series = SeriesName(instrument=NAME, kind=Kind.TRADES)
+    batch = {name: np.array([START_NS]) for name in COLUMNS[Kind.TRADES]}
+    with Staging(tmp_path / "s") as staging:
+        source = staging.source(SourceFile(name="made", sha256=""))
+        staging.add(series, batch, np.array([1]), source=source, ids="venue")
+        with pytest.raises(Fatal, match="made: BTC/USDT:USDT trades of 2025-02 would mix rows"):
+            staging.add(series, batch, np.array([1]), source=source, ids="ordinal")
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:

@@ -230,11 +230,11 @@ def test_trades_without_numbers_are_counted(tmp_path: Path) -> None:
 def test_blocks_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A csv read in small blocks gives the rows, numbers and messages that it gives in one."""
     monkeypatch.setattr("hedgegrid.backtest.store.source_csv._BLOCK_BYTES", 200)
-    text = "t,p,q\n" + "".join(f"{START_MS + place // 4},100.5,0.{place + 1}\n" for place in range(60))
+    text = "t,p,q\n" + "".join(f"{START_MS + place // 7},100.5,0.{place + 1}\n" for place in range(60))
     how = Reading(columns={"ts": "t", "price": "p", "qty": "q"})
     bring(tmp_path / "s", write(tmp_path / "BTCUSDT.csv", text), how=how)
     stored = joined(list(Store(tmp_path / "s").batches(SeriesName(instrument=NAME, kind=Kind.TRADES))))
-    assert stored["trade_id"] == [place % 4 for place in range(60)]
+    assert stored["trade_id"] == [place % 7 for place in range(60)]
     broken = write(tmp_path / "b" / "BTCUSDT.csv", text.replace("0.41\n", "x\n"))
     with pytest.raises(Fatal, match=r"BTCUSDT.csv: row 42: the qty is missing or not a number"):
         bring(tmp_path / "s", broken, how=how)
