@@ -60,7 +60,8 @@ def fall_due(
     done = _cancels_due(market, orders, links, cancels, events, used)
     for due in (1, 2, 3):
         last = 0
-        while True:
+        # Nothing becomes pending in here: no more than these can come, though some may end before their turn.
+        for _ in range(_count_due(orders, market.ts_ns, due)):
             index = _next_pending(orders, market.ts_ns, due, last)
             if index < 0:
                 break
@@ -107,6 +108,15 @@ def _cancels_due(
             failed.no = request.no
             failed.lot_id = 0
             failed.reason = BY_REQUEST
+
+
+def _count_due(orders: list[VenueOrder], ts_ns: int, due: int) -> int:
+    """Give how many pending orders of a due class have reached their time."""
+    count = 0
+    for i in range(len(orders)):
+        if orders[i].state == PENDING and orders[i].live_ns <= ts_ns and due_class(orders[i]) == due:
+            count += 1
+    return count
 
 
 def _next_pending(orders: list[VenueOrder], ts_ns: int, due: int, after_seq: int) -> int:
