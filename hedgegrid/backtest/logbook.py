@@ -162,7 +162,7 @@ def note_change(floor: Floor, ts_ns: int, reason: int, instrument: int, change: 
 
 
 def is_short_of_room(floor: Floor, spare: int) -> bool:
-    """Tell whether any log has less than ``spare`` rows left."""
-    used = max(floor.fills_used, floor.cuts_used, floor.placed_used, floor.ended_used, floor.equity_used)
-    used = max(used, floor.holdings_used, floor.funding_used, floor.grids_used, floor.changes_used)
+    """Tell whether a log could have less than ``spare`` rows left: by the sum of all, which no single one exceeds."""
+    used = floor.fills_used + floor.cuts_used + floor.placed_used + floor.ended_used + floor.equity_used
+    used += floor.holdings_used + floor.funding_used + floor.grids_used + floor.changes_used
     return used + spare > len(floor.fills)

@@ -21,6 +21,9 @@ ROUNDS_MAX: Final = 1_000
 
 FAULT_ENDLESS: Final = 1 << 32
 
+NOT_CALM: Final = 9_000_000_000_000_000_000
+"""Above every equity."""
+
 MARK_ROOM: Final = 10
 """A mark may rise by a tenth before a bound on what must be held is worked out anew."""
 
@@ -107,28 +110,25 @@ def walk_bars(
 def _walk_calm(desks: list[Desk], floor: Floor, bars: Bars, due: Settlements, row: int) -> int:
     """Walk the points of a bar that meet nothing and trip nothing; give how many there are from its first on.
 
-    A bar is calm where every price of it lies inside every edge, and no timer, order or settlement is due in it; a
-    point ends that where the equity comes down to a floor of the controls or near to what must be held.
+    A bar is calm where every price of it lies inside every edge and no order or settlement is due in it; a point ends
+    that where a timer changes something, or the equity comes down to a floor of the controls or near to what must be held.
     """
     account = floor.account
     opened_ns = bars.open_ns[row]
     last_ns = opened_ns + (POINTS - 1) * bars.length_ns // POINTS
-    if last_ns >= account.next_timer_ns or last_ns >= floor.session.next_day_ns or floor.standing.flattening == 1:
+    if last_ns >= floor.session.next_day_ns or floor.standing.flattening == 1:
         return 0
     if account.next_settlement < len(due.step) and due.step[account.next_settlement] < POINTS * (row + 1):
         return 0
-    gross = 0
-    for k in range(account.instruments):
-        first = POINTS * (k * bars.rows + row)
-        high = desks[k].market.mark_ticks
-        if bars.points[first] > 0:
-            high = max(bars.points[first + 1], bars.points[first + 2])
-            low = min(bars.points[first + 1], bars.points[first + 2])
-            if not _is_inside(desks[k], low, high, last_ns):
-                return 0
-        gross += desks[k].pulse.gross_units_e8 * high
-    bound = (gross // PPM + 1) * account.bound_ppm if account.open_units > 0 else session.NO_FLOOR_E8
+    bound = _calm_bound(desks, floor, bars, row, last_ns)
     for phase in range(POINTS):
+        ts_ns = opened_ns + phase * bars.length_ns // POINTS
+        if ts_ns >= account.next_timer_ns and bound != NOT_CALM:
+            _leave_bar(desks, floor, bars, row, phase)
+            permission.fire(desks, floor, ts_ns)
+            bound = _calm_bound(desks, floor, bars, row, last_ns)
+        if bound == NOT_CALM:
+            return phase
         equity = account.fixed_e8
         for k in range(account.instruments):
             price = bars.points[POINTS * (k * bars.rows + row) + phase]
@@ -136,9 +136,24 @@ def _walk_calm(desks: list[Desk], floor: Floor, bars: Bars, due: Settlements, ro
         if equity <= bound or equity <= floor.session.floor_e8:
             _leave_bar(desks, floor, bars, row, phase)
             return phase
-        _follow(floor, equity, opened_ns + phase * bars.length_ns // POINTS)
+        _follow(floor, equity, ts_ns)
     _leave_bar(desks, floor, bars, row, POINTS)
     return POINTS
+
+
+def _calm_bound(desks: list[Desk], floor: Floor, bars: Bars, row: int, last_ns: int) -> int:
+    """Give the equity above which a bar is calm, NOT_CALM where some price of it meets something."""
+    gross = 0
+    for k in range(floor.account.instruments):
+        first = POINTS * (k * bars.rows + row)
+        high = desks[k].market.mark_ticks
+        if bars.points[first] > 0:
+            high = max(bars.points[first + 1], bars.points[first + 2])
+            low = min(bars.points[first + 1], bars.points[first + 2])
+            if not _is_inside(desks[k], low, high, last_ns):
+                return NOT_CALM
+        gross += desks[k].pulse.gross_units_e8 * high
+    return (gross // PPM + 1) * floor.account.bound_ppm if floor.account.open_units > 0 else session.NO_FLOOR_E8
 
 
 def _is_inside(desk: Desk, low: int, high: int, last_ns: int) -> bool:
@@ -153,18 +168,21 @@ def _is_inside(desk: Desk, low: int, high: int, last_ns: int) -> bool:
 
 
 def _leave_bar(desks: list[Desk], floor: Floor, bars: Bars, row: int, done: int) -> None:
-    """Write down where the calm points of a bar have left the markets."""
-    if done == 0:
-        return
+    """Write down where the first ``done`` points of a bar, all calm, have left the markets."""
     account = floor.account
     ts_ns = bars.open_ns[row] + (done - 1) * bars.length_ns // POINTS
+    if done == 0 or account.ts_ns >= ts_ns:
+        return
+    fresh = done
+    if account.ts_ns >= bars.open_ns[row]:
+        fresh = done - 1 - (account.ts_ns - bars.open_ns[row]) * POINTS // bars.length_ns
     account.ts_ns = ts_ns
     account.balance_ns = ts_ns
     for k in range(account.instruments):
         price = bars.points[POINTS * (k * bars.rows + row) + done - 1]
         if price == 0:
             continue
-        account.points += done
+        account.points += fresh
         market = desks[k].market
         market.ts_ns = ts_ns
         market.price_ticks = price
