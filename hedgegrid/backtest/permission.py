@@ -10,7 +10,7 @@ and where entries must not stay they go then.
 from hedgegrid.backtest import dealing, logbook
 from hedgegrid.backtest.desk import Desk, Floor
 from hedgegrid.core import funding, session, standing
-from hedgegrid.core.codes import NEVER_NS
+from hedgegrid.core.codes import FREE, NEVER_NS
 from hedgegrid.core.standing import (
     ACCOUNT,
     DAILY_LOSS,
@@ -64,18 +64,10 @@ def raise_reason(
 ) -> None:
     """Let a reason stand, and act on it: ``action`` is one of ``session``'s."""
     latched = 1 if reason >= DRAWDOWN else 0
-    cancels = 0 if action == session.PAUSE else 1
-    if not standing.begin(floor.standing, floor.pauses, reason, instrument, cancels, latched, now_ns):
+    if not standing.begin(floor.standing, floor.pauses, reason, instrument, action, latched, now_ns):
         return
     logbook.note_change(floor, now_ns, reason, instrument, logbook.RAISED, value, limit)
-    if action == session.FLATTEN and instrument == ACCOUNT and floor.standing.flattening == 0:
-        floor.standing.flattening = 1
-        logbook.note_change(floor, now_ns, reason, instrument, logbook.FLATTEN_STARTED, value, limit)
     _tell_views(desks, floor, now_ns)
-    if action == session.FLATTEN:
-        for k in range(floor.account.instruments):
-            if instrument == ACCOUNT or instrument == k:
-                dealing.flatten(desks, floor, k, now_ns)
     set_timer(desks, floor)
 
 
@@ -84,6 +76,24 @@ def lift_reason(desks: list[Desk], floor: Floor, reason: int, instrument: int, n
     if standing.cease(floor.standing, floor.pauses, reason, instrument, now_ns):
         logbook.note_change(floor, now_ns, reason, instrument, logbook.RECOVERING, 0, 0)
         set_timer(desks, floor)
+
+
+def flatten_what_must(desks: list[Desk], floor: Floor, now_ns: int) -> None:
+    """Close what is held in the scope of every reason whose action is to flatten.
+
+    It is asked at every judged point while one stands: an entry may fill while its cancel travels.
+    """
+    for i in range(len(floor.pauses)):
+        pause = floor.pauses[i]
+        if pause.state == FREE or pause.flattens == 0:
+            continue
+        for k in range(floor.account.instruments):
+            if (pause.instrument == ACCOUNT or pause.instrument == k) and not dealing.is_flat(desks[k]):
+                if pause.instrument == ACCOUNT and floor.standing.flattening == 0:
+                    floor.standing.flattening = 1
+                    logbook.note_change(floor, now_ns, pause.reason, ACCOUNT, logbook.FLATTEN_STARTED, 0, 0)
+                    _tell_views(desks, floor, now_ns)
+                dealing.flatten(desks, floor, k, now_ns)
 
 
 def end_flatten(desks: list[Desk], floor: Floor, now_ns: int) -> None:
@@ -238,5 +248,7 @@ def judge_volatility(desks: list[Desk], floor: Floor, k: int, close_ticks: int, 
         value = int(session.volatility_ppm(desk.realised, desk.pulse.bars_per_year))
         action, limit = limits.volatility_action, limits.volatility_ppm
         raise_reason(desks, floor, VOLATILITY_HALT, k, action, value, limit, now_ns)
+        if action == session.FLATTEN and not dealing.is_flat(desk):
+            dealing.flatten(desks, floor, k, now_ns)
     elif floor.standing.count > 0:
         lift_reason(desks, floor, VOLATILITY_HALT, k, now_ns)

@@ -116,7 +116,7 @@ def _walk_calm(desks: list[Desk], floor: Floor, bars: Bars, due: Settlements, ro
     account = floor.account
     opened_ns = bars.open_ns[row]
     last_ns = opened_ns + (POINTS - 1) * bars.length_ns // POINTS
-    if last_ns >= floor.session.next_day_ns or floor.standing.flattening == 1:
+    if last_ns >= floor.session.next_day_ns or must_flatten(floor):
         return 0
     if account.next_settlement < len(due.step) and due.step[account.next_settlement] < POINTS * (row + 1):
         return 0
@@ -420,10 +420,17 @@ def _value(desks: list[Desk], floor: Floor, ts_ns: int) -> None:
         short = 1 if equity <= _margin_bound(desks, floor, -1) else 0
     if short == 0 and session.is_calm(floor.session, equity, ts_ns):
         floor.session.last_e8 = equity
-        return
-    permission.judge_session(desks, floor, equity, maintenance_of(desks, floor), ts_ns)
+    else:
+        permission.judge_session(desks, floor, equity, maintenance_of(desks, floor), ts_ns)
+    if must_flatten(floor):
+        permission.flatten_what_must(desks, floor, ts_ns)
     if floor.standing.flattening == 1:
         permission.end_flatten(desks, floor, ts_ns)
+
+
+def must_flatten(floor: Floor) -> bool:
+    """Tell whether a reason stands that closes legs while any is held, or a flattening is under way."""
+    return floor.standing.flattening == 1 or (floor.standing.flattens > 0 and floor.account.open_units > 0)
 
 
 def close_episode(account: Account, ts_ns: int) -> None:
@@ -619,7 +626,7 @@ def _skip_calm(desks: list[Desk], floor: Floor, trades: Trades, first: int, stop
     desk = desks[k]
     market = desk.market
     account = floor.account
-    if market.seen == 0 or desk.rules.pessimistic == 1 or desk.pulse.shown == 0 or floor.standing.flattening == 1:
+    if market.seen == 0 or desk.rules.pessimistic == 1 or desk.pulse.shown == 0 or must_flatten(floor):
         return first
     low_price = max(market.down_edge, market.backstop_down)
     high_price = min(market.up_edge, market.backstop_up)

@@ -460,22 +460,27 @@ class Booked:
 
 @attrs.define(eq=False)
 class Pause:
-    """A reason that stands, for the account (``instrument`` -1) or one instrument; ``gone_ns`` while it recovers."""
+    """A reason that stands, for the account (``instrument`` -1) or one instrument; ``gone_ns`` while it recovers.
+
+    ``cancels``: the entries of its scope go too; ``flattens``: its legs are closed, until they are.
+    """
 
     state: int = 0
     reason: int = 0
     instrument: int = 0
     cancels: int = 0
+    flattens: int = 0
     latched: int = 0
     gone_ns: int = 0
 
 
 @attrs.define(eq=False)
 class Standing:
-    """The permission's own figures: how many reasons stand and recover, and the clock that ticks while any does."""
+    """The permission's own figures: how many reasons stand, recover and flatten, and the clock that ticks meanwhile."""
 
     count: int = 0
     recovering: int = 0
+    flattens: int = 0
     flattening: int = 0
     resume_after_ns: int = 0
     tick_ns: int = 9_223_372_036_854_775_807

@@ -10,6 +10,7 @@ from typing import Final
 
 from hedgegrid.core.codes import FREE, NEVER_NS
 from hedgegrid.core.records import Pause, Standing
+from hedgegrid.core.session import FLATTEN, PAUSE
 from hedgegrid.units import NS_PER_S
 
 FEED_STALE: Final = 1
@@ -53,9 +54,9 @@ def find(pauses: list[Pause], reason: int, instrument: int) -> int:
 
 
 def begin(
-    standing: Standing, pauses: list[Pause], reason: int, instrument: int, cancels: int, latched: int, now_ns: int
+    standing: Standing, pauses: list[Pause], reason: int, instrument: int, action: int, latched: int, now_ns: int
 ) -> bool:
-    """Let a reason stand, or end its recovery; False where its cause stood already. ``cancels``: entries go too."""
+    """Let a reason stand, or end its recovery; False where its cause stood already. ``action`` is of ``session``."""
     index = find(pauses, reason, instrument)
     if index >= 0:
         if pauses[index].state == CAUSE_THERE:
@@ -69,8 +70,10 @@ def begin(
             pause.state = CAUSE_THERE
             pause.reason = reason
             pause.instrument = instrument
-            pause.cancels = cancels
+            pause.cancels = 0 if action == PAUSE else 1
+            pause.flattens = 1 if action == FLATTEN else 0
             pause.latched = latched
+            standing.flattens += pause.flattens
             if standing.count == 0:
                 standing.tick_ns = now_ns + TICK_NS
             standing.count += 1
@@ -100,6 +103,7 @@ def tick(standing: Standing, pauses: list[Pause], now_ns: int) -> int:
         if now_ns - pause.gone_ns >= standing.resume_after_ns:
             pause.state = FREE
             standing.count -= 1
+            standing.flattens -= pause.flattens
             cleared += 1
         else:
             recovering += 1

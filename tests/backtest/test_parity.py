@@ -116,6 +116,27 @@ async def test_session_controls_act_at_the_same_point(action: str, tmp_path: Pat
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("seed", [3, 6])
+async def test_a_flatten_goes_on_until_flat(seed: int, tmp_path: Path) -> None:
+    """Entries that fill while their cancels travel are closed too, at the same points."""
+    risk = {"drawdown": {"enabled": True, "max_ratio": Decimal("0.00004"), "action": "flatten"}}
+    _, told, count = await difference(settings(tmp_path, risk=risk, sim={"latency_ms": 50_000}), made_lane(seed, 150))
+    assert told == ""
+    assert count > 12
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("action", ["pause", "cancel_entries", "flatten"])
+async def test_a_wild_market_halts_both(action: str, tmp_path: Path) -> None:
+    """The volatility halt is judged before the decision of its bar, comes and goes, and acts the same."""
+    risk = {"volatility_halt": {"max_annualised": Decimal("3.5"), "action": action}, "var": {"lambda": Decimal("0.8")}}
+    one, told, count = await difference(settings(tmp_path, risk=risk), made_lane(4, 200))
+    assert told == ""
+    assert count > 8
+    assert query(one.path, "SELECT count(*) FROM permission WHERE change = 'cleared'")[0][0] > 0
+
+
+@pytest.mark.asyncio
 async def test_two_instruments_share_an_account(tmp_path: Path) -> None:
     """Two grids, one of which has holes, under one limit that both meet."""
     text = document(tmp_path, risk={"max_gross_notional_quote": 150, "max_notional_per_leg_quote": 100})
