@@ -7,6 +7,7 @@ code 2, a liquidated account exit code 3; an output folder appears whole or not 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -18,6 +19,7 @@ from hedgegrid.data_commands import Day
 from hedgegrid.errors import Fatal
 
 if TYPE_CHECKING:
+    from hedgegrid.backtest.fill_check import FillCheck
     from hedgegrid.backtesting import Outcome
     from hedgegrid.config.schema import AccountConfig
 
@@ -60,11 +62,21 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     "market",
     type=_path,
     multiple=True,
-    required=True,
     help="A store (`hedgegrid data import` makes one), or files and folders as `run` takes them. May be repeated.",
 )
+@click.option(
+    "--from-journal", "journal", type=_path, help="Instead of --data: the market that a run saw, and its fills."
+)
+@click.option(
+    "--points",
+    type=click.Choice(["auto", "bars", "quotes"]),
+    default="auto",
+    help="With --from-journal: closed bars, or recorded quotes; auto takes bars where the run walked bars.",
+)
 @click.option("--funding", type=_path, multiple=True, help="A funding file beside them. May be repeated.")
-@click.option("--from", "from_ns", type=Day(), default="1970-01-01", help="First decision (UTC); bars before it warm up.")
+@click.option(
+    "--from", "from_ns", type=Day(), default="1970-01-01", help="First decision (UTC); bars before it warm up."
+)
 @click.option("--to", "to_ns", type=Day(), help="End of the market that is walked (UTC, excluded).")
 @click.option("--out", type=_path, help="Folder for summary, fills, orders, equity and report.html.")
 @click.option("--force", is_flag=True, help="Replace what is in that folder.")
@@ -78,14 +90,17 @@ def backtest(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     \b
     hedgegrid backtest --config configs/replay.toml --data BTCUSDT-1m.feather --out results/july
     hedgegrid backtest --config configs/replay.toml --data store/ --from 2025-01-01 --to 2025-07-01 --out results/half
+    hedgegrid backtest --config configs/replay.toml --from-journal state/replay.db
     hedgegrid compare results/july results/half
     """  # noqa: D301 - \b keeps click from rewrapping the examples
     import attrs
 
-    from hedgegrid.backtesting import EVER_NS, BacktestOptions, run_backtest
+    from hedgegrid.backtesting import EVER_NS, BacktestOptions, check_journal, run_backtest
     from hedgegrid.config.load import load
 
+    checked: FillCheck | None = None
     try:
+        _check_source(given)
         config = load(given["config_path"])
         if given["pessimistic"]:
             config = attrs.evolve(config, sim=attrs.evolve(config.sim, pessimistic=True))
@@ -99,13 +114,36 @@ def backtest(**given: Any) -> None:  # noqa: ANN401 - click checked every option
                 tell=lambda text: click.echo(text, err=True),
                 on_progress=told,
             )
-            outcome = run_backtest(config, options)
-        summary = _write(config, outcome, given)
+            if given["journal"] is None:
+                outcome = run_backtest(config, options)
+            else:
+                bound = given["out"] is not None
+                outcome, checked = check_journal(config, given["journal"], options, points=given["points"], bound=bound)
+        summary = _write(config, outcome, given, checked)
     except Fatal as error:
         _fail(str(error).replace("\n", " "))
-    _tell(summary, as_json=given["as_json"])
+    _tell(summary, checked, as_json=given["as_json"])
     if outcome.result.liquidated_ns:
         raise SystemExit(EXIT_LIQUIDATED)
+
+
+def _check_source(given: dict[str, Any]) -> None:
+    """Refuse two sources of one market, and none; what a journal says itself is not asked for beside it."""
+    if given["journal"] is None:
+        if not given["market"]:
+            raise Fatal("a backtest needs a market: --data FILE or STORE, or --from-journal JOURNAL")
+        if given["points"] != "auto":
+            raise Fatal("--points goes with --from-journal")
+        return
+    beside = {
+        "--data": given["market"],
+        "--funding": given["funding"],
+        "--from": given["from_ns"],
+        "--to": given["to_ns"],
+    }
+    taken = [name for name, value in beside.items() if value]
+    if taken:
+        raise Fatal(f"--from-journal walks all that the run saw: leave {', '.join(taken)} out")
 
 
 def _check_target(out: Path | None, *, force: bool) -> None:
@@ -114,10 +152,13 @@ def _check_target(out: Path | None, *, force: bool) -> None:
         raise Fatal(f"--out {out}: it exists and is not empty; name another folder, or --force to replace it")
 
 
-def _write(config: "AccountConfig", outcome: "Outcome", given: dict[str, Any]) -> dict[str, Any]:
+def _write(
+    config: "AccountConfig", outcome: "Outcome", given: dict[str, Any], checked: "FillCheck | None"
+) -> dict[str, Any]:
     """Write the output folder where one is named, and give the summary."""
     from hedgegrid import __version__
     from hedgegrid.backtest.files import write_folder
+    from hedgegrid.backtest.fill_check import write_csv
     from hedgegrid.backtest.report.page import write_report
     from hedgegrid.backtest.summary_json import RunFacts, summary_json
     from hedgegrid.config.render import render_effective
@@ -143,19 +184,25 @@ def _write(config: "AccountConfig", outcome: "Outcome", given: dict[str, Any]) -
         )
 
     further = {} if given["no_report"] else {"report.html": report}
-    names = write_folder(
-        outcome.result, outcome.measures, facts, out, force=given["force"], further=further
-    )
-    shown = out / "report.html" if further else out / "summary.json"
+    shown = out / next(iter(further), "summary.json")
+    if checked is not None:
+        further["fill_check.csv"] = partial(write_csv, checked)
+    names = write_folder(outcome.result, outcome.measures, facts, out, force=given["force"], further=further)
     click.echo(f"wrote {len(names)} files to {out}: look at {shown}", err=True)
     return summary
 
 
-def _tell(summary: dict[str, Any], *, as_json: bool) -> None:
-    """Print the summary."""
+def _tell(summary: dict[str, Any], checked: "FillCheck | None", *, as_json: bool) -> None:
+    """Print the summary; of a check the check, as JSON with the summary beside it."""
+    from hedgegrid.backtest.fill_check import check_json
+    from hedgegrid.backtest.fill_check_text import check_text
     from hedgegrid.backtest.summary_text import summary_text
 
-    click.echo(json.dumps(summary, indent=2) if as_json else summary_text(summary))
+    if as_json:
+        told = summary if checked is None else {"fill_check": check_json(checked), "summary": summary}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo(summary_text(summary) if checked is None else check_text(checked))
 
 
 @click.command()

@@ -13,18 +13,21 @@ import attrs
 import numpy as np
 
 from hedgegrid import __version__
-from hedgegrid.backtest import columns, driver
+from hedgegrid.backtest import columns, driver, fill_check
+from hedgegrid.backtest.from_journal import JournalMarket, market_of
 from hedgegrid.backtest.measure import Measures, measure
 from hedgegrid.backtest.quality import Finding, Severity, check_bars, check_funding, check_trades
+from hedgegrid.backtest.recorded_run import RecordedRun, bar_arrays, read_run
 from hedgegrid.backtest.result import BacktestResult
 from hedgegrid.backtest.store.reader import Store
 from hedgegrid.backtest.store.rules import DatedRules
 from hedgegrid.backtest.stretches import StoredMarket, joined_bars
 from hedgegrid.config import params
+from hedgegrid.config.render import config_hash
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
-from hedgegrid.units import cash_e8, ns_from_ms
+from hedgegrid.units import cash_e8, ns_from_ms, quote_text
 from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, content_hash
 from hedgegrid.venues.simulated.recorded import Recorded, recorded_market
 from hedgegrid.venues.simulated.recorded_files import utc_text
@@ -138,10 +141,15 @@ def open_market(config: AccountConfig, options: BacktestOptions) -> OpenMarket:
         raise Fatal("a backtest needs a recorded market: give it with --data FILE, or a store with --data DIR")
     store = next((path for path in options.market_paths if is_store(path)), None)
     market = _from_files(config, options) if store is None else _from_store(config, options, store)
-    for finding in market.findings:
-        if finding.severity is Severity.ERROR or (options.strict and finding.severity is Severity.WARNING):
-            raise Fatal(f"{finding.line}" + ("" if finding.severity is Severity.ERROR else " (--strict)"))
+    _refuse(market.findings, strict=options.strict)
     return market
+
+
+def _refuse(findings: tuple[Finding, ...], *, strict: bool) -> None:
+    """Refuse a market with an error in it, and with ``strict`` one with a warning."""
+    for finding in findings:
+        if finding.severity is Severity.ERROR or (strict and finding.severity is Severity.WARNING):
+            raise Fatal(f"{finding.line}" + ("" if finding.severity is Severity.ERROR else " (--strict)"))
 
 
 def is_store(path: Path) -> bool:
@@ -235,7 +243,10 @@ def _open(
     start_ns = max(first_ns, options.from_ns)
     silent = [one.name for one, series in zip(instruments, funding, strict=True) if not len(series.ts_ns)]
     if silent:
-        notes = (*notes, f"no funding is recorded for {', '.join(silent)}: none is charged, and the rate counts as missing")
+        notes = (
+            *notes,
+            f"no funding is recorded for {', '.join(silent)}: none is charged, and the rate counts as missing",
+        )
     return OpenMarket(
         instruments=instruments,
         stretches=stretches,
@@ -325,13 +336,93 @@ def _fee_notes(config: AccountConfig, rules: DatedRules) -> Iterator[str]:
             yield f"{name}: {stored * BPS_PER_ONE:f} bps are stored, the config's {charged:f} bps are charged"
 
 
+# --- from a journal ---------------------------------------------------------------------------------------------------
+
+
+def check_journal(
+    config: AccountConfig,
+    journal: Path,
+    options: BacktestOptions,
+    *,
+    points: str,
+    bound: bool = False,
+    execution: driver.Execution | None = None,
+) -> tuple[Outcome, fill_check.FillCheck]:
+    """Walk the market that a run saw and compare the fills. Fatal, in one line, for a journal that cannot serve."""
+    instruments = tuple(params.instrument_of(config, grid.instrument) for grid in config.grid)
+    run = read_run(journal, instruments, timeframe_ns(config))
+    history, notes = _history(config, run)
+    seen = market_of(run, points, history)
+    notes = (*seen.notes(), *_settings_notes(config, run), *run.notes, *notes)
+    market = journal_market(seen, notes)
+    _refuse(market.findings, strict=options.strict)
+    outcome = run_backtest(config, options, bound=bound, market=market, execution=execution)
+    return outcome, fill_check.check(run, outcome.result, points=seen.points, notes=market.notes)
+
+
+def journal_market(seen: JournalMarket, notes: tuple[str, ...]) -> OpenMarket:
+    """Open the market that a run saw."""
+    run = seen.run
+    findings = [
+        finding
+        for one, bars in zip(run.instruments, run.bars, strict=True)
+        for finding in check_bars(bars, one.name, run.length_ns)
+    ]
+    return OpenMarket(
+        instruments=run.instruments,
+        stretches=seen.stretches,
+        is_ticks=seen.is_ticks,
+        rows=seen.rows,
+        start_ns=run.start_ns,
+        end_ns=run.last_ns,
+        decide_from_ns=seen.decide_from_ns,
+        known_rates=run.known_rates,
+        findings=tuple(findings),
+        notes=(*notes, *(finding.line for finding in findings)),
+        identity=seen.identity,
+    )
+
+
+def _history(config: AccountConfig, run: RecordedRun) -> tuple[tuple[BarArrays, ...], tuple[str, ...]]:
+    """Give the bars from before a run that its indicators had, which no journal holds, or say that they are lost.
+
+    A recorded market begins with its first bar; an invented one can be invented again where the config is the same.
+    """
+    if config.sim.market == "recorded":
+        return (), ()
+    from hedgegrid.app import RunOptions, open_tape  # noqa: PLC0415 - the actors, which no other backtest needs
+
+    tape = open_tape(config, RunOptions(listen=("", 0)), run.instruments)
+    if tape.identity != run.boots[0].market:
+        lost = "the config invents another market than the run's: bars from before the run, if it had any, are lost"
+        return (), (lost,)
+    count = _warm_up_ns(config) // run.length_ns
+    return tuple(bar_arrays(tape.history(index, run.start_ns, count)) for index in range(len(run.instruments))), ()
+
+
+def _settings_notes(config: AccountConfig, run: RecordedRun) -> Iterator[str]:
+    """Say where the settings are not those of the run."""
+    if {boot.config_hash for boot in run.boots} != {config_hash(config)}:
+        yield "the config is not the one that the run had: differences may come from that"
+    wallet_e8 = cash_e8(config.account.wallet_quote)
+    if run.wallet_e8 != wallet_e8:
+        yield f"the run began with {quote_text(run.wallet_e8)}, the backtest begins with {quote_text(wallet_e8)}"
+
+
 # --- the run ----------------------------------------------------------------------------------------------------------
 
 
-def run_backtest(config: AccountConfig, options: BacktestOptions, *, bound: bool = True) -> Outcome:
-    """Run a backtest; where exits were ambiguous, once more with the worse first (``bound``)."""
-    market = open_market(config, options)
-    execution = driver.compiled(options.cache_dir or cache_folder())
+def run_backtest(
+    config: AccountConfig,
+    options: BacktestOptions,
+    *,
+    bound: bool = True,
+    market: OpenMarket | None = None,
+    execution: driver.Execution | None = None,
+) -> Outcome:
+    """Run a backtest, compiled unless said otherwise; where exits were ambiguous, once more with the worse first."""
+    market = market or open_market(config, options)
+    execution = execution or driver.compiled(options.cache_dir or cache_folder())
     result = walk(config, market, execution, options)
     takers = tuple(params.venue_rules(config, one).taker_ppm for one in market.instruments)
     pessimistic = None
@@ -339,9 +430,7 @@ def run_backtest(config: AccountConfig, options: BacktestOptions, *, bound: bool
         options.tell("some exits were ambiguous: once more with the worse first")
         worse = attrs.evolve(config, sim=attrs.evolve(config.sim, pessimistic=True))
         pessimistic = measure(walk(worse, market, execution, options), takers_ppm=takers)
-    return Outcome(
-        market=market, result=result, measures=measure(result, takers_ppm=takers), pessimistic=pessimistic
-    )
+    return Outcome(market=market, result=result, measures=measure(result, takers_ppm=takers), pessimistic=pessimistic)
 
 
 def walk(

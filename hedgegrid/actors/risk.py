@@ -14,6 +14,7 @@ from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.actors.risk_session import SessionControls, SessionSettings
 from hedgegrid.core import permission, permission_events, risk
 from hedgegrid.core.fixed import ceil_div
+from hedgegrid.core.gate_records import Booked, InstrumentRisk, RiskLimits
 from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason, cancels_entries
 from hedgegrid.core.permission_events import (
     FlattenDone,
@@ -30,7 +31,6 @@ from hedgegrid.core.permission_events import (
 from hedgegrid.core.permission_events import (
     Hydrated as HydratedFact,
 )
-from hedgegrid.core.records import Booked, InstrumentRisk, RiskLimits
 from hedgegrid.messages.commands import (
     CancelEntries,
     ClearReason,

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from hedgegrid.core import ledger, risk
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.codes import FREE, LONG, SHORT
-from hedgegrid.core.records import Booked, Exposure, InstrumentRisk, LegAccount, table
+from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk
+from hedgegrid.core.records import LegAccount, table
 from hedgegrid.messages.events import FundingPaid, Hydrated, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance
 from hedgegrid.model.instrument import Instrument

@@ -14,10 +14,11 @@ import attrs
 from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.core import ledger, session, session_reasons
 from hedgegrid.core.codes import LONG, SHORT
+from hedgegrid.core.gate_records import Realised, SessionLimits, SessionState
 from hedgegrid.core.pause import ControlAction, Reason
 from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.core.permission_events import ReasonGone, ReasonRaised
-from hedgegrid.core.records import MarginTier, Realised, SessionLimits, SessionState
+from hedgegrid.core.records import MarginTier
 from hedgegrid.messages.events import FundingRate
 from hedgegrid.model.account import SessionMemory
 from hedgegrid.model.instrument import Instrument

@@ -24,6 +24,7 @@ from hedgegrid.backtest.rows import (
     PauseRow,
     PlacedRow,
 )
+from hedgegrid.core import gate_records as g
 from hedgegrid.core import records as r
 
 RUNGS: Final = 400
@@ -104,8 +105,8 @@ class Desk:
     rules: r.VenueRules = _one(r.VenueRules)
     market: r.Market = _one(r.Market)
     said: r.Counter = _one(r.Counter)
-    realised: r.Realised = _one(r.Realised)
-    candidate: r.Booked = _one(r.Booked)
+    realised: g.Realised = _one(g.Realised)
+    candidate: g.Booked = _one(g.Booked)
     pulse: Pulse = _one(Pulse)
     rungs_used: int = 0
     entries_used: int = 0
@@ -121,7 +122,7 @@ class Desk:
     stops: list[r.StopOrder] = _many(r.StopOrder, STOPS)
     actions: list[r.Action] = _many(r.Action, ACTIONS)
     orders: list[r.VenueOrder] = _many(r.VenueOrder, ORDERS)
-    booked: list[r.Booked] = _many(r.Booked, ORDERS)
+    booked: list[g.Booked] = _many(g.Booked, ORDERS)
     links: list[r.Link] = _many(r.Link, LINKS)
     cancels: list[r.CancelRequest] = _many(r.CancelRequest, CANCELS)
     venue_accounts: list[r.LegAccount] = _many(r.LegAccount, 2)
@@ -183,10 +184,10 @@ class Floor:
     """What the instruments of an account share: money, permission, session controls, the gate's limits, the logs."""
 
     account: Account = _one(Account)
-    standing: r.Standing = _one(r.Standing)
-    limits: r.RiskLimits = _one(r.RiskLimits)
-    session_limits: r.SessionLimits = _one(r.SessionLimits)
-    session: r.SessionState = _one(r.SessionState)
+    standing: g.Standing = _one(g.Standing)
+    limits: g.RiskLimits = _one(g.RiskLimits)
+    session_limits: g.SessionLimits = _one(g.SessionLimits)
+    session: g.SessionState = _one(g.SessionState)
     fills_used: int = 0
     cuts_used: int = 0
     placed_used: int = 0
@@ -196,9 +197,9 @@ class Floor:
     funding_used: int = 0
     grids_used: int = 0
     changes_used: int = 0
-    pauses: list[r.Pause] = _many(r.Pause, PAUSES)
-    rules: list[r.InstrumentRisk] = _many(r.InstrumentRisk, INSTRUMENTS)
-    exposures: list[r.Exposure] = _many(r.Exposure, 2 * INSTRUMENTS)
+    pauses: list[g.Pause] = _many(g.Pause, PAUSES)
+    rules: list[g.InstrumentRisk] = _many(g.InstrumentRisk, INSTRUMENTS)
+    exposures: list[g.Exposure] = _many(g.Exposure, 2 * INSTRUMENTS)
     fills: list[FillRow] = _many(FillRow, LOG_ROWS)
     cuts: list[CutRow] = _many(CutRow, LOG_ROWS)
     placed: list[PlacedRow] = _many(PlacedRow, LOG_ROWS)

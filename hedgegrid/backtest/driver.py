@@ -40,6 +40,7 @@ from hedgegrid.backtest.result import (
     Rows,
 )
 from hedgegrid.backtest.rows import EndedRow, PlacedRow
+from hedgegrid.core import gate_records as g
 from hedgegrid.core import records as r
 from hedgegrid.core import session
 from hedgegrid.errors import Fatal
@@ -68,7 +69,7 @@ class GridSetup:
     instrument: Instrument
     params: r.GridParams
     rules: r.VenueRules
-    gate: r.InstrumentRisk
+    gate: g.InstrumentRisk
     pause_missing: bool
     stale_ns: int
 
@@ -78,8 +79,8 @@ class AccountSetup:
     """An account's part of a backtest: its wallet (quote x 1e8), its limits and controls, how pauses end."""
 
     wallet_e8: int
-    limits: r.RiskLimits
-    session_limits: r.SessionLimits
+    limits: g.RiskLimits
+    session_limits: g.SessionLimits
     resume_after_ns: int
     heartbeat_ns: int
     bar_length_ns: int

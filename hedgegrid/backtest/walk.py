@@ -121,6 +121,10 @@ def _walk_calm(desks: list[Desk], floor: Floor, bars: Bars, due: Settlements, ro
     if account.next_settlement < len(due.step) and due.step[account.next_settlement] < POINTS * (row + 1):
         return 0
     bound = _calm_bound(desks, floor, bars, row, last_ns)
+    if bound == NOT_CALM:
+        return 0
+    if account.instruments == 1 and last_ns < account.next_timer_ns and _rest(desks[0], floor, bars, row, bound):
+        return POINTS
     for phase in range(POINTS):
         ts_ns = opened_ns + phase * bars.length_ns // POINTS
         if ts_ns >= account.next_timer_ns and bound != NOT_CALM:
@@ -139,6 +143,36 @@ def _walk_calm(desks: list[Desk], floor: Floor, bars: Bars, due: Settlements, ro
         _follow(floor, equity, ts_ns)
     _leave_bar(desks, floor, bars, row, POINTS)
     return POINTS
+
+
+def _rest(desk: Desk, floor: Floor, bars: Bars, row: int, bound: int) -> bool:
+    """Walk a calm bar of the only instrument at once where equity makes no new peak or trough in it; else do nothing."""
+    account = floor.account
+    first = POINTS * row
+    rest, net_units = account.fixed_e8, desk.pulse.net_units_e8
+    one, two = rest + net_units * bars.points[first], rest + net_units * bars.points[first + 1]
+    three, four = rest + net_units * bars.points[first + 2], rest + net_units * bars.points[first + 3]
+    least = min(min(one, two), min(three, four))
+    most = max(max(one, two), max(three, four))
+    if least <= max(bound, floor.session.floor_e8) or least < account.low_e8:
+        return False
+    if most > account.high_e8 or most > floor.session.peak_e8:
+        return False
+    ts_ns = bars.open_ns[row] + (POINTS - 1) * bars.length_ns // POINTS
+    price = bars.points[first + 3]
+    account.equity_e8 = four
+    floor.session.last_e8 = four
+    account.points += POINTS
+    account.ts_ns = ts_ns
+    account.balance_ns = ts_ns
+    market = desk.market
+    market.ts_ns = ts_ns
+    market.price_ticks = price
+    market.bid_ticks = price
+    market.ask_ticks = price
+    market.mark_ticks = price
+    desk.pulse.last_ns = ts_ns
+    return True
 
 
 def _calm_bound(desks: list[Desk], floor: Floor, bars: Bars, row: int, last_ns: int) -> int:
@@ -226,13 +260,19 @@ def _warm_up(desks: list[Desk], floor: Floor, bars: Bars, due: Settlements, row:
         if points[first] > 0:
             high = max(points[first + 1], points[first + 2])
             low = min(points[first + 1], points[first + 2])
-            regime.update(desks[k].ind, desks[k].params, high, low, points[first + 3])
+            _learn(desks[k], floor, high, low, points[first + 3])
     account = floor.account
     while account.next_settlement < len(due.step) and due.step[account.next_settlement] < POINTS * (row + 1):
         i = account.next_settlement
         account.next_settlement += 1
         desks[due.instrument[i]].pulse.settled_ns = due.ts_ns[i]
         desks[due.instrument[i]].pulse.settled_rate_e8 = due.rate_e8[i]
+
+
+def _learn(desk: Desk, floor: Floor, high: int, low: int, close: int) -> None:
+    """Feed a bar that nothing is decided on to the indicators and to the volatility halt."""
+    regime.update(desk.ind, desk.params, high, low, close)
+    session.feed_volatility(desk.realised, close, floor.session_limits.volatility_lambda)
 
 
 def _move_bars(desks: list[Desk], floor: Floor, bars: Bars, row: int, phase: int, ts_ns: int) -> None:
@@ -522,7 +562,8 @@ def _decide(desks: list[Desk], floor: Floor, k: int, high: int, low: int, close:
     desk = desks[k]
     permission.judge_volatility(desks, floor, k, close, ts_ns)
     permission.clear_overflow(desks, floor, k, ts_ns)
-    desk.entries_used = min(desk.pulse.entry_room, desk.entries_used + desk.rungs_used)
+    entries_used = desk.entries_used
+    desk.entries_used = min(desk.pulse.entry_room, entries_used + desk.rungs_used)
     pipeline.on_bar(
         desk.params,
         desk.state,
@@ -539,9 +580,13 @@ def _decide(desks: list[Desk], floor: Floor, k: int, high: int, low: int, close:
     )
     floor.account.below_minimum += desk.state.below_minimum
     desk.state.below_minimum = 0
-    dealing.answer(desks, floor, k, close, ts_ns)
-    dealing.trim_used(desk)
-    permission.report_overflow(desks, floor, k, ts_ns)
+    if desk.state.settled == 1 and desk.state.dirty_long == 0 and desk.state.dirty_short == 0:
+        # It asked for nothing: there is nothing to answer, and no table has changed.
+        desk.entries_used = entries_used
+    else:
+        dealing.answer(desks, floor, k, close, ts_ns)
+        dealing.trim_used(desk)
+        permission.report_overflow(desks, floor, k, ts_ns)
     logbook.note_grid(floor, k, desk, ts_ns)
 
 
@@ -720,8 +765,7 @@ def _end_bars(desks: list[Desk], floor: Floor, ends: BarEnds, due: Settlements, 
         for k in range(account.instruments):
             j = k * ends.count + e
             if ends.close_ticks[j] > 0:
-                desk = desks[k]
-                regime.update(desk.ind, desk.params, ends.high_ticks[j], ends.low_ticks[j], ends.close_ticks[j])
+                _learn(desks[k], floor, ends.high_ticks[j], ends.low_ticks[j], ends.close_ticks[j])
         return
     _fall_due(desks, floor)
     account.equity_e8 = equity_of(desks, floor)

@@ -15,7 +15,8 @@ import tomli
 from hedgegrid.config.grid import GridConfig
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core import codes, session
-from hedgegrid.core.records import GridParams, InstrumentRisk, RiskLimits, SessionLimits, VenueRules
+from hedgegrid.core.gate_records import InstrumentRisk, RiskLimits, SessionLimits
+from hedgegrid.core.records import GridParams, VenueRules
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument, Tier
 from hedgegrid.units import (

@@ -9,6 +9,8 @@ from hedgegrid.units import PPM
 
 def mul_ppm(value: int, ppm: int) -> int:
     """Give floor(value x ppm / 1e6)."""
+    if ppm == PPM:
+        return value
     return (value // PPM) * ppm + ((value % PPM) * ppm) // PPM
 
 

@@ -37,6 +37,11 @@ from hedgegrid.core.venue_tables import (
 )
 
 
+CLASS_BITS = 15
+CLASS_MASK = (1 << CLASS_BITS) - 1
+"""A count of orders fits into these bits: no table holds as many."""
+
+
 def due_class(order: VenueOrder) -> int:
     """Give when a pending order's turn comes: stops and market reductions, then take-profits, then entries."""
     if order.kind != LIMIT:
@@ -58,10 +63,11 @@ def fall_due(
     if market.next_due_ns > market.ts_ns:
         return 0
     done = _cancels_due(market, orders, links, cancels, events, used)
+    waiting = _count_due(orders, market.ts_ns)
     for due in (1, 2, 3):
         last = 0
         # Nothing becomes pending in here: no more than these can come, though some may end before their turn.
-        for _ in range(_count_due(orders, market.ts_ns, due)):
+        for _ in range((waiting >> (CLASS_BITS * due)) & CLASS_MASK):
             index = _next_pending(orders, market.ts_ns, due, last)
             if index < 0:
                 break
@@ -110,13 +116,13 @@ def _cancels_due(
             failed.reason = BY_REQUEST
 
 
-def _count_due(orders: list[VenueOrder], ts_ns: int, due: int) -> int:
-    """Give how many pending orders of a due class have reached their time."""
-    count = 0
+def _count_due(orders: list[VenueOrder], ts_ns: int) -> int:
+    """Count the pending orders of each class that have reached their time; a class's count lies at its own bits."""
+    counts = 0
     for i in range(len(orders)):
-        if orders[i].state == PENDING and orders[i].live_ns <= ts_ns and due_class(orders[i]) == due:
-            count += 1
-    return count
+        if orders[i].state == PENDING and orders[i].live_ns <= ts_ns:
+            counts += 1 << (CLASS_BITS * due_class(orders[i]))
+    return counts
 
 
 def _next_pending(orders: list[VenueOrder], ts_ns: int, due: int, after_seq: int) -> int:

@@ -9,7 +9,7 @@ all.
 """
 
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LONG, SHORT, STOP, TAKE_PROFIT
-from hedgegrid.core.records import Booked, Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk, RiskLimits
 from hedgegrid.messages.events import Approved
 from hedgegrid.model.order import OrderRequest
 from hedgegrid.units import PPM, quote_text

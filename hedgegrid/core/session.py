@@ -13,7 +13,7 @@ equity, peak and bases lie between -8e18 and 9e18 (quote x 1e8; the settings adm
 import math
 
 from hedgegrid.core.fixed import mul_ppm_up
-from hedgegrid.core.records import Realised, SessionLimits, SessionState
+from hedgegrid.core.gate_records import Realised, SessionLimits, SessionState
 from hedgegrid.units import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE
 
 PAUSE = 0

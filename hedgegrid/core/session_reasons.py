@@ -9,9 +9,9 @@ from typing import Final
 
 from hedgegrid.core import session
 from hedgegrid.core.fixed import mul_div
+from hedgegrid.core.gate_records import Realised, SessionLimits, SessionState
 from hedgegrid.core.pause import ControlAction, Reason
 from hedgegrid.core.permission import LatchedEntry
-from hedgegrid.core.records import Realised, SessionLimits, SessionState
 from hedgegrid.units import NS_PER_MINUTE, PPM
 
 REASONS: Final[Mapping[int, Reason]] = MappingProxyType(

@@ -9,7 +9,7 @@ Invariants: a reason stands once a scope; an automatic one goes only after its c
 from typing import Final
 
 from hedgegrid.core.codes import FREE, NEVER_NS
-from hedgegrid.core.records import Pause, Standing
+from hedgegrid.core.gate_records import Pause, Standing
 from hedgegrid.core.session import FLATTEN, PAUSE
 from hedgegrid.units import NS_PER_S
 

@@ -70,10 +70,10 @@ def scenes(folder: Path) -> list[tuple[str, AccountConfig, Lane]]:
     }
     ticks = Lane(ticks=(made_ticks(3, 3_000),), funding=(made_funding(FUNDED),))
     queue = settings(folder, sim={"fill": "queue", "latency_ms": 150}, ladder={"base_qty": Decimal("0.02")})
-    late = (FIRST_BAR + 40) * NS_PER_MINUTE
+    late, soon = (FIRST_BAR + 40) * NS_PER_MINUTE, (FIRST_BAR + 3) * NS_PER_MINUTE
     return [
         ("warmed up", settings(folder), attrs.evolve(made_lane(4, 200, funding=FUNDED), decide_from_ns=late)),
-        ("warmed up on trades", settings(folder), attrs.evolve(ticks, decide_from_ns=late)),
+        ("warmed up on trades", settings(folder), attrs.evolve(ticks, decide_from_ns=soon)),
         ("funding and holes", settings(folder, funding=guard), made_lane(5, numbers=holes, funding=FUNDED)),
         ("controls", settings(folder, risk=tight), made_lane(4, 200)),
         ("leg stops", settings(folder, exit={"stop_scope": "leg", "sl_steps": 3}), made_lane(4, 200)),
@@ -108,7 +108,8 @@ def test_executions_agree(compiled: driver.Execution, name: str, tmp_path: Path)
 def test_real_bars_agree(compiled: driver.Execution, shared_dir: Path, tmp_path: Path) -> None:
     """The same on recorded bars, whose floats are not made up."""
     ladder = {"step_bps": 12, "levels_long": 8, "levels_short": 8, "recenter_trigger_bps": 60}
-    config = settings(tmp_path, ladder=ladder, exit={"sl_steps": 12}, policy={"name": "core-and-scalp"})
+    off: dict[str, Any] = {name: {"enabled": False} for name in ("drawdown", "daily_loss", "session_loss")}
+    config = settings(tmp_path, ladder=ladder, exit={"sl_steps": 12}, policy={"name": "core-and-scalp"}, risk=off)
     lane = recorded_lane(config, shared_dir / "data/um_1m/2025-07-06_2025-07-17/BTCUSDT-1m.feather", 60 * NS_PER_S)
     plain = backtest(config, lane, driver.interpreted())
     assert len(plain.fills) > 1_000

@@ -129,7 +129,7 @@ async def test_a_flatten_goes_on_until_flat(seed: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("action", ["pause", "cancel_entries", "flatten"])
 async def test_a_wild_market_halts_both(action: str, tmp_path: Path) -> None:
     """The volatility halt is judged before the decision of its bar, comes and goes, and acts the same."""
-    risk = {"volatility_halt": {"max_annualised": Decimal("3.5"), "action": action}, "var": {"lambda": Decimal("0.8")}}
+    risk = {"volatility_halt": {"max_annualised": Decimal(2), "action": action}, "var": {"lambda": Decimal("0.8")}}
     one, told, count = await difference(settings(tmp_path, risk=risk), made_lane(4, 200))
     assert told == ""
     assert count > 8

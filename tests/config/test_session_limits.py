@@ -10,7 +10,7 @@ import pytest
 from hedgegrid.config.params import session_limits
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core import session
-from hedgegrid.core.records import SessionLimits
+from hedgegrid.core.gate_records import SessionLimits
 from tests.actors.house import settings
 
 FIELDS: list[tuple[str, str, Any, str, Any]] = [

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from hedgegrid.core import gate_records as g
 from hedgegrid.core import records as r
 from hedgegrid.core.codes import (
     BACKSTOP,
@@ -185,8 +186,8 @@ def judge(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[int], 
     dice = Random(seed)
     limits = tables([_limits()])[0]
     rules = tables([_instrument(index) for index in range(2)])
-    exposures = tables([r.Exposure(position_lots=dice.randint(0, 40)) for _ in range(4)])
-    booked = tables([r.Booked() for _ in range(30)])
+    exposures = tables([g.Exposure(position_lots=dice.randint(0, 40)) for _ in range(4)])
+    booked = tables([g.Booked() for _ in range(30)])
     tiers = tables([r.MarginTier(max_notional_e8=10**9 * 4**i, maintenance_ppm=5_000 * (i + 1)) for i in range(4)])
     codes: list[int] = []
     for no in range(1, GATE_CHECKS):
@@ -211,8 +212,8 @@ def guard(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[Any], 
     """Walk an account and an instrument past the session controls: every verdict, and the records at the end."""
     dice = Random(seed)
     limits = tables([session_limits()])[0]
-    state = tables([r.SessionState()])[0]
-    realised = tables([r.Realised()])[0]
+    state = tables([g.SessionState()])[0]
+    realised = tables([g.Realised()])[0]
     session = core.session
     session.begin(limits, state, 10**12, 0)
     equity, price = 10**12, 50_000
@@ -239,9 +240,9 @@ def guard(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[Any], 
     return told, [limits, state, realised]
 
 
-def session_limits() -> r.SessionLimits:
+def session_limits() -> g.SessionLimits:
     """Controls that a walk of a few hundred points meets, each with an action of its own."""
-    return r.SessionLimits(
+    return g.SessionLimits(
         drawdown_on=1,
         drawdown_ppm=60_457,
         drawdown_action=2,
@@ -264,8 +265,8 @@ def session_limits() -> r.SessionLimits:
     )
 
 
-def _limits() -> r.RiskLimits:
-    return r.RiskLimits(
+def _limits() -> g.RiskLimits:
+    return g.RiskLimits(
         max_order_notional_e8=29 * 10_000 * 1_000,
         max_leg_notional_e8=95 * 10_000 * 1_000,
         max_gross_notional_e8=150 * 10_000 * 1_000,
@@ -279,8 +280,8 @@ def _limits() -> r.RiskLimits:
     )
 
 
-def _instrument(index: int) -> r.InstrumentRisk:
-    return r.InstrumentRisk(
+def _instrument(index: int) -> g.InstrumentRisk:
+    return g.InstrumentRisk(
         unit_e8=10_000,
         min_qty_lots=2,
         max_qty_lots=28,
@@ -294,14 +295,14 @@ def _instrument(index: int) -> r.InstrumentRisk:
     )
 
 
-def _order(dice: Random, no: int) -> r.Booked:
+def _order(dice: Random, no: int) -> g.Booked:
     """An order of any purpose, near the mark."""
     leg = dice.choice([LONG, SHORT])
     purpose = dice.choice([ENTRY, ENTRY, ENTRY, TAKE_PROFIT, STOP, FLATTEN, BACKSTOP])
     sign = 1 if (leg == LONG) == (purpose in (ENTRY, STOP)) else -1
     price = 1_000 - sign * dice.randint(-9, 40)
     market = purpose == FLATTEN or (purpose == STOP and dice.random() < 0.3)
-    return r.Booked(
+    return g.Booked(
         no=no,
         instrument=dice.randint(0, 1),
         leg=leg,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hedgegrid.backtest.twins import HOT_MODULES
-from hedgegrid.core import codes, diff, exits, records, venue_tables
+from hedgegrid.core import codes, diff, exits, gate_records, records, venue_tables
 from hedgegrid.model.order import Kind, Leg, Purpose, Side
 
 ALLOWED = ("hedgegrid.core", "hedgegrid.units", "math", "typing")
@@ -88,6 +88,6 @@ def test_the_hot_path_is_written_in_its_subset(module: ModuleType) -> None:
 def test_no_record_field_bears_a_name_of_numpys() -> None:
     """Interpreted on arrays, `record.base` would be NumPy's attribute instead of the field."""
     taken = {*dir(np.recarray), *dir(np.record)} - {"__slots__"}
-    for name, value in vars(records).items():
-        if isinstance(value, type) and attrs.has(value) and value.__module__ == records.__name__:
+    for name, value in [*vars(records).items(), *vars(gate_records).items()]:
+        if isinstance(value, type) and attrs.has(value) and value.__module__.startswith("hedgegrid.core."):
             assert sorted(taken & set(attrs.fields_dict(value))) == [], name

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgegrid.core import records
+from hedgegrid.core import gate_records, records
 from hedgegrid.core.records import (
     Action,
     GridParams,
@@ -25,8 +25,9 @@ from tests.core.bounded import LARGEST
 
 KINDS = [
     value
-    for value in vars(records).values()
-    if isinstance(value, type) and attrs.has(value) and value.__module__ == records.__name__
+    for module in (records, gate_records)
+    for value in vars(module).values()
+    if isinstance(value, type) and attrs.has(value) and value.__module__ == module.__name__
 ]
 INTS = st.integers(-LARGEST - 1, LARGEST)
 

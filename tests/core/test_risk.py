@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from hedgegrid.core import risk
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FLATTEN, LONG, SHORT, STOP, TAKE_PROFIT
-from hedgegrid.core.records import Booked, Exposure, InstrumentRisk, RiskLimits, table
+from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.core.records import table
 from hedgegrid.messages.events import Approved
 from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
 from tests.core.bounded import LARGEST, Int64

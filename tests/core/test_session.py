@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from hedgegrid.core import regime, session
 from hedgegrid.core.codes import NEVER_NS
-from hedgegrid.core.records import GridParams, Indicators, Realised, SessionLimits, SessionState
+from hedgegrid.core.gate_records import Realised, SessionLimits, SessionState
+from hedgegrid.core.records import GridParams, Indicators
 from hedgegrid.units import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, PPM
 from tests.core.bounded import LARGEST, Int64
 

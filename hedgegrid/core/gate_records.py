@@ -1,0 +1,161 @@
+"""The records of the gate: its limits, its view of the book, the reasons that stand and the session's controls.
+
+They are records as ``core.records`` means them: the gate's functions run on lists of them and on structured arrays.
+
+Invariants: those of ``core.records``. A record here is the gate's own: no grid and no venue reads or writes one, so
+what the gate believes cannot be bent by what it judges.
+"""
+
+import attrs
+
+
+@attrs.define(eq=False)
+class RiskLimits:
+    """The limits of the gate as the hot path reads them.
+
+    Money in quote x 1e8, times in ns, distances in ppm, 0 never means "off".
+    """
+
+    max_order_notional_e8: int = 0
+    max_leg_notional_e8: int = 0
+    max_gross_notional_e8: int = 0
+    max_net_notional_e8: int = 0
+    max_open_orders_per_leg: int = 0
+    price_collar_ppm: int = 0
+    max_quote_age_ns: int = 0
+    max_mark_age_ns: int = 0
+    max_balance_age_ns: int = 0
+    approval_ttl_ns: int = 0
+
+
+@attrs.define(eq=False)
+class Exposure:
+    """What one leg of one instrument holds and could come to hold, as the gate counts it, at ``mark_ticks``.
+
+    ``entry_worst_e8``: live, reserved and unknown entries, each at the larger of its limit and the mark.
+    """
+
+    position_lots: int = 0
+    entry_lots: int = 0
+    entry_worst_e8: int = 0
+    take_profit_lots: int = 0
+    stop_lots: int = 0
+    market_lots: int = 0
+    open_orders: int = 0
+    best_own_ticks: int = 0
+
+
+@attrs.define(eq=False)
+class InstrumentRisk:
+    """An instrument as the gate sees it: rules, its newest mark and quote with their times."""
+
+    unit_e8: int = 0
+    min_qty_lots: int = 0
+    max_qty_lots: int = 0
+    min_notional_e8: int = 0
+    max_position_lots: int = 0
+    mark_ticks: int = 0
+    mark_ns: int = 0
+    bid_ticks: int = 0
+    ask_ticks: int = 0
+    quote_ns: int = 0
+    cadence_ns: int = 0
+
+
+@attrs.define(eq=False)
+class Booked:
+    """An order in the gate's own book: reserved when approved, freed when the exchange says that it ended."""
+
+    state: int = 0
+    no: int = 0
+    instrument: int = 0
+    leg: int = 0
+    purpose: int = 0
+    price_ticks: int = 0
+    qty_lots: int = 0
+    level: int = 0
+    generation: int = 0
+
+
+@attrs.define(eq=False)
+class Pause:
+    """A reason that stands, for the account (``instrument`` -1) or one instrument; ``gone_ns`` while it recovers.
+
+    ``cancels``: the entries of its scope go too; ``flattens``: its legs are closed, until they are.
+    """
+
+    state: int = 0
+    reason: int = 0
+    instrument: int = 0
+    cancels: int = 0
+    flattens: int = 0
+    latched: int = 0
+    gone_ns: int = 0
+
+
+@attrs.define(eq=False)
+class Standing:
+    """The permission's own figures: how many reasons stand, recover and flatten, and the clock that ticks meanwhile."""
+
+    count: int = 0
+    recovering: int = 0
+    flattens: int = 0
+    flattening: int = 0
+    resume_after_ns: int = 0
+    tick_ns: int = 9_223_372_036_854_775_807
+
+
+@attrs.define(eq=False)
+class SessionLimits:
+    """The session controls as the hot path reads them.
+
+    ``*_on`` is 1 where a control is judged at all, ``*_action`` one of ``session``'s actions. Ratios and volatility in
+    ppm, losses in quote x 1e8; ``funding_max_e8`` is a rate x 1e8 for 8 hours; ``volatility_lambda`` decays the
+    estimate of ``Realised``.
+    """
+
+    drawdown_on: int = 0
+    drawdown_ppm: int = 0
+    drawdown_action: int = 0
+    daily_on: int = 0
+    daily_e8: int = 0
+    daily_action: int = 0
+    session_on: int = 0
+    session_e8: int = 0
+    session_action: int = 0
+    margin_on: int = 0
+    margin_ppm: int = 0
+    margin_action: int = 0
+    volatility_on: int = 0
+    volatility_ppm: int = 0
+    volatility_action: int = 0
+    volatility_lambda: float = 0.0
+    funding_on: int = 0
+    funding_max_e8: int = 0
+    funding_action: int = 0
+
+
+@attrs.define(eq=False)
+class SessionState:
+    """What the controls of an account's equity remember, in quote x 1e8.
+
+    ``last_e8`` is the equity seen last: at midnight (UTC, ``next_day_ns``) it becomes ``day_base_e8``. ``tripped`` is
+    the mask of the controls that latch now. ``floor_e8``: the highest equity at which another control would trip.
+    """
+
+    peak_e8: int = 0
+    day_base_e8: int = 0
+    session_base_e8: int = 0
+    last_e8: int = 0
+    next_day_ns: int = 0
+    tripped: int = 0
+    floor_e8: int = 0
+
+
+@attrs.define(eq=False)
+class Realised:
+    """One instrument's realised volatility: the EWMA of squared simple bar returns; ``bars`` counts bars seen."""
+
+    bars: int = 0
+    close: float = 0.0
+    variance: float = 0.0
