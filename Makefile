@@ -4,6 +4,8 @@
 #   make test                        every check; pytest last, TESTS="tests/test_tidy.py -k name" narrows it
 #   make lint | format               the static checks alone | mend what can be mended
 #   make lock [UPGRADE=--upgrade]    bring the locks in line with pyproject.toml [and to the newest releases]
+#   make bench-peers                 race the backtest against others (Python 3.11 to 3.13), ARGS="--only bars" for a part
+#   make lock-peers                  bring the lock of those others in line with tools/bench/peers/requirements.in
 #   make clean                       forget the environment and everything built
 
 PYTHON ?= python3
@@ -14,13 +16,14 @@ VENV := .venv
 BIN := $(VENV)/bin/python
 INSTALL := $(BIN) -m pip install --quiet --disable-pip-version-check
 PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable .
-LOCK := $(BIN) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--fork-strategy fewest --no-config --no-annotate $(UPGRADE) \
-	--custom-compile-command "make lock"
+COMPILE := $(BIN) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--fork-strategy fewest --no-config --no-annotate $(UPGRADE)
+LOCK := $(COMPILE) --custom-compile-command "make lock"
+PEERS := build/peers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format lock clean
+.PHONY: help run test lint format lock bench-peers lock-peers clean
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
@@ -51,6 +54,14 @@ lock: $(VENV)/dev.stamp
 	$(LOCK) pyproject.toml --extra dev --output-file requirements-dev.lock \
 		--constraint requirements.lock --constraint requirements-build.lock
 
+# The peers need other versions of what we need: they live in an environment of their own.
+bench-peers: $(VENV)/dev.stamp $(PEERS)/made.stamp
+	@$(BIN) -m tools.bench.backtest --peers-python $(PEERS)/bin/python $(ARGS)
+
+lock-peers: $(VENV)/dev.stamp
+	$(COMPILE) --custom-compile-command "make lock-peers" tools/bench/peers/requirements.in \
+		--output-file tools/bench/peers/requirements.lock
+
 clean:
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
@@ -72,3 +83,9 @@ $(VENV)/dev.stamp: $(VENV)/made.stamp requirements-dev.lock pyproject.toml
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@$(PROJECT)
 	@touch $@ $(VENV)/run.stamp
+
+$(PEERS)/made.stamp: tools/bench/peers/requirements.lock
+	@echo "installing the locked peers into $(PEERS) (once, a minute or two)"
+	$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@

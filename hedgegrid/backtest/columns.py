@@ -111,7 +111,7 @@ def trades_stretch(
     steps[~is_trade] = end_ns
     return Market(
         bars=None,
-        trades=Trades(trade_ns, owner[order], *merged),
+        trades=Trades(trade_ns, owner[order], *merged),  # type: ignore[arg-type]
         ends=_ends(closed, end_ns, before, length_ns),
         due=_settlements(funding, steps, int(steps[0]) - 1 if after_ns < 0 else after_ns),
         closed=closed,
@@ -133,7 +133,7 @@ def _ends(closed: Sequence[BarArrays], end_ns: IntArray, before: IntArray, lengt
     return BarEnds(before, end_ns, *flat, len(end_ns))  # type: ignore[arg-type]
 
 
-def as_lists(columns: Any) -> Any:
+def as_lists(columns: Any) -> Any:  # noqa: ANN401 - any of the columns' kinds, and the same comes back
     """Give columns for the interpreted execution: plain Python numbers in lists."""
     if columns is None:
         return None

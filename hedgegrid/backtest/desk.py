@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from hedgegrid.backtest.rows import (
     CutRow,
@@ -43,7 +44,8 @@ LOG_ROWS: Final = 65_536
 LOG_SPARE: Final = 4_096
 """Rows of a log that one point may need at most: below that much room the driver stops to have it emptied."""
 
-Shape = TypeVar("Shape")
+Rows = NDArray[np.void]
+Shape = TypeVar("Shape", bound=attrs.AttrsInstance)
 
 
 def _one(record: type[Shape]) -> Shape:
@@ -62,9 +64,9 @@ def _many(record: type[Shape], rows: int) -> list[Shape]:
 class Pulse:
     """What an instrument's desk remembers between points beside the core's own state.
 
-    ``last_ns``: its newest point (0: none yet); ``stale_ns``: the age beyond which its data is stale; ``shown``: whether
-    its rate has been told (0 not yet, 1 told as missing, 2 told); ``settled_ns``: the newest settlement, ``told_ns`` the
-    one that was told; ``expire_ns``: when that expires; ``wake_ns``: the next post-only retry.
+    ``last_ns``: its newest point (0: none yet); ``stale_ns``: the age beyond which its data is stale; ``shown``:
+    whether its rate has been told (0 not yet, 1 told as missing, 2 told); ``settled_ns``: the newest settlement,
+    ``told_ns`` the one that was told; ``expire_ns``: when that expires; ``wake_ns``: the next post-only retry.
     """
 
     last_ns: int = 0
@@ -135,8 +137,8 @@ class Account:
     """The figures of the account between points, money in quote x 1e8, times in ns.
 
     ``fixed_e8`` is what of the equity no mark moves: wallet less the cost of what is open; with the desks'
-    ``net_units_e8`` x mark it makes the equity. ``worst_ppm`` is the largest drawdown so far, ``high_*`` the peak of the
-    present episode and ``low_*`` its trough. ``next_timer_ns`` is the earliest of everything that is due between points.
+    ``net_units_e8`` x mark it makes the equity. ``worst_ppm`` is the largest drawdown so far, ``high_*`` the peak of
+    the present episode and ``low_*`` its trough. ``next_timer_ns`` is the earliest of all that is due between points.
     An equity above ``bound_ppm`` of the gross notional is far from the margin control and from a liquidation.
     """
 
@@ -214,7 +216,7 @@ class Floor:
 LOGS: Final = ("fills", "cuts", "placed", "ended", "equity", "holdings", "funding", "grids", "changes")
 
 
-def layout(shape: type) -> np.dtype[np.void]:
+def layout(shape: type[attrs.AttrsInstance]) -> np.dtype[np.void]:
     """Give the NumPy dtype of a desk or floor: records and tables nested, plain fields as int64."""
     columns: list[tuple[Any, ...]] = []
     for field in attrs.fields(shape):
@@ -238,7 +240,7 @@ def with_tables(shape: Shape, log_rows: int = LOG_ROWS) -> Shape:
     return shape
 
 
-def as_array(shapes: list[Any]) -> Any:
+def as_array(shapes: list[Any]) -> Any:  # noqa: ANN401 - a record array knows no fields by type
     """Copy interpreted desks or floors (with few rows filled in) into the compiled container."""
     kind = type(shapes[0])
     made = np.zeros(len(shapes), layout(kind))
@@ -254,7 +256,7 @@ def as_array(shapes: list[Any]) -> Any:
     return made.view(np.recarray)
 
 
-def _fill_table(target: Any, record: type, rows: list[Any]) -> None:
+def _fill_table(target: Rows, record: type, rows: list[Any]) -> None:
     """Write the rows that are given, and the class's defaults into the rest where they are not zero."""
     default = attrs.astuple(record())
     if any(default):

@@ -38,7 +38,7 @@ def _headline(check: FillCheck) -> Iterator[str]:
     if told == 0:
         yield f"The backtest fills as the run did: {len(check.pairs)} fills, no difference."
     else:
-        yield f"{told} of {len(check.pairs)} fills differ, worth {signed(_whole_e8(check))} (backtest - run)."
+        yield f"{told} of {len(check.pairs)} fills differ, worth {_signed(_whole_e8(check))} (backtest - run)."
 
 
 def _whole_e8(check: FillCheck) -> int:

@@ -84,12 +84,13 @@ def read_run(path: Path, instruments: Sequence[Instrument], length_ns: int) -> R
         bars, walked_bars = _read_bars(connection, path, names, length_ns)
         start_ns = min(int(one.open_ns[0]) for one in bars)
         end_ns = max(int(one.open_ns[-1]) for one in bars) + length_ns
+        opening = read_account(connection)[2]
         quotes = "SELECT count(*), coalesce(min(ts_ns), 0), coalesce(max(n), 0) FROM quotes"
         count, first_quote_ns, last_quote = connection.execute(quotes).fetchone()
         return RecordedRun(
             path=path,
             boots=boots,
-            wallet_e8=read_account(connection)[2].given_e8 or read_account(connection)[2].wallet_e8 or 0,
+            wallet_e8=opening.given_e8 or opening.wallet_e8 or 0,
             instruments=tuple(instruments),
             length_ns=length_ns,
             bars=bars,

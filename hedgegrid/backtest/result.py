@@ -1,7 +1,7 @@
 """What a backtest leaves behind: plain columns, from which every figure, file and picture is made.
 
-Invariants: money is in quote x 1e8, prices in ticks, quantities in lots, times in ns, all int64; rows stand in the order
-in which things happened; a table says what happened and nothing is derived here (``figures`` derives).
+Invariants: money is in quote x 1e8, prices in ticks, quantities in lots, times in ns, all int64; rows stand in the
+order in which things happened; a table says what happened and nothing is derived here (``figures`` derives).
 """
 
 from typing import Final
@@ -24,18 +24,19 @@ def _layout(names: str) -> np.dtype[np.void]:
 FILL: Final = _layout(
     "ts_ns instrument leg purpose level generation price_ticks qty_lots fee_e8 maker realised_e8 no trade_id"
 )
-"""A fill. ``instrument`` is an index; ``leg`` and ``purpose`` are codes of ``core.codes``; ``level`` and ``generation``
-are -1 for an exit of several lots; ``realised_e8`` is 0 for entries; ``no`` is the order's number, 0 at a liquidation;
-an entry's ``trade_id`` is the id of the lot that it opened."""
+"""A fill. ``instrument`` is an index; ``leg`` and ``purpose`` are codes of ``core.codes``; ``level`` and
+``generation`` are -1 for an exit of several lots; ``realised_e8`` is 0 for entries; ``no`` is the order's number, 0 at
+a liquidation; an entry's ``trade_id`` is the id of the lot that it opened."""
 
 CUT: Final = _layout("fill lot_id instrument qty_lots")
 """The part of a lot that an exit closed: ``fill`` is the row of the exit's fill."""
 
 ORDER: Final = _layout(
-    "no instrument leg purpose kind level generation price_ticks qty_lots placed_ns ended_ns outcome filled_lots control"
+    "no instrument leg purpose kind level generation price_ticks qty_lots "
+    "placed_ns ended_ns outcome filled_lots control"
 )
-"""An order that was decided. ``ended_ns`` is 0 and ``outcome`` OPEN while it rests at the end; ``control`` is the gate's
-code (``core.risk.CONTROL_NAMES``) where it was refused, else 0."""
+"""An order that was decided. ``ended_ns`` is 0 and ``outcome`` OPEN while it rests at the end; ``control`` is the
+gate's code (``core.risk.CONTROL_NAMES``) where it was refused, else 0."""
 
 EQUITY: Final = _layout("ts_ns wallet_e8 unrealised_e8 realised_e8 fees_e8 funding_e8")
 """The account at a decision: equity = wallet + unrealised; the sums are since the start."""

@@ -1,7 +1,7 @@
 """A stored market walked stretch by stretch, so that more of it than memory holds streams through.
 
-Invariants: stretches follow each other without overlap and together hold every row once; a stretch of trades holds whole
-bars; each settlement happens in exactly one stretch, in the first step at or after it.
+Invariants: stretches follow each other without overlap and together hold every row once; a stretch of trades holds
+whole bars; each settlement happens in exactly one stretch, in the first step at or after it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from hedgegrid.backtest.store.reader import Store
 from hedgegrid.backtest.store.series import Kind, SeriesName
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
-from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, IntArray, TickArrays
+from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, TickArrays
 
 ROWS_AT_ONCE = 1_000_000
 
@@ -66,7 +66,7 @@ class BarBuilder:
         self._parts.append(part)
 
     def bars(self, until_ns: int) -> BarArrays:
-        """Give the bars that end at or before ``until_ns``: pieces of one bar joined, silent ones carrying the close."""
+        """Give the bars that end by ``until_ns``: pieces of one bar joined, silent ones carrying the close."""
         whole = joined_bars(self._parts)
         first = -(-self.first_ns // self._length_ns)
         count = max(until_ns // self._length_ns - first, 0)

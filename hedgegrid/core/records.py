@@ -6,7 +6,8 @@ record is an element of it. Functions of the hot path reach fields by name and t
 unchanged.
 
 Invariants: a field is an int (64 bits) or a float; a table has a fixed capacity; a slot is free while its ``state``
-is FREE and is never moved, so an index stays good for as long as its record lives. ``core.gate_records`` holds the gate's.
+is FREE and is never moved, so an index stays good for as long as its record lives. The gate's own records are in
+``core.gate_records``.
 """
 
 from collections.abc import Sequence
@@ -318,7 +319,7 @@ class Market:
 class VenueOrder:
     """An order in the venue, pending until ``live_ns``.
 
-    ``queue_lots`` is the quantity ahead of it (-1 = not yet known); ``slot`` its row in its table, if its owner says.
+    ``queue_lots``: the quantity ahead of it (-1 = not yet known); ``slot`` its row in its table, where its owner says.
     """
 
     state: int = 0
