@@ -4,7 +4,7 @@
 #   make test                        every check; pytest last, TESTS="tests/test_tidy.py -k name" narrows it
 #   make lint | format               the static checks alone | mend what can be mended
 #   make lock [UPGRADE=--upgrade]    bring the locks in line with pyproject.toml [and to the newest releases]
-#   make bench-peers                 race the backtest against others (Python 3.11 to 3.13), ARGS="--only bars" for a part
+#   make bench-peers                 race the backtest against others (needs Python 3.11 to 3.13), ARGS="--only bars"
 #   make lock-peers                  bring the lock of those others in line with tools/bench/peers/requirements.in
 #   make clean                       forget the environment and everything built
 

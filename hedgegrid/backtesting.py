@@ -28,7 +28,7 @@ from hedgegrid.config.schema import AccountConfig
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.units import cash_e8, ns_from_ms, quote_text
-from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, content_hash
+from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, TickArrays, content_hash
 from hedgegrid.venues.simulated.recorded import Recorded, recorded_market
 from hedgegrid.venues.simulated.recorded_files import utc_text
 
@@ -168,19 +168,17 @@ def _from_files(config: AccountConfig, options: BacktestOptions) -> OpenMarket:
         market = columns.trades_market(whole.ticks, whole.funding, length_ns)
     else:
         market = columns.bars_market(whole.bars, whole.funding, length_ns)
-    arrays = whole.ticks or whole.bars
+    arrays: tuple[BarArrays | TickArrays, ...] = whole.ticks or whole.bars
     series = [series for one in arrays for series in (one.columns())]
     notes = tuple(f"{one.name}: {note}" for one, each in zip(instruments, arrays, strict=True) for note in each.notes)
     times = market.trades.ts_ns if market.trades is not None else market.bars.open_ns if market.bars else []
     return _open(
-        config,
         options,
         instruments=instruments,
         stretches=lambda: iter((market,)),
         is_ticks=bool(whole.ticks),
         rows=market.rows,
-        first_ns=int(times[0]),
-        last_ns=market.last_step_ns,
+        span_ns=(int(times[0]), market.last_step_ns),
         funding=whole.funding,
         findings=tuple(findings),
         notes=(told, *notes),
@@ -207,16 +205,13 @@ def _from_store(config: AccountConfig, options: BacktestOptions, root: Path) -> 
         from_ns=max(0, options.from_ns - _warm_up_ns(config)),
         to_ns=options.to_ns,
     )
-    first, last = stored.span()
     return _open(
-        config,
         options,
         instruments=stored.instruments,
         stretches=stored.stretches,
         is_ticks=stored.is_ticks,
         rows=sum(store.facts(series).rows for series in stored.series()),
-        first_ns=first,
-        last_ns=last,
+        span_ns=stored.span(),
         funding=stored.funding(),
         findings=(),
         notes=tuple(notes),
@@ -225,21 +220,20 @@ def _from_store(config: AccountConfig, options: BacktestOptions, root: Path) -> 
 
 
 def _open(
-    config: AccountConfig,
     options: BacktestOptions,
     *,
     instruments: tuple[Instrument, ...],
     stretches: Callable[[], Iterator[columns.Market]],
     is_ticks: bool,
     rows: int,
-    first_ns: int,
-    last_ns: int,
+    span_ns: tuple[int, int],
     funding: tuple[FundingArrays, ...],
     findings: tuple[Finding, ...],
     notes: tuple[str, ...],
     identity: str,
 ) -> OpenMarket:
     """Finish an open market: where decisions begin, and what is known of funding by then."""
+    first_ns, last_ns = span_ns
     start_ns = max(first_ns, options.from_ns)
     silent = [one.name for one, series in zip(instruments, funding, strict=True) if not len(series.ts_ns)]
     if silent:
@@ -289,7 +283,7 @@ def _cut(recorded: Recorded, options: BacktestOptions, length_ns: int, warm_up_n
             )
         names = [field.name for field in attrs.fields(type(value))]  # type: ignore[arg-type]
         taken = {name: getattr(value, name)[keep] for name in names if isinstance(getattr(value, name), np.ndarray)}
-        return attrs.evolve(value, **taken)  # type: ignore[type-var]
+        return attrs.evolve(value, **taken)  # type: ignore[misc]
 
     return Recorded(
         bars=tuple(cut(bars, bars.open_ns) for bars in recorded.bars),  # type: ignore[misc]

@@ -13,6 +13,7 @@ What makes the market:
 Invariant: quotes stream; at any time only one stretch of them is held.
 """
 
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -20,8 +21,9 @@ import attrs
 import numpy as np
 
 from hedgegrid.backtest import columns
-from hedgegrid.backtest.recorded_run import RecordedRun, bar_arrays, quote_points
+from hedgegrid.backtest.recorded_run import QUOTE_CELLS, RecordedRun, bar_arrays, quote_points
 from hedgegrid.backtest.stretches import ROWS_AT_ONCE, joined_bars
+from hedgegrid.backtest.walk import POINTS as POINTS_OF_BAR
 from hedgegrid.errors import Fatal
 from hedgegrid.model.market import Bar
 from hedgegrid.venues.simulated.arrays import BarArrays, TickArrays, content_hash, no_funding
@@ -132,19 +134,20 @@ class JournalMarket:
         """Lay quotes out in stretches that end with a bar, so that each end of a bar has its place in one of them."""
         run, length_ns = self.run, self.run.length_ns
         begin = 0 if after_ns < 0 else run.first_quote_ns // length_ns * length_ns + 1
-        rows: list[tuple[int, ...]] = []
+        cells, bar_no = array("q"), -1
         for point in quote_points(run):
-            if len(rows) >= self.rows_at_once and point[0] // length_ns != rows[-1][0] // length_ns:
-                end = (rows[-1][0] // length_ns + 1) * length_ns
-                market = self._stretch(rows, (begin, end), after_ns)
-                begin, after_ns, rows = end, market.last_step_ns, []
+            if len(cells) >= self.rows_at_once * QUOTE_CELLS and point[0] // length_ns != bar_no:
+                end = (bar_no + 1) * length_ns
+                market = self._stretch(cells, (begin, end), after_ns)
+                begin, after_ns, cells = end, market.last_step_ns, array("q")
                 yield market
-            rows.append(point)
-        if rows:
-            yield self._stretch(rows, (begin, run.last_ns + 1), after_ns)
+            cells.extend(point)
+            bar_no = point[0] // length_ns
+        if cells:
+            yield self._stretch(cells, (begin, run.last_ns + 1), after_ns)
 
-    def _stretch(self, rows: Sequence[tuple[int, ...]], span_ns: tuple[int, int], after_ns: int) -> columns.Market:
-        table = np.array(rows, np.int64)
+    def _stretch(self, cells: "array[int]", span_ns: tuple[int, int], after_ns: int) -> columns.Market:
+        table = np.frombuffer(cells, np.int64).reshape(-1, QUOTE_CELLS)
         ticks = [_ticks(table[table[:, 1] == index]) for index in range(len(self.run.instruments))]
         return columns.trades_stretch(ticks, self._whole(), self.run.funding, self.run.length_ns, span_ns, after_ns)
 
@@ -202,7 +205,7 @@ def _unfinished(
 ) -> list[list[int]] | None:
     """Give each instrument's four prices of the bar that did not close, carried where not known; None without any."""
     known = {
-        (index, (ts_ns - opened_ns) * columns.POINTS // length_ns): mark
+        (index, (ts_ns - opened_ns) * POINTS_OF_BAR // length_ns): mark
         for index, ts_ns, mark in last_points
         if opened_ns <= ts_ns < opened_ns + length_ns
     }
@@ -212,7 +215,7 @@ def _unfinished(
     for index, one in enumerate(bars):
         price = int(one.close_ticks[-1])
         prices = []
-        for phase in range(columns.POINTS):
+        for phase in range(POINTS_OF_BAR):
             price = known.get((index, phase), price)
             prices.append(price)
         path.append(prices)

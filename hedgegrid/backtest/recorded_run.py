@@ -24,6 +24,8 @@ from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.market import Bar
 from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays
 
+QUOTE_CELLS: Final = 6
+"""What ``quote_points`` gives of each point."""
 _QUOTE: Final = msgspec.json.Decoder(Quote)
 _MARK: Final = msgspec.json.Decoder(MarkPrice)
 _OPERATOR: Final = ("Pause", "Resume", "Throttle", "CancelEntries", "Flatten")

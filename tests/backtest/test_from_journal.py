@@ -283,6 +283,8 @@ async def test_other_slippage_is_told_with_its_money(tmp_path: Path) -> None:
     assert list(check.differences) == stops
     unit_e8 = instrument_of(config, BTC).unit_e8
     for pair in stops:
+        assert pair.run is not None
+        assert pair.backtest is not None
         was, price, lots = (
             int(one) for one in (pair.run["price_ticks"], pair.backtest["price_ticks"], pair.run["qty_lots"])
         )
@@ -307,6 +309,8 @@ async def test_another_fee_is_told_with_its_money(tmp_path: Path) -> None:
     for pair in check.differences:
         assert pair.differs == ("fee_e8",)
         assert pair.price_e8 == 0
+        assert pair.run is not None
+        assert pair.backtest is not None
         assert pair.money_e8 == int(pair.run["fee_e8"]) - int(pair.backtest["fee_e8"]) < 0
 
 
