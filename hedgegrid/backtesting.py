@@ -396,7 +396,9 @@ def _history(config: AccountConfig, run: RecordedRun) -> tuple[tuple[BarArrays, 
 
 def _settings_notes(config: AccountConfig, run: RecordedRun) -> Iterator[str]:
     """Say where the settings are not those of the run."""
-    if {boot.config_hash for boot in run.boots} != {config_hash(config)}:
+    # `run --journal` names another file than the config does; that alone makes no other run.
+    beside = attrs.evolve(config, journal=attrs.evolve(config.journal, path=str(run.path)))
+    if not {boot.config_hash for boot in run.boots} <= {config_hash(config), config_hash(beside)}:
         yield "the config is not the one that the run had: differences may come from that"
     wallet_e8 = cash_e8(config.account.wallet_quote)
     if run.wallet_e8 != wallet_e8:

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from hedgegrid.backtest.walk import POINTS, BarEnds, Bars, Settlements, Trades
+from hedgegrid.backtest.tape_columns import POINTS, BarEnds, Bars, Settlements, Trades
 from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, IntArray, TickArrays
 from hedgegrid.venues.simulated.tape_ticks import bars_from_ticks
 

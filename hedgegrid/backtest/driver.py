@@ -7,13 +7,12 @@ Invariant: the two give equal tables, to the last bit.
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 
 import attrs
 import numpy as np
 
-from hedgegrid.backtest import columns, walk
+from hedgegrid.backtest import columns, valuing, walk_bars, walk_trades
 from hedgegrid.backtest.desk import (
     ENTRIES,
     LOG_SPARE,
@@ -91,7 +90,9 @@ class AccountSetup:
 class Execution:
     """How the driver is run: its functions, and how its tables and columns are contained."""
 
-    walk: SimpleNamespace | Any
+    walk_bars: Callable[..., int]
+    walk_trades: Callable[..., int]
+    close_episode: Callable[..., None]
     contain: Callable[[list[Any]], Any]
     columns: Callable[[Any], Any]
     log_rows: int
@@ -100,7 +101,9 @@ class Execution:
 def interpreted() -> Execution:
     """The sources as they stand: slow, and open to a debugger."""
     return Execution(
-        walk=walk,
+        walk_bars=walk_bars.walk_bars,
+        walk_trades=walk_trades.walk_trades,
+        close_episode=valuing.close_episode,
         contain=lambda shapes: [with_tables(shape, INTERPRETED_LOG_ROWS) for shape in shapes],
         columns=columns.as_lists,
         log_rows=INTERPRETED_LOG_ROWS,
@@ -109,12 +112,20 @@ def interpreted() -> Execution:
 
 def compiled(cache_dir: Path | None) -> Execution:
     """Their compiled twins; machine code is kept below ``cache_dir``."""
-    from hedgegrid.backtest.twins import compiled as twins
+    from hedgegrid.backtest.twins import compiled as twins  # noqa: PLC0415 - the interpreted run needs no compiler
 
-    return Execution(walk=twins(cache_dir).walk, contain=as_array, columns=lambda part: part, log_rows=0)
+    core = twins(cache_dir)
+    return Execution(
+        walk_bars=core.walk_bars.walk_bars,
+        walk_trades=core.walk_trades.walk_trades,
+        close_episode=core.valuing.close_episode,
+        contain=as_array,
+        columns=lambda part: part,
+        log_rows=0,
+    )
 
 
-def _desk(setup: GridSetup, index: int, bar_length_ns: int) -> Desk:
+def _desk(setup: GridSetup, index: int) -> Desk:
     """Lay out one instrument."""
     params = setup.params
     rungs = params.levels_long + params.levels_short
@@ -195,7 +206,7 @@ class Run:
         self.setup = setup
         self._execution = execution
         self._start_ns = start_ns
-        desks = [_desk(grid, index, setup.bar_length_ns) for index, grid in enumerate(setup.grids)]
+        desks = [_desk(grid, index) for index, grid in enumerate(setup.grids)]
         for desk, known in zip(desks, known_rates, strict=True):
             if known is not None:
                 desk.pulse.settled_ns, desk.pulse.settled_rate_e8 = known
@@ -207,7 +218,7 @@ class Run:
         self.is_over = False
 
     @property
-    def _account(self) -> Any:
+    def _account(self) -> Any:  # noqa: ANN401 - a record of either container
         return self._floor.account
 
     def walk(self, market: columns.Market, *, decide_from_ns: int = 0, rows_at_once: int = 1 << 20) -> None:
@@ -222,11 +233,9 @@ class Run:
         while row < market.rows and not self.is_over:
             end = min(row + rows_at_once, market.rows)
             if bars is not None:
-                reached = execution.walk.walk_bars(
-                    self._desks, self._floor, bars, due, row, end, decide_from_ns, LOG_SPARE
-                )
+                reached = execution.walk_bars(self._desks, self._floor, bars, due, row, end, decide_from_ns, LOG_SPARE)
             else:
-                reached = execution.walk.walk_trades(
+                reached = execution.walk_trades(
                     self._desks, self._floor, trades, ends, due, row, end, decide_from_ns, LOG_SPARE
                 )
             self._collect()
@@ -239,8 +248,8 @@ class Run:
         account = self._account
         if account.fault:
             raise Fatal(
-                f"the backtest stopped at {int(account.ts_ns)} ns: more orders, lots or cancels at once than its tables "
-                f"hold (fault {int(account.fault)}); use fewer levels or a smaller max_inventory_quote"
+                f"the backtest stopped at {int(account.ts_ns)} ns: more orders, lots or cancels at once than its "
+                f"tables hold (fault {int(account.fault)}); use fewer levels or a smaller max_inventory_quote"
             )
         self.is_over = bool(account.liquidated_ns)
 
@@ -293,13 +302,13 @@ class Run:
             data_identity=identity,
         )
 
-    def _market_of(self, index: int) -> Any:
+    def _market_of(self, index: int) -> Any:  # noqa: ANN401 - as above
         return self._desks[index].market
 
     def _extremes(self) -> Extremes:
         """Give the falls of equity, the present one included."""
         account = self._account
-        self._execution.walk.close_episode(account, int(account.ts_ns))
+        self._execution.close_episode(account, int(account.ts_ns))
         return Extremes(
             peak_e8=int(account.worst_peak_e8),
             peak_ns=int(account.worst_peak_ns),

@@ -23,7 +23,7 @@ import numpy as np
 from hedgegrid.backtest import columns
 from hedgegrid.backtest.recorded_run import QUOTE_CELLS, RecordedRun, bar_arrays, quote_points
 from hedgegrid.backtest.stretches import ROWS_AT_ONCE, joined_bars
-from hedgegrid.backtest.walk import POINTS as POINTS_OF_BAR
+from hedgegrid.backtest.tape_columns import POINTS as POINTS_OF_BAR
 from hedgegrid.errors import Fatal
 from hedgegrid.model.market import Bar
 from hedgegrid.venues.simulated.arrays import BarArrays, TickArrays, content_hash, no_funding

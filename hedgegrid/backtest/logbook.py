@@ -5,7 +5,7 @@ Invariant: a log that is full loses nothing in silence: the fault is counted in 
 
 from typing import Final
 
-from hedgegrid.backtest.desk import Account, Desk, Floor
+from hedgegrid.backtest.desk import Desk, Floor
 from hedgegrid.backtest.result import (
     CANCELLED,
     ENDED_BY_EXIT,

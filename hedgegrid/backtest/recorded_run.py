@@ -236,10 +236,7 @@ def _notes(connection: sqlite3.Connection, boots: Sequence[Boot]) -> Iterator[st
     if len(boots) > 1:
         torn = sum(not boot.clean_end for boot in boots[:-1])
         killed = f", {torn} of them after a kill or a failure" if torn else ""
-        yield (
-            f"the bot was started {len(boots)} times{killed}: the backtest runs on where the bot had taken its entries "
-            "away and waited for a decision"
-        )
+        yield (f"the bot was started {len(boots)} times{killed}: the backtest keeps its entries where the bot had none")
     marks = ", ".join("?" for _ in _OPERATOR)
     statement = f"SELECT kind, count(*) FROM tape WHERE kind IN ({marks}) GROUP BY 1 ORDER BY 1"  # noqa: S608 - marks
     acted = connection.execute(statement, _OPERATOR).fetchall()

@@ -16,7 +16,7 @@ from types import FunctionType, ModuleType, SimpleNamespace
 
 import numba
 
-from hedgegrid.backtest import dealing, desk, logbook, permission, result, rows, walk
+from hedgegrid.backtest import dealing, desk, logbook, permission, result, rows, step, valuing, walk_bars, walk_trades
 from hedgegrid.core import (
     actions,
     diff,
@@ -63,7 +63,16 @@ HOT_MODULES: tuple[ModuleType, ...] = (
 )
 """The decisions and the venue."""
 
-DRIVER_MODULES: tuple[ModuleType, ...] = (standing, logbook, dealing, permission, walk)
+DRIVER_MODULES: tuple[ModuleType, ...] = (
+    standing,
+    logbook,
+    dealing,
+    permission,
+    valuing,
+    step,
+    walk_bars,
+    walk_trades,
+)
 """What drives them without actors."""
 
 PLAIN_FUNCTIONS = frozenset({"hedgegrid.core.risk.approve", "hedgegrid.core.risk.explain"})

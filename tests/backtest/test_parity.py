@@ -166,6 +166,18 @@ async def test_trades_agree(fill: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_rate_that_comes_between_trades_is_known_at_once(tmp_path: Path) -> None:
+    """A settlement on the end of a bar has no point of its own: its rate is told with the next trade, calm or not."""
+    guard = {"mode": "halt", "max_cost_bps_8h": 3, "window_minutes": 480, "on_missing": "pause"}
+    config = settings(tmp_path, funding=guard, sim={"latency_ms": 150}, risk={"funding_kill": {"enabled": False}})
+    lane = Lane(ticks=(made_ticks(3, 4_000),), funding=(made_funding([(2, 10), (7, 90_000), (11, -90_000)]),))
+    one, told, count = await difference(config, lane)
+    assert told == ""
+    assert count > 4
+    assert ("funding_missing",) in query(one.path, "SELECT reason FROM permission WHERE change = 'cleared'")
+
+
+@pytest.mark.asyncio
 async def test_a_liquidation_ends_both(tmp_path: Path) -> None:
     """An account that cannot carry its legs is liquidated at the same point at the same price."""
     config = settings(
@@ -186,10 +198,10 @@ async def test_recorded_bars_agree(shared_dir: Path, tmp_path: Path) -> None:
     from hedgegrid.backtesting import BacktestOptions, open_market
     from hedgegrid.venues.simulated.recorded import recorded_market
 
-    data = shared_dir / "data"
+    root = shared_dir / "data"
     paths = (
-        data / "um_1m" / "2025-07-06_2025-07-17" / f"{BTC.split('/')[0]}USDT-1m.feather",
-        data / "funding" / "2024-12-31_2026-02-19" / "BTCUSDT-funding.feather",
+        root / "um_1m" / "2025-07-06_2025-07-17" / f"{BTC.split('/')[0]}USDT-1m.feather",
+        root / "funding" / "2024-12-31_2026-02-19" / "BTCUSDT-funding.feather",
     )
     ladder = {"step_bps": 12, "levels_long": 8, "levels_short": 8, "recenter_trigger_bps": 60}
     config = settings(tmp_path, ladder=ladder, exit={"sl_steps": 12}, policy={"name": "throttled-counter"})
