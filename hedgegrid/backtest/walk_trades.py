@@ -49,6 +49,9 @@ def walk_trades(
             if account.liquidated_ns != 0:
                 return end
             i += 1
+    # Silent bars that end behind the last trade of a stretch: the trade that comes after them is in the next one.
+    while account.next_end < ends.times and ends.before[account.next_end] <= i and account.liquidated_ns == 0:
+        _end_bars(desks, floor, ends, due, decide_from_ns)
     return i
 
 

@@ -9,7 +9,9 @@ import attrs
 import pytest
 
 from hedgegrid.core.permission import LatchedEntry
+from hedgegrid.errors import Fatal
 from hedgegrid.journal import schema
+from hedgegrid.journal.reader import walk_chain
 from hedgegrid.journal.tape import GENESIS, link
 from hedgegrid.journal.verify import VerifyReport, verify
 from hedgegrid.messages.events import EquitySampled, ExecutionBatch, Liquidated, Message
@@ -141,6 +143,14 @@ def rechained(path: Path) -> None:
             chain = link(chain, kind, payload)
             connection.execute("UPDATE tape SET chain = ? WHERE row = ?", (chain, row))
         connection.commit()
+
+
+def test_a_payload_that_became_a_text_breaks_the_chain(path: Path) -> None:
+    """What a person edits in a shell may become a text; that is a changed journal, not a crash."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE tape SET payload = CAST(payload AS TEXT) WHERE row = 3")
+    with closing(sqlite3.connect(path)) as db, pytest.raises(Fatal, match="chain of hashes breaks at row 3"):
+        walk_chain(db)
 
 
 def test_a_forged_tape_with_a_valid_chain_is_found(path: Path) -> None:
