@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 import attrs
@@ -418,7 +419,7 @@ def run_backtest(
 ) -> Outcome:
     """Run a backtest, compiled unless said otherwise; where exits were ambiguous, once more with the worse first."""
     market = market or open_market(config, options)
-    execution = execution or driver.compiled(options.cache_dir or cache_folder())
+    execution = execution or _compiled(options, trades=market.is_ticks)
     result = walk(config, market, execution, options)
     takers = tuple(params.venue_rules(config, one).taker_ppm for one in market.instruments)
     pessimistic = None
@@ -427,6 +428,24 @@ def run_backtest(
         worse = attrs.evolve(config, sim=attrs.evolve(config.sim, pessimistic=True))
         pessimistic = measure(walk(worse, market, execution, options), takers_ppm=takers)
     return Outcome(market=market, result=result, measures=measure(result, takers_ppm=takers), pessimistic=pessimistic)
+
+
+def _compiled(options: BacktestOptions, *, trades: bool) -> driver.Execution:
+    """Give the compiled driver, and say so where that will take its time or cannot be kept."""
+    folder = options.cache_dir or cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        options.tell(
+            f"compiling for this run alone, a minute or two: {folder} cannot be written ({error.strerror}); "
+            "XDG_CACHE_HOME can name another folder"
+        )
+        return driver.compiled(None)
+    if not driver.is_compiled(folder, trades=trades):
+        options.tell("compiling the decisions for this machine: once for this version, a minute or two")
+    return driver.compiled(folder)
 
 
 def walk(

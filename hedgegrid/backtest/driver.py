@@ -110,6 +110,13 @@ def interpreted() -> Execution:
     )
 
 
+def is_compiled(cache_dir: Path, *, trades: bool) -> bool:
+    """Tell whether the machine code for bars, or for trades, is kept below ``cache_dir``."""
+    from hedgegrid.backtest.twins import is_kept  # noqa: PLC0415 - as below
+
+    return is_kept(cache_dir, walk_trades, "walk_trades") if trades else is_kept(cache_dir, walk_bars, "walk_bars")
+
+
 def compiled(cache_dir: Path | None) -> Execution:
     """Their compiled twins; machine code is kept below ``cache_dir``."""
     from hedgegrid.backtest.twins import compiled as twins  # noqa: PLC0415 - the interpreted run needs no compiler

@@ -100,6 +100,12 @@ def hot_functions(modules: tuple[ModuleType, ...] = HOT_MODULES) -> dict[str, Fu
     return found
 
 
+def is_kept(cache_dir: Path, module: ModuleType, name: str) -> bool:
+    """Tell whether the machine code of a function is kept below ``cache_dir`` already."""
+    short = module.__name__.rpartition(".")[2]
+    return any((cache_dir / source_hash()).glob(f"**/{short}.{name}-*.nbi"))
+
+
 @cache
 def compiled(cache_dir: Path | None = None) -> SimpleNamespace:
     """Give the namespace of twins, such as ``compiled().pipeline.on_bar``; each compiles at its first call.

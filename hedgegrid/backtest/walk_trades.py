@@ -4,7 +4,7 @@ Invariant: a trade that is skipped as calm is one at which nothing would have ha
 """
 
 from hedgegrid.backtest import logbook, permission, step, valuing
-from hedgegrid.backtest.desk import Desk, Floor
+from hedgegrid.backtest.desk import Account, Desk, Floor
 from hedgegrid.backtest.tape_columns import BarEnds, Settlements, Trades
 from hedgegrid.core import venue_tables
 from hedgegrid.core.codes import FILL_QUEUE, NO_PRICE
@@ -36,15 +36,8 @@ def walk_trades(
             _end_bars(desks, floor, ends, due, decide_from_ns)
             if account.liquidated_ns != 0:
                 return end
-        stop = end
-        if account.next_end < ends.times:
-            stop = min(stop, ends.before[account.next_end])
-        if account.next_settlement < len(due.step):
-            stop = min(stop, due.step[account.next_settlement] - account.next_end)
-        i = _skip_calm(desks, floor, trades, i, stop)
-        if i >= stop and i < end and account.next_end < ends.times and ends.before[account.next_end] <= i:
-            continue
-        if i < end:
+        i = _skip_calm(desks, floor, trades, i, _stop_at(account, ends, due, end))
+        if i < end and not (account.next_end < ends.times and ends.before[account.next_end] <= i):
             _take_trade(desks, floor, trades, due, i)
             if account.liquidated_ns != 0:
                 return end
@@ -53,6 +46,16 @@ def walk_trades(
     while account.next_end < ends.times and ends.before[account.next_end] <= i and account.liquidated_ns == 0:
         _end_bars(desks, floor, ends, due, decide_from_ns)
     return i
+
+
+def _stop_at(account: Account, ends: BarEnds, due: Settlements, end: int) -> int:
+    """Give the first trade before which a bar ends or at which a settlement is due, ``end`` at most."""
+    stop = end
+    if account.next_end < ends.times:
+        stop = min(stop, ends.before[account.next_end])
+    if account.next_settlement < len(due.step):
+        stop = min(stop, due.step[account.next_settlement] - account.next_end)
+    return stop
 
 
 def _take_trade(desks: list[Desk], floor: Floor, trades: Trades, due: Settlements, i: int) -> None:

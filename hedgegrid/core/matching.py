@@ -36,7 +36,6 @@ from hedgegrid.core.venue_tables import (
     worsened,
 )
 
-
 CLASS_BITS = 15
 CLASS_MASK = (1 << CLASS_BITS) - 1
 """A count of orders fits into these bits: no table holds as many."""

@@ -110,42 +110,40 @@ def request_cancel(market: Market, cancels: list[CancelRequest], no: int, due_ns
 
 def refresh(market: Market, orders: list[VenueOrder], cancels: list[CancelRequest]) -> None:
     """Work out anew which prices can touch an order and when something next falls due."""
-    down = 0
-    up = NO_PRICE
-    back_down = 0
-    back_up = NO_PRICE
-    join_down = 0
-    join_up = NO_PRICE
+    market.down_edge = 0
+    market.up_edge = NO_PRICE
+    market.backstop_down = 0
+    market.backstop_up = NO_PRICE
+    market.join_down = 0
+    market.join_up = NO_PRICE
     due = NEVER_NS
     for i in range(len(orders)):
-        order = orders[i]
-        if order.state == PENDING:
-            due = min(due, order.live_ns)
-        elif order.state == LIVE:
-            falling = is_buy(order) == (order.kind == LIMIT)
-            if order.close_all == 1 and falling:
-                back_down = max(back_down, order.price_ticks)
-            elif order.close_all == 1:
-                back_up = min(back_up, order.price_ticks)
-            elif falling:
-                down = max(down, order.price_ticks)
-            else:
-                up = min(up, order.price_ticks)
-            if order.kind == LIMIT and order.queue_lots < 0:
-                if falling:
-                    join_down = max(join_down, order.price_ticks)
-                else:
-                    join_up = min(join_up, order.price_ticks)
+        if orders[i].state == PENDING:
+            due = min(due, orders[i].live_ns)
+        elif orders[i].state == LIVE:
+            _widen(market, orders[i])
     for i in range(len(cancels)):
         if cancels[i].state != FREE:
             due = min(due, cancels[i].due_ns)
-    market.down_edge = down
-    market.up_edge = up
-    market.backstop_down = back_down
-    market.backstop_up = back_up
-    market.join_down = join_down
-    market.join_up = join_up
     market.next_due_ns = due
+
+
+def _widen(market: Market, order: VenueOrder) -> None:
+    """Let the edges reach a live order's price."""
+    price = order.price_ticks
+    falling = is_buy(order) == (order.kind == LIMIT)
+    joins = order.kind == LIMIT and order.queue_lots < 0
+    if order.close_all == 1:
+        if falling:
+            market.backstop_down = max(market.backstop_down, price)
+        else:
+            market.backstop_up = min(market.backstop_up, price)
+    elif falling:
+        market.down_edge = max(market.down_edge, price)
+        market.join_down = max(market.join_down, price) if joins else market.join_down
+    else:
+        market.up_edge = min(market.up_edge, price)
+        market.join_up = min(market.join_up, price) if joins else market.join_up
 
 
 def end(

@@ -55,7 +55,10 @@ def two_instruments(folder: Path) -> tuple[AccountConfig, Lane]:
 def scenes(folder: Path) -> list[tuple[str, AccountConfig, Lane]]:
     """Settings and markets that between them call every function of the driver."""
     guard = {"on_missing": "pause", "window_minutes": 480, "max_cost_bps_8h": 3}
-    tight = {"drawdown": {"max_ratio": Decimal("0.00002"), "action": "flatten"}, "volatility_halt": {"max_annualised": 9}}
+    tight = {
+        "drawdown": {"max_ratio": Decimal("0.00002"), "action": "flatten"},
+        "volatility_halt": {"max_annualised": 9},
+    }
     holes = [*range(60), *range(75, 110), *range(112, 150), *range(153, 700)]
     slow: dict[str, Any] = {
         "sim": {"latency_ms": 16_000},
