@@ -126,9 +126,7 @@ def backtest(config: AccountConfig, lane: Lane, execution: driver.Execution) -> 
     instruments: tuple[Instrument, ...] = tuple(instrument_of(config, grid.instrument) for grid in config.grid)
     start_ns = lane.start_ns()
     known = [backtesting.rate_at(series, start_ns) for series in lane.funding]
-    run = driver.Run(
-        backtesting.account_setup(config, instruments), execution, start_ns=start_ns, known_rates=known
-    )
+    run = driver.Run(backtesting.account_setup(config, instruments), execution, start_ns=start_ns, known_rates=known)
     market = lane.columns()
     run.walk(market, decide_from_ns=lane.decide_from_ns)
     return run.result(bars=market.closed, is_ticks=bool(lane.ticks), end_ns=market.last_step_ns, notes=(), identity="")
@@ -154,9 +152,8 @@ def first_difference(actors: Sequence[Row], ours: Sequence[Row], result: Backtes
             return _parting(number, theirs, own, actors, ours, result)
     if len(actors) != len(ours):
         number = min(len(actors), len(ours))
-        theirs = actors[number] if number < len(actors) else None
-        own = ours[number] if number < len(ours) else None
-        return _parting(number, theirs, own, actors, ours, result)
+        more, fewer = actors[number : number + 1], ours[number : number + 1]
+        return _parting(number, more[0] if more else None, fewer[0] if fewer else None, actors, ours, result)
     return ""
 
 
