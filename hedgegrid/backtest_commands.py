@@ -158,14 +158,12 @@ def _write(
     """Write the output folder where one is named, and give the summary."""
     from hedgegrid import __version__
     from hedgegrid.backtest.files import write_folder
-    from hedgegrid.backtest.fill_check import write_csv
     from hedgegrid.backtest.report.page import write_report
     from hedgegrid.backtest.summary_json import RunFacts, summary_json
     from hedgegrid.config.render import render_effective
 
     settings = render_effective(config, comments=False)
-    pessimistic = None if outcome.pessimistic is None else outcome.pessimistic.figures
-    facts = RunFacts(settings=settings, code_version=__version__, pessimistic=pessimistic)
+    facts = RunFacts(settings=settings, code_version=__version__, pessimistic=outcome.pessimistic)
     summary = summary_json(outcome.result, outcome.measures, facts)
     out: Path | None = given["out"]
     if out is None:
@@ -179,13 +177,15 @@ def _write(
             settings=settings,
             quality=[finding.line for finding in outcome.market.findings],
             title=f"{config.account.name}: {out.name}",
-            pessimistic=pessimistic,
+            pessimistic=outcome.pessimistic,
             code_version=__version__,
         )
 
     further = {} if given["no_report"] else {"report.html": report}
     shown = out / next(iter(further), "summary.json")
     if checked is not None:
+        from hedgegrid.backtest.fill_check import write_csv
+
         further["fill_check.csv"] = partial(write_csv, checked)
     names = write_folder(outcome.result, outcome.measures, facts, out, force=given["force"], further=further)
     click.echo(f"wrote {len(names)} files to {out}: look at {shown}", err=True)
@@ -194,15 +194,16 @@ def _write(
 
 def _tell(summary: dict[str, Any], checked: "FillCheck | None", *, as_json: bool) -> None:
     """Print the summary; of a check the check, as JSON with the summary beside it."""
-    from hedgegrid.backtest.fill_check import check_json
-    from hedgegrid.backtest.fill_check_text import check_text
     from hedgegrid.backtest.summary_text import summary_text
 
-    if as_json:
-        told = summary if checked is None else {"fill_check": check_json(checked), "summary": summary}
-        click.echo(json.dumps(told, indent=2))
-    else:
-        click.echo(summary_text(summary) if checked is None else check_text(checked))
+    if checked is None:
+        click.echo(json.dumps(summary, indent=2) if as_json else summary_text(summary))
+        return
+    from hedgegrid.backtest.fill_check import check_json
+    from hedgegrid.backtest.fill_check_text import check_text
+
+    told = {"fill_check": check_json(checked), "summary": summary}
+    click.echo(json.dumps(told, indent=2) if as_json else check_text(checked))
 
 
 @click.command()

@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import numpy as np
 
 from hedgegrid import __version__
-from hedgegrid.backtest import columns, driver, fill_check
-from hedgegrid.backtest.from_journal import JournalMarket, market_of
+from hedgegrid.backtest import columns, driver
+from hedgegrid.backtest.figures import Figures
 from hedgegrid.backtest.measure import Measures, measure
 from hedgegrid.backtest.quality import Finding, Severity, check_bars, check_funding, check_trades
-from hedgegrid.backtest.recorded_run import RecordedRun, bar_arrays, read_run
 from hedgegrid.backtest.result import BacktestResult
 from hedgegrid.backtest.store.reader import Store
 from hedgegrid.backtest.store.rules import DatedRules
@@ -32,6 +31,11 @@ from hedgegrid.units import cash_e8, ns_from_ms, quote_text
 from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, TickArrays, content_hash
 from hedgegrid.venues.simulated.recorded import Recorded, recorded_market
 from hedgegrid.venues.simulated.recorded_files import utc_text
+
+if TYPE_CHECKING:
+    from hedgegrid.backtest.fill_check import FillCheck
+    from hedgegrid.backtest.from_journal import JournalMarket
+    from hedgegrid.backtest.recorded_run import RecordedRun
 
 EVER_NS: Final = 9_223_372_036_854_775_807
 BARS_UNTIL_STALE: Final = 2
@@ -76,12 +80,12 @@ class OpenMarket:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Outcome:
-    """A finished backtest: its result, its figures, and the bound in which the worse of two exits comes first."""
+    """A finished backtest: its result, its figures, and those with the worse of two exits first, where any differ."""
 
     market: OpenMarket
     result: BacktestResult
     measures: Measures
-    pessimistic: Measures | None
+    pessimistic: Figures | None
 
 
 def cache_folder() -> Path:
@@ -342,8 +346,12 @@ def check_journal(
     points: str,
     bound: bool = False,
     execution: driver.Execution | None = None,
-) -> tuple[Outcome, fill_check.FillCheck]:
+) -> tuple[Outcome, "FillCheck"]:
     """Walk the market that a run saw and compare the fills. Fatal, in one line, for a journal that cannot serve."""
+    from hedgegrid.backtest.fill_check import check  # noqa: PLC0415 - journals, which no other backtest reads
+    from hedgegrid.backtest.from_journal import market_of  # noqa: PLC0415 - the same
+    from hedgegrid.backtest.recorded_run import read_run  # noqa: PLC0415 - the same
+
     instruments = tuple(params.instrument_of(config, grid.instrument) for grid in config.grid)
     run = read_run(journal, instruments, timeframe_ns(config))
     history, notes = _history(config, run)
@@ -352,10 +360,10 @@ def check_journal(
     market = journal_market(seen, notes)
     _refuse(market.findings, strict=options.strict)
     outcome = run_backtest(config, options, bound=bound, market=market, execution=execution)
-    return outcome, fill_check.check(run, outcome.result, points=seen.points, notes=market.notes)
+    return outcome, check(run, outcome.result, points=seen.points, notes=market.notes)
 
 
-def journal_market(seen: JournalMarket, notes: tuple[str, ...]) -> OpenMarket:
+def journal_market(seen: "JournalMarket", notes: tuple[str, ...]) -> OpenMarket:
     """Open the market that a run saw."""
     run = seen.run
     findings = [
@@ -378,7 +386,7 @@ def journal_market(seen: JournalMarket, notes: tuple[str, ...]) -> OpenMarket:
     )
 
 
-def _history(config: AccountConfig, run: RecordedRun) -> tuple[tuple[BarArrays, ...], tuple[str, ...]]:
+def _history(config: AccountConfig, run: "RecordedRun") -> tuple[tuple[BarArrays, ...], tuple[str, ...]]:
     """Give the bars from before a run that its indicators had, which no journal holds, or say that they are lost.
 
     A recorded market begins with its first bar; an invented one can be invented again where the config is the same.
@@ -386,6 +394,7 @@ def _history(config: AccountConfig, run: RecordedRun) -> tuple[tuple[BarArrays, 
     if config.sim.market == "recorded":
         return (), ()
     from hedgegrid.app import RunOptions, open_tape  # noqa: PLC0415 - the actors, which no other backtest needs
+    from hedgegrid.backtest.recorded_run import bar_arrays  # noqa: PLC0415 - as in check_journal
 
     tape = open_tape(config, RunOptions(listen=("", 0)), run.instruments)
     if tape.identity != run.boots[0].market:
@@ -395,7 +404,7 @@ def _history(config: AccountConfig, run: RecordedRun) -> tuple[tuple[BarArrays, 
     return tuple(bar_arrays(tape.history(index, run.start_ns, count)) for index in range(len(run.instruments))), ()
 
 
-def _settings_notes(config: AccountConfig, run: RecordedRun) -> Iterator[str]:
+def _settings_notes(config: AccountConfig, run: "RecordedRun") -> Iterator[str]:
     """Say where the settings are not those of the run."""
     # `run --journal` names another file than the config does; that alone makes no other run.
     beside = attrs.evolve(config, journal=attrs.evolve(config.journal, path=str(run.path)))
@@ -417,16 +426,22 @@ def run_backtest(
     market: OpenMarket | None = None,
     execution: driver.Execution | None = None,
 ) -> Outcome:
-    """Run a backtest, compiled unless said otherwise; where exits were ambiguous, once more with the worse first."""
+    """Run a backtest, compiled unless said otherwise; where exits were ambiguous, also with the worse of them first.
+
+    The bound goes first, and only its figures are kept, so that memory never holds the tables of two walks. Until the
+    first ambiguous exit both walks are the same; so where the bound met none, it is the result.
+    """
     market = market or open_market(config, options)
     execution = execution or _compiled(options, trades=market.is_ticks)
-    result = walk(config, market, execution, options)
     takers = tuple(params.venue_rules(config, one).taker_ppm for one in market.instruments)
+    worse = config if not bound else attrs.evolve(config, sim=attrs.evolve(config.sim, pessimistic=True))
+    result = walk(worse, market, execution, options)
     pessimistic = None
-    if bound and result.ambiguous_bars and not config.sim.pessimistic:
-        options.tell("some exits were ambiguous: once more with the worse first")
-        worse = attrs.evolve(config, sim=attrs.evolve(config.sim, pessimistic=True))
-        pessimistic = measure(walk(worse, market, execution, options), takers_ppm=takers)
+    if worse != config and result.ambiguous_bars:
+        options.tell("some exits were ambiguous: the bound is walked, now the result")
+        pessimistic = measure(result, takers_ppm=takers).figures
+        del result  # before the next walk needs the room
+        result = walk(config, market, execution, options)
     return Outcome(market=market, result=result, measures=measure(result, takers_ppm=takers), pessimistic=pessimistic)
 
 

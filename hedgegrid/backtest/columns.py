@@ -54,10 +54,13 @@ def bars_market(
     bars: Sequence[BarArrays], funding: Sequence[FundingArrays], length_ns: int, after_ns: int = -1
 ) -> Market:
     """Make a stretch of bars; settlements up to ``after_ns`` belong to an earlier stretch."""
-    opens = np.unique(np.concatenate([arrays.open_ns for arrays in bars]))
+    opens = bars[0].open_ns
+    if any(not np.array_equal(arrays.open_ns, opens) for arrays in bars):
+        opens = np.unique(np.concatenate([arrays.open_ns for arrays in bars]))
     points = np.zeros((len(bars), len(opens), POINTS), np.int64)
     for index, arrays in enumerate(bars):
-        rows = np.searchsorted(opens, arrays.open_ns)
+        every = len(arrays.open_ns) == len(opens)
+        rows = slice(None) if every else np.searchsorted(opens, arrays.open_ns)
         rises = arrays.close_ticks >= arrays.open_ticks
         points[index, rows, 0] = arrays.open_ticks
         points[index, rows, 1] = np.where(rises, arrays.low_ticks, arrays.high_ticks)

@@ -40,7 +40,7 @@ EVENTS: Final = 16_384
 TIERS: Final = 32
 INSTRUMENTS: Final = 64
 PAUSES: Final = 512
-LOG_ROWS: Final = 65_536
+LOG_ROWS: Final = 16_384
 LOG_SPARE: Final = 4_096
 """Rows of a log that one point may need at most: below that much room the driver stops to have it emptied."""
 

@@ -16,7 +16,6 @@ from hedgegrid.backtest import columns, valuing, walk_bars, walk_trades
 from hedgegrid.backtest.desk import (
     ENTRIES,
     LOG_SPARE,
-    LOGS,
     TIERS,
     Account,
     Desk,
@@ -25,6 +24,7 @@ from hedgegrid.backtest.desk import (
     as_array,
     with_tables,
 )
+from hedgegrid.backtest.growing import GrowingTable
 from hedgegrid.backtest.result import (
     CUT,
     EQUITY,
@@ -38,7 +38,7 @@ from hedgegrid.backtest.result import (
     Extremes,
     Rows,
 )
-from hedgegrid.backtest.rows import EndedRow, PlacedRow
+from hedgegrid.backtest.rows import EndedRow
 from hedgegrid.core import gate_records as g
 from hedgegrid.core import records as r
 from hedgegrid.core import session
@@ -51,7 +51,7 @@ INTERPRETED_LOG_ROWS: Final = 3 * LOG_SPARE
 _TABLES: Final = {
     "fills": FILL,
     "cuts": CUT,
-    "placed": r.dtype_of(PlacedRow),
+    "placed": ORDER,
     "ended": r.dtype_of(EndedRow),
     "equity": EQUITY,
     "holdings": HOLDING,
@@ -220,7 +220,7 @@ class Run:
         self._desks = execution.contain(desks)
         self._floors = execution.contain([_floor(setup, start_ns)])
         self._floor = self._floors[0]
-        self._kept: dict[str, list[Rows]] = {name: [] for name in LOGS}
+        self._tables = {name: GrowingTable(np.empty(0, layout)) for name, layout in _TABLES.items()}
         self._on_progress = on_progress or (lambda _: None)
         self.is_over = False
 
@@ -263,17 +263,16 @@ class Run:
     def _collect(self) -> None:
         """Empty the logs."""
         floor = self._floor
-        for name, layout in _TABLES.items():
+        for name, table in self._tables.items():
             used = int(getattr(floor, f"{name}_used"))
             if used == 0:
                 continue
             rows = getattr(floor, name)[:used]
-            self._kept[name].append(r.pack(rows) if isinstance(rows, list) else rows.astype(layout))
+            table.add(r.pack(rows) if isinstance(rows, list) else rows)
             setattr(floor, f"{name}_used", 0)
 
     def _table(self, name: str) -> Rows:
-        parts = self._kept[name]
-        return np.concatenate(parts) if parts else np.empty(0, _TABLES[name])
+        return self._tables[name].rows()
 
     def result(
         self, *, bars: Sequence[Any], is_ticks: bool, end_ns: int, notes: Iterable[str], identity: str
@@ -327,16 +326,14 @@ class Run:
         )
 
 
-def orders_of(placed: Rows, ended: Rows, fills: Rows) -> Rows:
-    """Join what was placed with how it ended and what had filled; an order of a liquidation has no row."""
-    orders = np.zeros(len(placed), ORDER)
-    for name in placed.dtype.names or ():
-        orders[name] = placed[name]
-    order = np.argsort(placed["no"], kind="stable")
-    numbers = placed["no"][order]
+def orders_of(orders: Rows, ended: Rows, fills: Rows) -> Rows:
+    """Write into the orders how they ended and what had filled; an order of a liquidation has no row."""
+    order = np.argsort(orders["no"], kind="stable")
+    numbers = orders["no"][order]
     ends = order[np.searchsorted(numbers, ended["no"])]
     orders["ended_ns"][ends] = ended["ended_ns"]
     orders["outcome"][ends] = ended["outcome"]
-    known = fills[fills["no"] > 0]
-    np.add.at(orders["filled_lots"], order[np.searchsorted(numbers, known["no"])], known["qty_lots"])
+    known = fills["no"] > 0
+    filled = order[np.searchsorted(numbers, fills["no"][known])]
+    orders["filled_lots"] = np.bincount(filled, fills["qty_lots"][known], len(orders))
     return orders

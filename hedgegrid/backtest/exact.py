@@ -4,6 +4,7 @@ Invariants: a sum is a Python integer and cannot wrap; a ratio is a float, or No
 and never infinite.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -18,9 +19,11 @@ _LOW: Final = (1 << _LOW_BITS) - 1
 
 
 def take(table: Rows, index: IntArray | BoolArray) -> Rows:
-    """Give some rows of a one-dimensional table, by number or by flag; NumPy's own way takes a microsecond a row."""
-    plain = np.ascontiguousarray(table).view(np.int64).reshape(len(table), table.dtype.itemsize // 8)
-    rows: Rows = plain[index].view(table.dtype).reshape(-1)
+    """Give some rows of a table, by number or by flag; NumPy's own way takes a microsecond a row."""
+    inner = table.shape[1:]
+    width = table.dtype.itemsize // 8 * math.prod(inner)
+    plain = np.ascontiguousarray(table).view(np.int64).reshape(len(table), width)
+    rows: Rows = plain[index].view(table.dtype).reshape(-1, *inner)
     return rows
 
 

@@ -3,6 +3,7 @@
 Invariant: the folder appears whole, with everything that was asked for in it, or not at all (see ``folder``).
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from hedgegrid.backtest.folder import whole_folder
 from hedgegrid.backtest.measure import Measures
 from hedgegrid.backtest.result import BacktestResult
 from hedgegrid.backtest.summary_json import RunFacts, summary_json
-from hedgegrid.backtest.tables import CSV_TABLES, TABLES, arrow_table
+from hedgegrid.backtest.tables import CSV_TABLES, TABLES, arrow_tables
 from hedgegrid.errors import Fatal
 
 SUMMARY: Final = "summary.json"
@@ -42,13 +43,18 @@ def write_folder(
     with whole_folder(target, force=force) as part:
         _write_summary(part / SUMMARY, summary_json(result, measures, facts))
         written.append(SUMMARY)
-        for name, columns in TABLES.items():
-            table = arrow_table(columns(result, measures))
-            if name in CSV_TABLES:
-                _write_csv(part / f"{name}.csv", table)
-                written.append(f"{name}.csv")
-            pa.parquet.write_table(table, part / f"{name}.parquet", compression="zstd", compression_level=1)
-            written.append(f"{name}.parquet")
+        for name in TABLES:
+            kinds = ("csv", "parquet") if name in CSV_TABLES else ("parquet",)
+            with contextlib.ExitStack() as open_files:
+                writers: list[Any] = []
+                for piece in arrow_tables(name, result, measures):
+                    if not writers:
+                        writers = [
+                            open_files.enter_context(_WRITERS[kind](part / f"{name}.{kind}", piece)) for kind in kinds
+                        ]
+                    for writer in writers:
+                        writer.write_table(piece)
+            written += [f"{name}.{kind}" for kind in kinds]
         for name, write in (further or {}).items():
             if name in written or Path(name).name != name:
                 raise Fatal(f"{name} cannot be a further file of the output: it is taken, or no plain name")
@@ -61,10 +67,16 @@ def _write_summary(path: Path, summary: dict[str, Any]) -> None:
     path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _write_csv(path: Path, table: Any) -> None:  # noqa: ANN401 pyarrow ships no types
-    """Write a CSV; words stand bare unless one of them has a comma, a quote or a line's end in it."""
-    style = "needed" if any(_needs_quotes(column) for column in table.columns) else "none"
-    pa.csv.write_csv(table, path, pa.csv.WriteOptions(quoting_style=style, quoting_header=style))
+def _csv(path: Path, first: Any) -> Any:  # noqa: ANN401 pyarrow ships no types
+    """Open a CSV; words stand bare unless one of them has a comma, a quote or a line's end in it."""
+    style = "needed" if any(_needs_quotes(column) for column in first.columns) else "none"
+    options = pa.csv.WriteOptions(quoting_style=style, quoting_header=style)
+    return pa.csv.CSVWriter(path, first.schema, write_options=options)
+
+
+def _parquet(path: Path, first: Any) -> Any:  # noqa: ANN401 as above
+    """Open a Parquet file; each piece becomes a row group."""
+    return pa.parquet.ParquetWriter(path, first.schema, compression="zstd", compression_level=1)
 
 
 def _needs_quotes(column: Any) -> bool:  # noqa: ANN401 as above
@@ -72,6 +84,9 @@ def _needs_quotes(column: Any) -> bool:  # noqa: ANN401 as above
         return False
     words = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
     return any(mark in word for word in words for mark in ',"\r\n')
+
+
+_WRITERS: Final = {"csv": _csv, "parquet": _parquet}
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

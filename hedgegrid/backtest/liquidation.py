@@ -18,6 +18,7 @@ from typing import Final
 import attrs
 import numpy as np
 
+from hedgegrid.backtest.exact import take
 from hedgegrid.backtest.result import BacktestResult, Rows
 from hedgegrid.core.codes import LIQUIDATION
 from hedgegrid.model.instrument import Instrument, Tier
@@ -47,7 +48,7 @@ def liquidation_marks(result: BacktestResult, index: int) -> FloatArray:
         held = result.holdings["long_lots"][part, index] + result.holdings["short_lots"][part, index]
         rows = begin + np.flatnonzero(held)
         if len(rows):
-            marks[rows] = _solve(result, index, result.equity[rows], result.holdings[rows])
+            marks[rows] = _solve(result, index, take(result.equity, rows), take(result.holdings, rows))
     return marks
 
 
@@ -124,15 +125,19 @@ def _solve(result: BacktestResult, index: int, equity: Rows, holdings: Rows) -> 
     per_tick, net = _gross(holdings, instrument, index)
     mark = holdings["mark_ticks"][:, index].astype(np.float64)
     below, above = np.full(len(mark), -np.inf), np.full(len(mark), np.inf)
-    floor = np.zeros(len(mark))
+    floor, rest = np.zeros(len(mark)), spare - mark * net
     for number, tier in enumerate(instrument.tiers):
         is_last = number == len(instrument.tiers) - 1
         top = np.full(len(mark), np.inf) if is_last else tier.max_notional_e8 / per_tick
         slope = net - tier.maintenance_ppm / PPM * per_tick
-        root = _root(spare - mark * net, slope)
-        low = _deadly_below(np.minimum(top, mark), floor, slope, root)
-        high = _deadly_above(np.maximum(floor, mark), top, slope, root)
-        below, above = np.maximum(below, low), np.minimum(above, high)
+        root = _root(rest, slope)
+        # Most tiers are deadly to nobody; the few decisions that one may kill are looked at closer.
+        some = np.flatnonzero(np.where(slope > 0, root > floor, root < top))
+        if len(some):
+            line, cross, now = slope[some], root[some], mark[some]
+            low = _deadly_below(np.minimum(top[some], now), floor[some], line, cross)
+            high = _deadly_above(np.maximum(floor[some], now), top[some], line, cross)
+            below[some], above[some] = np.maximum(below[some], low), np.minimum(above[some], high)
         floor = top
     marks = np.where(mark - below <= above - mark, below, above)
     return np.where(np.isfinite(marks) & (marks > 0), marks, np.nan)

@@ -1,6 +1,7 @@
 """A decision that would repeat itself is left out, and nobody can tell: every order and table is the same."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -125,10 +126,11 @@ def any_rules(dice: Random) -> dict[str, int]:
     return {"fill_model": dice.randint(0, FILL_QUEUE - 1), "latency_ns": latency, "pessimistic": dice.randint(0, 1)}
 
 
-def live(seed: int) -> Desk:
+def live(seed: int, watch: Callable[[Desk, str], None] | None = None) -> Desk:
     """A market of small moves with an operator, a gate and a funding stream that speak up now and then."""
     dice = Random(seed)
     desk = Desk(PLAIN, as_lists, made.params(**any_params(dice)), made.rules(**any_rules(dice)))
+    desk.watch = partial(watch, desk) if watch else None
     refusals = dice.choice([0.0, 0.0, 0.05])
     gate = Random(seed + 1)
     desk.refuses = (lambda _: gate.random() < refusals) if refusals else None
@@ -176,6 +178,85 @@ def test_the_runs_leave_decisions_out_and_trade() -> None:
     runs = [both(lambda seed=seed: live(seed)) for seed in range(20)]  # type: ignore[misc]
     assert sum(len(held) for _, _, held in runs) > 20 * 120 // 5
     assert sum(len(saved.fills) for saved, _, _ in runs) > 20 * 5
+
+
+# --- the bounds ------------------------------------------------------------------------------------------------------
+
+
+def offer_at(desk: Desk, mid_ticks: int) -> list[tuple[int, ...]]:
+    """The ladder that a decision at this mid would build now, and how many of its rungs are under the minimum."""
+    state, rungs = attrs.evolve(desk.state, mid_ticks=mid_ticks), [attrs.evolve(rung) for rung in desk.rungs]
+    PLAIN.pipeline.build_ladder(desk.params, state, desk.ind, rungs, desk.entries, int(desk.market.ts_ns))
+    free = [rung.slot < 0 and rung.open_lots == 0 for rung in rungs]
+    rows = [
+        (rung.in_ladder, rung.qty_lots, rung.crossing if bare else -1) for rung, bare in zip(rungs, free, strict=True)
+    ]
+    return [*rows, (state.below_minimum - desk.state.below_minimum,)]
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**9))
+def test_the_ladder_is_the_same_up_to_both_bounds(seed: int) -> None:
+    """At the lowest and the highest mid that were noted, to the tick, the ladder is that of the decision."""
+
+    def watch(desk: Desk, stage: str) -> None:
+        state = desk.state
+        if stage != "decided" or state.settled == 0:
+            return
+        low, high = max(1, state.repeat_low), min(10**9, state.repeat_high)
+        here = offer_at(desk, state.mid_ticks)
+        assert low <= state.mid_ticks <= high
+        assert offer_at(desk, low) == here
+        assert offer_at(desk, high) == here
+
+    live(seed, watch)
+
+
+def test_a_rung_that_crosses_bounds_the_mid_on_either_side() -> None:
+    """The nearest rungs that could be offered, while paused: the bounds are theirs, and a tick further is another."""
+    desk = Desk(PLAIN, as_lists, made.params(hysteresis_bps=1e9), made.rules())
+    desk.state.may_add = 0
+    for number in range(6):
+        desk.walk_bar(number, (10_000, 10_000, 10_000, 10_000), BAR_NS)
+    state = desk.state
+    assert (state.settled, state.repeat_low, state.repeat_high) == (1, 9_951, 10_049)
+    assert offer_at(desk, 9_950) != offer_at(desk, 9_951) == offer_at(desk, 10_049) != offer_at(desk, 10_050)
+    desk.walk_bar(6, (10_100, 10_100, 10_100, 10_100), BAR_NS)
+    assert (state.settled, state.repeat_low, state.repeat_high) == (1, 10_100, 10_149)
+    desk.walk_bar(7, (9_900, 9_900, 9_900, 9_900), BAR_NS)
+    assert (state.settled, state.repeat_low, state.repeat_high) == (1, 9_851, 9_900)
+
+
+def test_what_the_position_is_worth_bounds_the_mid() -> None:
+    """Ten lots are held; the rungs that fit beside them fit until the mid makes those dearer, and no tick longer."""
+    limit = 30 * 10**8
+    desk = Desk(PLAIN, as_lists, made.params(hysteresis_bps=1e9, max_inventory_e8=limit, tp_ppm=9 * PPM), made.rules())
+    for number in range(5):
+        desk.walk_bar(number, (10_000, 10_000, 10_000, 10_000), BAR_NS)
+    desk.walk_bar(5, (10_000, 10_000, 9_949, 9_960), BAR_NS)
+    desk.walk_bar(6, (9_960, 9_960, 9_960, 9_960), BAR_NS)
+    state = desk.state
+    assert (state.settled, state.position_long_lots) == (1, 10)
+    kept_e8 = sum(rung.price_ticks * 10 * made.UNIT_E8 for rung in desk.rungs if rung.leg == 0 and rung.in_ladder)
+    assert kept_e8 > 0
+    assert state.trim_high == (limit - kept_e8) // (10 * made.UNIT_E8)
+    assert offer_at(desk, state.trim_high) != offer_at(desk, state.trim_high + 1)
+
+
+def test_a_cancel_under_way_is_looked_at_again() -> None:
+    """What waits behind it is given up once its rung crosses, though the ladder is as wanted."""
+
+    def run() -> Desk:
+        desk = Desk(PLAIN, as_lists, made.params(hysteresis_bps=1e9), made.rules(latency_ns=3 * BAR_NS))
+        for number in range(9):
+            desk.walk_bar(number, (10_000, 10_000, 10_000, 10_000), BAR_NS)
+        for number, throttle, price in ((9, PPM // 2, 9_990), (10, PPM, 9_990), (11, PPM, 9_950), (12, PPM, 9_960)):
+            desk.state.throttle_ppm = throttle
+            desk.walk_bar(number, (price, price, price, price), BAR_NS)
+        return desk
+
+    saved, whole, _ = both(run)
+    assert differences(seen(saved), seen(whole)) == []
 
 
 # --- when it holds ---------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def _check_times(place: _Place, bar_length_ns: int, *, allow_gaps: bool) -> tupl
     spans = np.diff(open_ns)
     place.refuse_any(np.append(False, spans == 0), "the time is that of the row before", _REPAIR)
     place.refuse_any(np.append(False, spans < 0), "the time is before that of the row before", _REPAIR)
-    if len(spans):
+    if (spans != bar_length_ns).any():
         lengths, counts = np.unique(spans, return_counts=True)
         found_ns = int(lengths[np.argmax(counts)])
         if found_ns != bar_length_ns:

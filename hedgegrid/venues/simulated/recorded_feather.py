@@ -4,9 +4,11 @@ Invariant: what leaves here has a time in ns in every row; a missing figure is N
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import feather
 
 from hedgegrid.venues.simulated.arrays import FloatArray, IntArray
@@ -35,14 +37,23 @@ def read_feather(path: Path, columns: tuple[str, ...]) -> tuple[IntArray, list[F
     if dates.null_count:
         raise refusal(path, "a date is missing", _FETCH)
     try:
-        times = dates.cast(pa.timestamp("ns", tz=dates.type.tz)).cast(pa.int64())
-        figures = [table.column(name).cast(pa.float64()) for name in columns]
+        times = _cast(dates, pa.timestamp("ns", tz=dates.type.tz))
+        figures = [_cast(table.column(name), pa.float64()) for name in columns]
     except pa.ArrowException as error:
         raise refusal(path, f"a column is not of numbers ({_first_line(error)})", _FETCH) from error
-    return (
-        np.asarray(times.to_numpy(), np.int64),
-        [np.asarray(column.to_numpy(), np.float64) for column in figures],
-    )
+    return _values(times, np.dtype(np.int64)), [_values(column, np.dtype(np.float64)) for column in figures]
+
+
+def _cast(column: Any, kind: Any) -> Any:  # noqa: ANN401 pyarrow ships no types
+    """Give a column in another type; one that has it is left alone, since casting loads all of pyarrow's functions."""
+    return column if column.type == kind else column.cast(kind)
+
+
+def _values(column: Any, kind: np.dtype[Any]) -> NDArray[Any]:  # noqa: ANN401 as above
+    """Give the values of a column, NaN for a missing one; pyarrow's own way imports pandas where it is installed."""
+    column = column.fill_null(float("nan")) if column.null_count else column
+    parts = [np.frombuffer(part.buffers()[1], kind, len(part), part.offset * kind.itemsize) for part in column.chunks]
+    return np.concatenate(parts) if parts else np.empty(0, kind)
 
 
 def _first_line(error: Exception) -> str:
