@@ -95,8 +95,9 @@ def backtest(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     """  # noqa: D301 - \b keeps click from rewrapping the examples
     import attrs
 
-    from hedgegrid.backtesting import EVER_NS, BacktestOptions, check_journal, run_backtest
+    from hedgegrid.backtesting import check_journal, run_backtest
     from hedgegrid.config.load import load
+    from hedgegrid.markets import EVER_NS, BacktestOptions
 
     checked: FillCheck | None = None
     try:

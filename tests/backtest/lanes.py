@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from hedgegrid import backtesting
+from hedgegrid import backtesting, markets
 from hedgegrid.backtest import columns, driver
 from hedgegrid.backtest.result import FILL, BacktestResult
 from hedgegrid.config.params import instrument_of
@@ -125,7 +125,7 @@ def backtest(config: AccountConfig, lane: Lane, execution: driver.Execution) -> 
     """Walk a lane with the driver."""
     instruments: tuple[Instrument, ...] = tuple(instrument_of(config, grid.instrument) for grid in config.grid)
     start_ns = lane.start_ns()
-    known = [backtesting.rate_at(series, start_ns) for series in lane.funding]
+    known = [markets.rate_at(series, start_ns) for series in lane.funding]
     run = driver.Run(backtesting.account_setup(config, instruments), execution, start_ns=start_ns, known_rates=known)
     market = lane.columns()
     run.walk(market, decide_from_ns=lane.decide_from_ns)

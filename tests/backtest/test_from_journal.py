@@ -26,11 +26,11 @@ from hedgegrid.backtest.from_journal import market_of
 from hedgegrid.backtest.recorded_run import quote_points, read_run
 from hedgegrid.backtest.result import FILL
 from hedgegrid.backtest_commands import backtest
-from hedgegrid.backtesting import BacktestOptions
 from hedgegrid.config.params import instrument_of, venue_rules
 from hedgegrid.config.render import render_effective
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.errors import Fatal
+from hedgegrid.markets import BacktestOptions
 from hedgegrid.messages.events import BarClosed
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.units import NS_PER_MINUTE

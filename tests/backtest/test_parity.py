@@ -195,7 +195,7 @@ async def test_a_liquidation_ends_both(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_recorded_bars_agree(shared_dir: Path, tmp_path: Path) -> None:
     """The same on three thousand real bars with real settings and real funding."""
-    from hedgegrid.backtesting import BacktestOptions, open_market
+    from hedgegrid.markets import BacktestOptions, open_market
     from hedgegrid.venues.simulated.recorded import recorded_market
 
     root = shared_dir / "data"
