@@ -157,7 +157,7 @@ def fill_table(result: BacktestResult) -> str:
     """Build one row a leg and purpose: how often, how much, what it cost and brought."""
     columns = [
         Column(head="Leg and purpose", is_figure=False),
-        *(Column(head=head) for head in ("Fills", "Turnover", "As maker", "Fees", "Realised")),
+        *(Column(head=head) for head in ("Fills", "Turnover", "As maker", "Fees", "Realised at average cost")),
     ]
     fills = result.fills
     units = np.array([one.unit_e8 for one in result.instruments], np.int64)
