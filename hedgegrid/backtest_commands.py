@@ -105,7 +105,7 @@ def backtest(**given: Any) -> None:  # noqa: ANN401 - click checked every option
         config = load(given["config_path"])
         if given["pessimistic"]:
             config = attrs.evolve(config, sim=attrs.evolve(config.sim, pessimistic=True))
-        _check_target(given["out"], force=given["force"])
+        _check_target(given["out"], (*given["market"], *given["funding"]), force=given["force"])
         with _progress() as told:
             options = BacktestOptions(
                 market_paths=(*given["market"], *given["funding"]),
@@ -147,10 +147,17 @@ def _check_source(given: dict[str, Any]) -> None:
         raise Fatal(f"--from-journal walks all that the run saw: leave {', '.join(taken)} out")
 
 
-def _check_target(out: Path | None, *, force: bool) -> None:
-    """Refuse an output folder that is taken before anything is walked."""
-    if out is not None and out.exists() and not force and (not out.is_dir() or any(out.iterdir())):
-        raise Fatal(f"--out {out}: it exists and is not empty; name another folder, or --force to replace it")
+def _check_target(out: Path | None, sources: tuple[Path, ...], *, force: bool) -> None:
+    """Refuse an output folder that is taken, or that the market lies in, before anything is walked."""
+    from hedgegrid.backtest.folder import refuse_occupied
+
+    if out is None:
+        return
+    refuse_occupied(out, force=force)
+    target = out.resolve()
+    for source in (path.resolve() for path in sources):
+        if target == source or target in source.parents or source in target.parents:
+            raise Fatal(f"--out {out} and --data {source} lie in each other: name an output folder elsewhere")
 
 
 def _write(

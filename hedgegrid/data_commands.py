@@ -101,7 +101,7 @@ def store_commands() -> None:
 @_strict_option
 @_json_option
 def import_command(**given: Any) -> None:  # noqa: ANN401 - click checked every option
-    """Bring files into a store: all of them, or nothing.
+    """Bring files into a store: none of them where one is bad. Run it again to finish one that was cut off.
 
     \b
     Binance archive csv, gz, zip (klines, aggTrades, trades, fundingRate, markPriceKlines, bookTicker),

@@ -211,7 +211,9 @@ class Figures:
     fees_maker_e8: int = _figure("Costs", "Maker fees", "quote_e8", "sum over maker fills", "fills")
     fees_taker_e8: int = _figure("Costs", "Taker fees", "quote_e8", "sum over taker fills, liquidation apart", "fills")
     fees_liquidation_e8: int = _figure("Costs", "Liquidation fees", "quote_e8", "sum over liquidation fills", "fills")
-    funding_e8: int = _figure("Costs", "Funding cost, net", "quote_e8", "paid - received; negative: received", "settlements")
+    funding_e8: int = _figure(
+        "Costs", "Funding cost, net", "quote_e8", "paid - received; negative: received", "settlements"
+    )
     funding_paid_e8: int = _figure(
         "Costs", "Funding paid", "quote_e8", "sum of what a settlement cost a leg", "settlements, leg by leg"
     )

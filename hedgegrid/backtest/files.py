@@ -13,14 +13,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from hedgegrid.backtest.folder import whole_folder
+from hedgegrid.backtest.folder import SUMMARY, whole_folder
 from hedgegrid.backtest.measure import Measures
 from hedgegrid.backtest.result import BacktestResult
 from hedgegrid.backtest.summary_json import RunFacts, summary_json
 from hedgegrid.backtest.tables import CSV_TABLES, TABLES, arrow_tables
 from hedgegrid.errors import Fatal
 
-SUMMARY: Final = "summary.json"
 Writer = Callable[[Path], None]
 """Writes one further file at the path that it is given."""
 

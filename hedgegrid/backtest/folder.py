@@ -8,24 +8,28 @@ beside it is taken away by the next one, and never while its writer lives: the k
 
 import errno
 import fcntl
+import glob
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from hedgegrid.errors import Fatal
+
+SUMMARY: Final = "summary.json"
 
 
 @contextmanager
 def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
     """Give an empty folder to write into; it becomes ``target`` when the block ends without an error.
 
-    Fatal, in one line, where ``target`` exists and is not an empty folder (unless ``force``, which replaces it), and
-    where the disk refuses.
+    Fatal, in one line, where ``target`` exists and is not an empty folder (unless ``force``, which replaces one that
+    holds a ``summary.json``: the output of a backtest, nothing else), and where the disk refuses.
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100 a link in the path stays a link: the name is what counts
-    _refuse_occupied(target, force=force)
+    refuse_occupied(target, force=force)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target)
@@ -53,22 +57,26 @@ def _prefix(target: Path) -> str:
     return f".{target.name}.part-"
 
 
-def _refuse_occupied(target: Path, *, force: bool) -> None:
-    """Fatal where something stands under the name that is not an empty folder."""
+def refuse_occupied(target: Path, *, force: bool) -> None:
+    """Fatal where something stands under the name that is not an empty folder, or may not be replaced."""
     try:
         if not target.is_dir():
             if target.exists() or target.is_symlink():
                 raise Fatal(f"{target} is a file: name a folder for the output")
             return
-        if not force and any(target.iterdir()):
+        if not any(target.iterdir()):
+            return
+        if not force:
             raise Fatal(f"{target} is not empty: name another folder, or replace it (--force)")
+        if not (target / SUMMARY).is_file():
+            raise Fatal(f"{target} is no output of a backtest, it holds no {SUMMARY}: it is not replaced; name another")
     except OSError as error:
         raise Fatal(f"cannot look into {target}: {error.strerror or error}") from error
 
 
 def _sweep(target: Path) -> None:
     """Take away what killed writers of this folder left: those that nobody has locked."""
-    for left in target.parent.glob(f"{_prefix(target)}*"):
+    for left in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
         # Another program may sweep at the same time, or end.
         with suppress(OSError):
             lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

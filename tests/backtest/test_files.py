@@ -177,6 +177,10 @@ def test_force_replaces_the_whole_folder(tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.mkdir()
     (target / "old.html").write_text("old")
+    with pytest.raises(Fatal, match="is no output of a backtest"):
+        write(made_result(bars=20), target, force=True)
+    assert (target / "old.html").read_text() == "old", "what somebody else put there is never replaced"
+    (target / "summary.json").write_text("{}")
     write(made_result(bars=20), target, force=True)
     assert not (target / "old.html").exists()
     assert (target / "summary.json").exists()

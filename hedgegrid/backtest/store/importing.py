@@ -6,6 +6,7 @@ is not below their ask are found, counted and left out.
 """
 
 import hashlib
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -58,7 +59,9 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         with reading(path):
-            path.stat()
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise refusal(path, "it is neither a file nor a folder", "give files or folders of them")
             inside = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES) if path.is_dir() else [path]
         if not inside:
             raise refusal(path, "the folder holds no file of a known form", f"give files of {', '.join(SUFFIXES)}")

@@ -8,6 +8,7 @@ import contextlib
 import enum
 import gzip
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,6 +78,8 @@ def reading(path: Path) -> Iterator[None]:
 
 def opened(path: Path) -> BinaryIO:
     """Open a file's content, unpacked where it is gzip or a zip of one member. Use inside ``reading``."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise refusal(path, "it cannot be read (no regular file)", "give a file")
     with path.open("rb") as file:
         magic = file.read(len(_ZIP))
     if magic.startswith(_GZIP):
