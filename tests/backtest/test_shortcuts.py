@@ -9,12 +9,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hedgegrid.backtest import driver, walk_bars, walk_trades
 from hedgegrid.backtest.result import BacktestResult
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core import repeat
+from hedgegrid.core.standing import DAILY_LOSS
+from hedgegrid.units import NS_PER_MINUTE
+from hedgegrid.venues.simulated.arrays import TickArrays, no_funding
 from tests.actors.house import FIRST_BAR, settings
 from tests.backtest.lanes import Lane, backtest, made_bars, made_funding, made_ticks
 from tests.backtest.test_executions import differences
@@ -30,7 +34,7 @@ def drawn_settings(dice: Random, path: Path) -> AccountConfig:
     actions = ("pause", "cancel_entries", "flatten")
 
     def control(**limit: Any) -> dict[str, Any]:
-        return {"enabled": dice.random() < 0.6, "action": dice.choice(actions), **limit}
+        return {"enabled": dice.random() < 0.3, "action": dice.choice(actions), **limit}
 
     risk: dict[str, Any] = {
         "drawdown": control(max_ratio=dice.choice([Decimal("0.00002"), Decimal("0.0001"), Decimal("0.01")])),
@@ -126,6 +130,57 @@ def test_the_draw_meets_what_it_is_for(tmp_path: Path) -> None:
         fills += len(result.fills)
         reasons |= set(result.pauses["reason"].tolist())
         settled += len(result.funding)
-    assert fills > 300
+    assert fills > 250
     assert {1, 2, 4, 6, 7, 8, 9} <= reasons
     assert settled > 20
+
+
+def over_midnight() -> list[int]:
+    """Prices, one a minute: a LONG lot is opened, falls, is nearly won at midnight, and falls again, less deep."""
+    calm = [10_000] * 6
+    fall = [9_974, *range(9_970, 9_885, -5), *range(9_885, 9_995, 5)]
+    return [*calm, *fall, *[9_998] * 6, *range(9_990, 9_884, -4), *[9_890] * 4]
+
+
+def day_lane(*, trades: bool) -> Lane:
+    """That path as flat bars, or as a trade every ten seconds, so that its peak lies on a midnight."""
+    prices = over_midnight()
+    first = TO_MIDNIGHT - prices.index(9_998) - 3
+    if not trades:
+        rows = [(price, price, price, price) for price in prices]
+        return Lane(bars=(made_bars(rows, range(first, first + len(rows))),), funding=(made_funding([]),))
+    column = np.repeat(np.array(prices, np.int64), 6)
+    opened = (FIRST_BAR + first) * NS_PER_MINUTE
+    ones = np.ones(len(column), np.int64)
+    ticks = TickArrays(
+        ts_ns=opened + np.arange(len(column), dtype=np.int64) * (NS_PER_MINUTE // 6),
+        price_ticks=column,
+        qty_lots=100 * ones,
+        bid_ticks=column,
+        ask_ticks=column,
+        bid_qty_lots=ones,
+        ask_qty_lots=ones,
+        mark_ticks=column,
+        funding=no_funding(),
+    )
+    return Lane(ticks=(ticks,), funding=(made_funding([]),))
+
+
+@pytest.mark.parametrize("trades", [False, True], ids=["bars", "trades"])
+def test_a_loss_of_the_second_day_is_seen_while_all_is_calm(trades: bool, tmp_path: Path) -> None:
+    """Nothing is met but the daily floor, which has risen at midnight above the trough of the day before."""
+    risk = {name: {"enabled": False} for name in ("drawdown", "session_loss", "margin_kill", "volatility_halt")}
+    config = settings(
+        tmp_path,
+        risk={**risk, "daily_loss": {"enabled": True, "max_quote": Decimal("0.1"), "action": "pause"}},
+        ladder={"levels_long": 1, "levels_short": 1},
+    )
+    lane = day_lane(trades=trades)
+    plain = backtest(config, lane, driver.interpreted())
+    midnight = (FIRST_BAR + TO_MIDNIGHT) * NS_PER_MINUTE
+    raised = plain.pauses[plain.pauses["change"] == 1]
+    assert raised["reason"].tolist() == [DAILY_LOSS]
+    assert raised["ts_ns"][0] > midnight
+    assert len(plain.fills) == 1
+    assert differences(plain, without("calm", config, lane)) == []
+    assert differences(plain, without("repeat", config, lane)) == []
