@@ -15,6 +15,7 @@ from hedgegrid.backtest.store.series import Kind, SeriesName
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, TickArrays
+from hedgegrid.venues.simulated.recorded_files import utc_text
 
 ROWS_AT_ONCE = 1_000_000
 
@@ -126,11 +127,15 @@ class StoredMarket:
     def span(self) -> tuple[int, int]:
         """Give the first and last time that every instrument has. Fatal where they share none, or none in the span."""
         facts = [self.store.facts(name) for name in self.series()]
-        first = max(self.from_ns, *(one.first_ns for one in facts))
-        last = min(self.to_ns - 1, *(one.last_ns for one in facts))
+        first, last = max(one.first_ns for one in facts), min(one.last_ns for one in facts)
         if first > last:
-            raise Fatal(f"{self.store.root}: the instruments share no time between --from and --to")
-        return first, last
+            raise Fatal(f"{self.store.root}: the instruments share no time; store the same days of all of them")
+        if self.from_ns > last or self.to_ns <= first:
+            raise Fatal(
+                f"{self.store.root}: --from and --to leave nothing of the data: it runs from {utc_text(first)} to "
+                f"{utc_text(last)}"
+            )
+        return max(self.from_ns, first), min(self.to_ns - 1, last)
 
     def funding(self) -> tuple[FundingArrays, ...]:
         """Give every settlement of each instrument, from before the span too."""
@@ -170,6 +175,8 @@ class StoredMarket:
                 numbers, rows = np.unique(ticks.ts_ns // self.length_ns, return_counts=True)
                 for number, count in zip(numbers.tolist(), rows.tolist(), strict=True):
                     counts[number] = counts.get(number, 0) + count
+            if not builder.last_ns:
+                raise Fatal(f"{self.store.root}: no stored trade of {one.name} is as large as one lot in that time")
         end_ns = max(builder.last_ns for builder in builders)
         bars = tuple(builder.bars(end_ns) for builder in builders)
         funding, after_ns = self.funding(), -1

@@ -387,3 +387,11 @@ def test_a_result_does_not_depend_on_the_stretches_of_trades(tmp_path: Path, row
     assert len(whole.funding) == 4
     assert differences(result_of(config, instruments, parts), whole) == []
     assert (len(parts) > 5) == (rows_at_once < 1_000)
+
+
+def test_trades_that_are_all_too_small_are_no_market(tmp_path: Path) -> None:
+    """A store whose trades all lie under one lot is refused in a line: there is nothing to make bars of."""
+    _, instruments = account(tmp_path, 1)
+    small = attrs.evolve(plain_ticks(made_ticks(3, 20)), qty_lots=np.zeros(20, np.int64))
+    with pytest.raises(Fatal, match="as large as one lot"):
+        stretched(stored(tmp_path / "store", ticks=[small]), instruments, 100)

@@ -136,16 +136,19 @@ def test_the_draw_meets_what_it_is_for(tmp_path: Path) -> None:
 
 
 def over_midnight() -> list[int]:
-    """Prices, one a minute: a LONG lot is opened, falls, is nearly won at midnight, and falls again, less deep."""
+    """Prices, one a minute: a LONG lot is opened, nearly won, falls, is less nearly won at midnight, falls less deep.
+
+    So neither the peak nor the trough of the first day is reached again.
+    """
     calm = [10_000] * 6
-    fall = [9_974, *range(9_970, 9_885, -5), *range(9_885, 9_995, 5)]
-    return [*calm, *fall, *[9_998] * 6, *range(9_990, 9_884, -4), *[9_890] * 4]
+    first = [9_974, 9_999, *range(9_970, 9_883, -5), 9_884, *range(9_885, 9_995, 5)]
+    return [*calm, *first, *[9_996] * 6, *range(9_990, 9_890, -4), *[9_892] * 4]
 
 
 def day_lane(*, trades: bool) -> Lane:
     """That path as flat bars, or as a trade every ten seconds, so that its peak lies on a midnight."""
     prices = over_midnight()
-    first = TO_MIDNIGHT - prices.index(9_998) - 3
+    first = TO_MIDNIGHT - prices.index(9_996) - 3
     if not trades:
         rows = [(price, price, price, price) for price in prices]
         return Lane(bars=(made_bars(rows, range(first, first + len(rows))),), funding=(made_funding([]),))
