@@ -164,6 +164,15 @@ def free_slot(entries: list[EntryOrder]) -> int:
     return -1
 
 
+def count(entries: list[EntryOrder]) -> int:
+    """Give how many entries there are, whatever their state."""
+    total = 0
+    for i in range(len(entries)):
+        if entries[i].state != FREE:
+            total += 1
+    return total
+
+
 def find(entries: list[EntryOrder], no: int) -> int:
     """Give the slot of the entry with this order number, or -1."""
     for i in range(len(entries)):

@@ -52,6 +52,7 @@ def on_bar(
         state.below_minimum += state.repeat_below
         return
     first = used.n
+    working = diff.count(entries)
     dropped = state.below_minimum
     if state.hold_entries == 1:
         clear_ladder(rungs)
@@ -62,7 +63,8 @@ def on_bar(
     exits.resend_take_profits(state, lots, out, used)
     for leg in (LONG, SHORT):
         exits.lay_backstop(params, state, rungs, lots, leg, out, used)
-    if used.n == first and state.hold_entries == 0:
+    # A retry that is given up asks for nothing, but the next ladder is without its order.
+    if used.n == first and state.hold_entries == 0 and diff.count(entries) == working:
         state.repeat_below = state.below_minimum - dropped
         repeat.remember(params, state, ind, rungs, entries, ts_ns)
 

@@ -120,7 +120,8 @@ def next_tick_ns(standing: Standing, pauses: list[Pause]) -> int:
     for i in range(len(pauses)):
         if pauses[i].state != RECOVERING:
             continue
-        wait = pauses[i].gone_ns + standing.resume_after_ns - standing.tick_ns
+        # A tick at the very moment at which the cause goes has been: timers fire before what else happens then.
+        wait = pauses[i].gone_ns + max(standing.resume_after_ns, 1) - standing.tick_ns
         ticks = -((-wait) // TICK_NS) if wait > 0 else 0
         due = min(due, standing.tick_ns + ticks * TICK_NS)
     return due
