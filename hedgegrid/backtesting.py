@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from hedgegrid import __version__
 from hedgegrid.backtest import driver
 from hedgegrid.backtest.figures import Figures
 from hedgegrid.backtest.measure import Measures, measure
@@ -230,8 +229,3 @@ def walk(
     return run.result(
         bars=bars, is_ticks=market.is_ticks, end_ns=market.end_ns, notes=market.notes, identity=market.identity
     )
-
-
-def code_version() -> str:
-    """Give the version that a result was made with."""
-    return __version__

@@ -87,7 +87,6 @@ class Pulse:
     told_center: int = 0
     told_step: int = 0
     told_generation: int = 0
-    rung_count: int = 0
     entry_room: int = 0
     tier_count: int = 0
     bars_per_year: float = 0.0
@@ -145,7 +144,6 @@ class Account:
     instruments: int = 0
     ts_ns: int = 0
     points: int = 0
-    stride: int = 0
     initial_e8: int = 0
     wallet_e8: int = 0
     fixed_e8: int = 0

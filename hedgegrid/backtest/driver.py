@@ -95,7 +95,6 @@ class Execution:
     close_episode: Callable[..., None]
     contain: Callable[[list[Any]], Any]
     columns: Callable[[Any], Any]
-    log_rows: int
 
 
 def interpreted() -> Execution:
@@ -106,7 +105,6 @@ def interpreted() -> Execution:
         close_episode=valuing.close_episode,
         contain=lambda shapes: [with_tables(shape, INTERPRETED_LOG_ROWS) for shape in shapes],
         columns=columns.as_lists,
-        log_rows=INTERPRETED_LOG_ROWS,
     )
 
 
@@ -128,7 +126,6 @@ def compiled(cache_dir: Path | None) -> Execution:
         close_episode=core.valuing.close_episode,
         contain=as_array,
         columns=lambda part: part,
-        log_rows=0,
     )
 
 
@@ -148,7 +145,6 @@ def _desk(setup: GridSetup, index: int) -> Desk:
         stale_ns=setup.stale_ns,
         funding_interval_ns=setup.instrument.funding_interval_ns,
         pause_missing=int(setup.pause_missing),
-        rung_count=rungs,
         entry_room=room,
         tier_count=len(setup.instrument.tiers),
         bars_per_year=params.bars_per_year,

@@ -124,10 +124,7 @@ def fall_due(desks: list[Desk], floor: Floor) -> None:
             said += desk.said.n
         if done == 0 and said == 0:
             return
-        for k in range(count):
-            if desks[k].said.n > 0:
-                dealing.hear(desks, floor, k)
-                permission.report_overflow(desks, floor, k, floor.account.ts_ns)
+        hear_all(desks, floor, floor.account.ts_ns)
         if floor.standing.flattening == 1:
             permission.end_flatten(desks, floor, floor.account.ts_ns)
     floor.account.fault += FAULT_ENDLESS

@@ -12,6 +12,9 @@ from hedgegrid.core import fixed, ledger, margin, session
 from hedgegrid.core.codes import LONG, SHORT
 from hedgegrid.units import PPM
 
+RATIO_MAX: Final = 4_000_000_000_000_000
+"""``fixed.ratio_ppm`` is exact below 9e15."""
+
 MARK_ROOM: Final = 10
 """A mark may rise by a tenth before a bound on what must be held is worked out anew."""
 
@@ -84,13 +87,7 @@ def value(desks: list[Desk], floor: Floor, ts_ns: int) -> None:
     """Value the account at this point: equity, drawdown, session controls."""
     account = floor.account
     equity = equity_of(desks, floor)
-    account.equity_e8 = equity
-    if equity > account.high_e8:
-        rise(floor, equity, ts_ns)
-    elif equity < account.low_e8:
-        account.low_e8 = equity
-        account.low_ns = ts_ns
-        account.least_e8 = min(account.least_e8, equity)
+    _track(account, equity, ts_ns)
     short = 0
     if floor.session_limits.margin_on == 1 and account.open_units > 0:
         short = 1 if equity <= margin_bound(desks, floor, -1) else 0
@@ -111,35 +108,36 @@ def must_flatten(floor: Floor) -> bool:
 
 def follow(floor: Floor, equity: int, ts_ns: int) -> None:
     """Let peak and trough follow an equity that trips nothing."""
-    account = floor.account
-    account.equity_e8 = equity
     floor.session.last_e8 = equity
-    if equity > account.high_e8:
-        rise(floor, equity, ts_ns)
-    elif equity < account.low_e8:
-        account.low_e8 = equity
-        account.low_ns = ts_ns
-        account.least_e8 = min(account.least_e8, equity)
+    _track(floor.account, equity, ts_ns)
     if equity > floor.session.peak_e8:
         # Above the peak no control of equity can trip, and what must be held is far below.
         session.observe(floor.session_limits, floor.session, equity, 0, ts_ns)
 
 
-def rise(floor: Floor, equity: int, ts_ns: int) -> None:
-    """End the fall since the last peak: a new one begins here."""
-    account = floor.account
-    close_episode(account, ts_ns)
-    account.high_e8 = equity
-    account.high_ns = ts_ns
-    account.low_e8 = equity
-    account.low_ns = ts_ns
+def _track(account: Account, equity: int, ts_ns: int) -> None:
+    """Note the equity of a point, and whether it is a peak, which ends the fall since the last one, or a trough."""
+    account.equity_e8 = equity
+    if equity > account.high_e8:
+        close_episode(account, ts_ns)
+        account.high_e8 = equity
+        account.high_ns = ts_ns
+        account.low_e8 = equity
+        account.low_ns = ts_ns
+    elif equity < account.low_e8:
+        account.low_e8 = equity
+        account.low_ns = ts_ns
+        account.least_e8 = min(account.least_e8, equity)
 
 
 def close_episode(account: Account, ts_ns: int) -> None:
     """End the fall since the last peak: keep it where it is the deepest or the longest so far."""
     if account.low_e8 >= account.high_e8 or account.high_e8 <= 0:
         return
-    ppm = fixed.ratio_ppm(account.high_e8 - account.low_e8, account.high_e8)
+    fall = account.high_e8 - account.low_e8
+    # Both are brought below what the ratio holds; an account of less than 40 million quote loses nothing by it.
+    scale = max(fall, account.high_e8) // RATIO_MAX + 1
+    ppm = fixed.ratio_ppm(fall // scale, account.high_e8 // scale)
     if ppm > account.worst_ppm:
         account.worst_ppm = ppm
         account.worst_peak_e8 = account.high_e8

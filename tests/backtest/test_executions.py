@@ -14,6 +14,7 @@ import attrs
 import pytest
 
 from hedgegrid.backtest import driver
+from hedgegrid.backtest.desk import Account, Floor
 from hedgegrid.backtest.result import BacktestResult
 from hedgegrid.backtest.twins import DRIVER_MODULES, hot_functions
 from hedgegrid.config.schema import AccountConfig
@@ -138,6 +139,14 @@ def recorded_lane(config: AccountConfig, path: Path, length_ns: int) -> Lane:
     instrument = instrument_of(config, config.grid[0].instrument)
     market = recorded_market([path], [instrument], length_ns)
     return Lane(bars=market.bars, ticks=market.ticks, funding=market.funding, length_ns=length_ns)
+
+
+def test_the_drawdown_of_the_largest_account_is_exact(compiled: driver.Execution) -> None:
+    """Compiled integers wrap in silence: the ratio of two figures of 1e18 must not."""
+    for execution in (driver.interpreted(), compiled):
+        account = execution.contain([Floor(account=Account(high_e8=10**18, low_e8=8 * 10**17))])[0].account
+        execution.close_episode(account, 1)
+        assert int(account.worst_ppm) == 200_000
 
 
 def test_the_scenes_call_every_function_of_the_driver(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hedgegrid.backtest import driver
 from hedgegrid.config.schema import AccountConfig
 from tests.actors.house import BTC, Boot, assert_agrees, boot, checked, document, query, settings
+from tests.actors.test_parity import SETTINGS as SHARED
 from tests.backtest.lanes import (
     Lane,
     actor_fills,
@@ -28,30 +29,7 @@ from tests.backtest.lanes import (
 from tests.core.made import walk
 
 Section = dict[str, Any]
-SETTINGS: list[tuple[str, dict[str, Section]]] = [
-    ("plain", {}),
-    ("latency of a point", {"sim": {"latency_ms": 100}}),
-    ("latency of two points", {"sim": {"latency_ms": 25_000}}),
-    ("latency of a bar", {"sim": {"latency_ms": 60_000}, "ladder": {"recenter_trigger_bps": 5_000}}),
-    ("touch and pessimistic", {"sim": {"fill": "touch", "pessimistic": True}}),
-    ("taking entries", {"execution": {"post_only": False}, "sim": {"latency_ms": 100}}),
-    (
-        "retries",
-        {
-            "execution": {"retry_delay_ms": 7_000, "retry_max_price_deviation_bps": 50},
-            "sim": {"latency_ms": 16_000},
-            "ladder": {"step_bps": 6, "recenter_trigger_bps": 5_000},
-        },
-    ),
-    ("atr steps", {"ladder": {"spacing": "atr", "atr_multiple": Decimal("1.5")}, "exit": {"tp_steps": Decimal("1.5")}}),
-    ("geometric, growing", {"ladder": {"geometric": True, "qty_scale": Decimal("1.3"), "levels_long": 6}}),
-    ("stop of the leg", {"exit": {"stop_scope": "leg", "sl_steps": 3}, "sim": {"latency_ms": 16_000}}),
-    ("merged stops", {"exit": {"max_stop_orders": 1, "sl_steps": 4}}),
-    ("throttled counter", {"policy": {"name": "throttled-counter", "counter_levels": 2}}),
-    ("core and scalp", {"policy": {"name": "core-and-scalp", "core_levels": 1, "bias": "contrarian"}}),
-    ("volatility", {"ladder": {"vol_target": Decimal("0.35"), "max_inventory_quote": 60}}),
-    ("limits that refuse", {"risk": {"max_notional_per_leg_quote": 40, "max_open_orders_per_leg": 5}}),
-]
+SETTINGS = [*SHARED, ("limits that refuse", {"risk": {"max_notional_per_leg_quote": 40, "max_open_orders_per_leg": 5}})]
 FUNDED = [(-477, 9_000), (3, 120_000), (60, -80_000), (120, 250_000)]
 
 
