@@ -23,13 +23,22 @@ from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Fatal
 from hedgegrid.messages.commands import ClearReason, Flatten, Halt, RaiseReason, Resume
-from hedgegrid.messages.events import ActorRestarted, FundingPaid, Incident, Liquidated, MarketEnded, VenueReport
+from hedgegrid.messages.events import (
+    AccountChanged,
+    ActorRestarted,
+    FundingPaid,
+    Incident,
+    Liquidated,
+    MarketEnded,
+    StreamGap,
+    VenueReport,
+)
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.readings import every_child
 from hedgegrid.ops.summary import RunExtras
 from hedgegrid.ops.terminal import Progress, StatusPrinter
 from hedgegrid.ops.view import AccountView
-from hedgegrid.ports import VenueBatch
+from hedgegrid.ports import PrivateEvent, VenueBatch
 from hedgegrid.runtime.actor import ActorReading
 from hedgegrid.runtime.router import DeadLetter
 from hedgegrid.runtime.specs import EscalationError
@@ -326,7 +335,7 @@ class Life:
 
     # --- what nobody else can act on --------------------------------------------------------------------------------
 
-    def _on_private(self, event: VenueBatch | FundingPaid | Liquidated) -> None:
+    def _on_private(self, event: PrivateEvent) -> None:
         """Bring what the venue says about the account to the actor whose it is."""
         house = self.house
         match event:
@@ -340,6 +349,8 @@ class Life:
                 house.post.send(report, EXECUTOR)
             case FundingPaid():
                 house.post.send(event, FUNDING)
+            case AccountChanged() | StreamGap():
+                house.post.send(event, EXECUTOR)
             case Liquidated():
                 told = Liquidated(
                     **house.post.head(None, event.ts_venue_ns),

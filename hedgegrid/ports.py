@@ -5,6 +5,7 @@ four kinds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 import attrs
@@ -12,7 +13,15 @@ import attrs
 from hedgegrid.core.order_state import OrderRecord
 from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.core.reconcile_views import FillKey, LegLots
-from hedgegrid.messages.events import FundingPaid, Liquidated, Message, OrderEvent
+from hedgegrid.messages.events import (
+    AccountChanged,
+    FundingPaid,
+    Liquidated,
+    Message,
+    OrderEvent,
+    OrderEventKind,
+    StreamGap,
+)
 from hedgegrid.model.account import Balance, Position, SessionMemory
 from hedgegrid.model.grid import GridMemory, OpenLot, UnbookedEntry
 from hedgegrid.model.instrument import Instrument
@@ -28,6 +37,35 @@ class VenueBatch:
     ts_venue_ns: int
     mark_ticks: int
     events: tuple[OrderEvent, ...]
+
+
+PrivateEvent = VenueBatch | FundingPaid | Liquidated | AccountChanged | StreamGap
+"""What a venue says about the account."""
+
+FillCursors = Mapping[str, int]
+"""The newest trade id that is in the books, by instrument; an instrument that is absent has none."""
+
+
+class LookUp(StrEnum):
+    """What the exchange says of one order that it was asked for by our id."""
+
+    OPEN = "open"
+    ENDED = "ended"
+    ABSENT = "absent"
+    """It does not know the id: never taken, or ended without a fill long ago."""
+
+
+@attrs.frozen(kw_only=True)
+class OrderLook:
+    """The answer to one question for one order: its state at ``read_ns`` (the exchange's clock), and what was filled.
+
+    ``end`` is why an ENDED order ended; its kind is CANCELLED, EXPIRED, REJECTED or FILLED.
+    """
+
+    state: LookUp
+    read_ns: int
+    filled_lots: int = 0
+    end: OrderEventKind | None = None
 
 
 class MarketData(Protocol):
@@ -48,7 +86,10 @@ class MarketData(Protocol):
 class Trading(Protocol):
     """The private side of a venue: one account."""
 
-    def subscribe(self, sink: Callable[[VenueBatch | FundingPaid | Liquidated], None]) -> None:
+    exits_are_linked: bool
+    """Whether the fill of one exit of a lot ends the other in the same instant (a simulated venue), or races it."""
+
+    def subscribe(self, sink: Callable[[PrivateEvent], None]) -> None:
         """Have every private event handed to ``sink``, in order, without blocking."""
         ...
 
@@ -80,8 +121,12 @@ class Trading(Protocol):
         """Read the list of conditional orders."""
         ...
 
-    async def fills_since(self, cursor: int) -> tuple[Fill, ...]:
-        """Read the fills with a trade id above ``cursor``, oldest first."""
+    async def look_up(self, instrument: str, client_id: str, *, conditional: bool) -> OrderLook:
+        """Ask for one order by our id; ``conditional`` where it is a stop. Raises Transient."""
+        ...
+
+    async def fills_since(self, cursors: FillCursors) -> tuple[Fill, ...]:
+        """Read the fills with a trade id above their instrument's cursor, oldest first. Raises Transient."""
         ...
 
     async def funding_since(self, ts_ns: int) -> tuple[FundingPaid, ...]:
@@ -89,7 +134,15 @@ class Trading(Protocol):
         ...
 
     async def balance(self) -> Balance:
-        """Read the wallet."""
+        """Read the wallet. Raises Transient."""
+        ...
+
+    async def refresh_countdown(self, instrument: str, countdown_ms: int) -> None:
+        """Have the exchange cancel the instrument's orders after this silence; 0 disarms. Raises Transient."""
+        ...
+
+    def venue_ns(self) -> int:
+        """Give the exchange's time as far as it is known here, in ns."""
         ...
 
     async def mark_ticks(self, instrument: str) -> int | None:
@@ -113,14 +166,14 @@ class RememberedOrder:
 class Recollection:
     """What the journal remembers of the account, for hydration.
 
-    ``applied`` are the fills from ``fill_cursor`` on that the journal has; ``positions`` what its fills add up to;
+    ``applied`` are the fills from ``fill_cursors`` on that the journal has; ``positions`` what its fills add up to;
     ``first_boot``: this account has no past. ``lots``, ``unbooked`` and ``grids`` are by instrument.
     """
 
     first_boot: bool
     orders: tuple[RememberedOrder, ...]
     applied: frozenset[FillKey]
-    fill_cursor: int
+    fill_cursors: FillCursors
     positions: tuple[LegLots, ...]
     lots: Mapping[str, tuple[OpenLot, ...]]
     unbooked: Mapping[str, tuple[UnbookedEntry, ...]]

@@ -293,7 +293,7 @@ class Executor(Actor[ExecutorMessage]):
 
     async def _read_venue(self, memory: Recollection) -> VenueView:
         """Read both lists, the fills and the positions; the fills again where they moved in between."""
-        fills = await self._trading.fills_since(memory.fill_cursor)
+        fills = await self._trading.fills_since(memory.fill_cursors)
         orders = await self._trading.open_orders()
         stops = await self._trading.open_stops()
         positions = await self._trading.positions()

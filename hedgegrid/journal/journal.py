@@ -191,9 +191,9 @@ class SqliteJournal:
             for (instrument, leg), entry in entries
         )
 
-    def fill_cursor(self) -> int:
-        """Give the greatest trade id that was counted, 0 for none."""
-        return self._state.positions.fill_cursor()
+    def fill_cursors(self) -> dict[str, int]:
+        """Give the greatest trade id that was counted, by instrument; absent for none."""
+        return self._state.positions.fill_cursors()
 
     def funding_cursor(self) -> int:
         """Give the time (ns) of the newest settlement that was counted, 0 for none."""

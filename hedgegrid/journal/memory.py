@@ -28,7 +28,7 @@ class JournalMemory:
             first_boot=self._first_boot,
             orders=tuple(_remembered(stored) for stored in journal.live_orders()),
             applied=frozenset(),
-            fill_cursor=journal.fill_cursor(),
+            fill_cursors=journal.fill_cursors(),
             positions=tuple(
                 LegLots(instrument=leg.position.instrument, leg=leg.position.leg, qty_lots=leg.position.qty_lots)
                 for leg in journal.legs()

@@ -258,9 +258,9 @@ class Positions:
         """Give an instrument's open lots, by leg, oldest first."""
         return tuple(entry.stored() for leg in Leg for entry in self.open.get((instrument, leg), {}).values())
 
-    def fill_cursor(self) -> int:
-        """Give the greatest trade id that was counted, 0 for none."""
-        return max(self._trade_ids.values(), default=0)
+    def fill_cursors(self) -> dict[str, int]:
+        """Give the greatest trade id that was counted, by instrument; absent for none."""
+        return {name: trade_id for name, trade_id in self._trade_ids.items() if trade_id > 0}
 
     def settled_ns(self, instrument: str) -> int:
         """Give the time of an instrument's newest settlement that was counted, 0 for none."""

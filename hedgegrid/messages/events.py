@@ -135,15 +135,21 @@ class EndReason(StrEnum):
     REFUSED = "refused"
     EXPIRED_APPROVAL = "expired_approval"
     NOT_FOUND = "not_found"
+    MARGIN = "margin"
+    REDUCE_REFUSED = "reduce_refused"
+    RATE_LIMITED = "rate_limited"
+    MODE = "mode"
+    WOULD_TRIGGER = "would_trigger"
+    """A stop on the wrong side of its trigger price: it has to go as a market reduction."""
     FOUND = "found"
     """A look at the exchange, not its own word, said so: unlike an acknowledgement it ends a doubt."""
 
 
 @attrs.frozen(kw_only=True)
 class OrderEvent:
-    """One thing the exchange said about one order. ``qty_lots``: the quantity left after an amendment.
+    """One thing the exchange said about one order. ``qty_lots``: what is left after a fill or an amendment.
 
-    ``fill`` only on FILLED.
+    ``fill`` only on FILLED. ``detail``: the exchange's code and words for a person, without secrets.
     """
 
     kind: OrderEventKind
@@ -151,6 +157,7 @@ class OrderEvent:
     reason: EndReason = EndReason.NONE
     qty_lots: int = 0
     fill: Fill | None = None
+    detail: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -314,6 +321,25 @@ class Liquidated(Message):
 
     equity_e8: int
     maintenance_e8: int
+
+
+@attrs.frozen(kw_only=True)
+class AccountChanged(Message):
+    """The exchange said that the wallet moved: its balance in quote x 1e8, and the exchange's own word for why.
+
+    ``delta_e8`` is the change that is no result of trading (a transfer, a bonus), 0 where it is.
+    """
+
+    wallet_e8: int
+    why: str
+    delta_e8: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class StreamGap(Message):
+    """Private events may have been lost (a lost socket, a bad frame): only a read of the exchange tells where it is."""
+
+    why: str
 
 
 @attrs.frozen(kw_only=True)

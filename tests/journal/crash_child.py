@@ -11,7 +11,7 @@ async def main(path: Path, seed: int, *, threaded: bool) -> None:
     """Go on from where the journal stands."""
     journal = opened(path, threaded=threaded)
     life = Life(seed, epoch=journal.epoch)
-    life.trade_id = journal.fill_cursor()
+    life.trade_id = max(journal.fill_cursors().values(), default=0)
     for number, message in enumerate(life.run(1_000_000)):
         journal.append(message)
         if number % 3 == 0:

@@ -220,7 +220,7 @@ def test_fills_may_come_in_any_order(tmp_path: Path) -> None:
     for fill in (late, early):
         journal.append(life.lot(fill))
     assert lots(journal) == {11: 5, 6: 4}
-    assert (journal.fill_cursor(), journal.lot_counter(BTC)) == (11, 11)
+    assert (journal.fill_cursors(), journal.lot_counter(BTC)) == ({BTC: 11}, 11)
     assert "duplicate_fills" not in journal.counts()
     close_and_verify(journal)
 

@@ -6,12 +6,12 @@ never at once inside a move; public and private events of one step come in the o
 
 from collections.abc import Callable, Sequence
 
-from hedgegrid.messages.events import FundingPaid, Liquidated, OrderEvent
+from hedgegrid.messages.events import FundingPaid, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance, Position
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.market import Bar, MarketUpdate, Settlement, Step, Tape
 from hedgegrid.model.order import Fill, OpenOrder, OrderRequest
-from hedgegrid.ports import VenueBatch
+from hedgegrid.ports import FillCursors, LookUp, OrderLook, PrivateEvent
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.venues.simulated.exchange import Exchange
 from hedgegrid.venues.simulated.store import VenueStore
@@ -94,19 +94,21 @@ class SimulatedMarket:
 class SimulatedTrading:
     """The private side: the ``Trading`` port over the exchange's account."""
 
+    exits_are_linked = True
+
     def __init__(self, exchange: Exchange, clock: Clock, store: VenueStore | None) -> None:
         """Trade on ``exchange``; ``store`` keeps it on disk."""
         self._exchange = exchange
         self._clock = clock
         self._store = store
-        self._sink: Callable[[VenueBatch | FundingPaid | Liquidated], None] | None = None
+        self._sink: Callable[[PrivateEvent], None] | None = None
         self.next_step = 0
 
-    def subscribe(self, sink: Callable[[VenueBatch | FundingPaid | Liquidated], None]) -> None:
+    def subscribe(self, sink: Callable[[PrivateEvent], None]) -> None:
         """Hand every private event to ``sink``."""
         self._sink = sink
 
-    def say(self, events: Sequence[VenueBatch | FundingPaid | Liquidated]) -> None:
+    def say(self, events: Sequence[PrivateEvent]) -> None:
         """Keep what has changed, then tell it."""
         self.keep()
         if self._sink is not None:
@@ -155,9 +157,18 @@ class SimulatedTrading:
         """Read the conditional orders, those on their way included."""
         return tuple(order for book in self._exchange.books for order in book.open_orders(conditional=True))
 
-    async def fills_since(self, cursor: int) -> tuple[Fill, ...]:
-        """Read the fills with a trade id above ``cursor``."""
-        return tuple(fill for fill in self._exchange.fills if fill.trade_id > cursor)
+    async def look_up(self, instrument: str, client_id: str, *, conditional: bool) -> OrderLook:
+        """Ask for one order: this exchange remembers the open ones and the fills."""
+        book = self._exchange.by_name[instrument]
+        listed = any(order.client_id == client_id for order in book.open_orders(conditional=conditional))
+        filled = sum(fill.qty_lots for fill in self._exchange.fills if fill.client_id == client_id)
+        state = LookUp.OPEN if listed else LookUp.ENDED if filled else LookUp.ABSENT
+        end = OrderEventKind.FILLED if state is LookUp.ENDED else None
+        return OrderLook(state=state, read_ns=self._clock.now_ns(), filled_lots=filled, end=end)
+
+    async def fills_since(self, cursors: FillCursors) -> tuple[Fill, ...]:
+        """Read the fills with a trade id above their instrument's cursor."""
+        return tuple(fill for fill in self._exchange.fills if fill.trade_id > cursors.get(fill.instrument, 0))
 
     async def funding_since(self, ts_ns: int) -> tuple[FundingPaid, ...]:
         """Read the settlements after ``ts_ns``."""
@@ -166,6 +177,13 @@ class SimulatedTrading:
     async def balance(self) -> Balance:
         """Read the wallet."""
         return self._exchange.balance()
+
+    async def refresh_countdown(self, instrument: str, countdown_ms: int) -> None:
+        """Do nothing: this exchange dies with the bot."""
+
+    def venue_ns(self) -> int:
+        """Give the time, which is the exchange's own."""
+        return self._clock.now_ns()
 
     async def mark_ticks(self, instrument: str) -> int | None:
         """Read an instrument's mark."""
