@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import attrs
-
 from hedgegrid import __version__
 from hedgegrid.actors.executor import Executor
 from hedgegrid.actors.feed import Feed, SourceTimes
@@ -27,26 +25,20 @@ from hedgegrid.actors.watchdog import Watchdog
 from hedgegrid.config.params import (
     bar_length_ns,
     bars_per_year,
-    check_bounds,
     grid_params,
-    instrument_of,
     instrument_risk,
     limits_version,
     risk_limits,
     session_limits,
-    venue_rules,
 )
 from hedgegrid.config.render import config_hash
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.health import HealthLimits
-from hedgegrid.core.reconcile_views import EvidenceRule
 from hedgegrid.errors import Fatal
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.lock import AccountLock
 from hedgegrid.journal.memory import JournalMemory
 from hedgegrid.journal.opening import open_journal
-from hedgegrid.model.instrument import Instrument
-from hedgegrid.model.market import Tape
 from hedgegrid.ops.http import HttpServer
 from hedgegrid.ops.readings import RuntimeReading, every_child
 from hedgegrid.ops.view import AccountView
@@ -64,96 +56,36 @@ from hedgegrid.runtime.specs import (
 )
 from hedgegrid.runtime.supervisor import Supervisor
 from hedgegrid.units import NS_PER_S, cash_e8, ns_from_ms
-from hedgegrid.venues.simulated.opening import (
-    Simulation,
-    open_simulation,
-    set_aside_what_cannot_go_on,
-    venue_path,
-)
-from hedgegrid.venues.simulated.pump import Pump
-from hedgegrid.venues.simulated.recorded import recorded_tape
-from hedgegrid.venues.simulated.synthetic import SyntheticTape
-from hedgegrid.venues.simulated.synthetic_path import SyntheticSettings
+from hedgegrid.worlds.simulated import SimulatedWorld
+from hedgegrid.worlds.world import Bound, RunOptions, World
 
 INSTRUMENTS_MAX = 64
 """Instruments of one account; their order numbers are apart by this."""
-SYNTHETIC_START_NS = 1_767_225_600 * NS_PER_S
-"""2026-01-01 00:00 UTC: an invented market has its own calendar, so that a seed means the same market every day."""
 HISTORY_BARS_MIN = 200
 MENDING_PASSES = 64
 """Quiet passes of the event loop after which a restarting tree has done what it can without time moving on."""
 
 
-@attrs.frozen(kw_only=True)
-class RunOptions:
-    """What a run is asked for beside its config.
-
-    ``speed`` None: as fast as possible. ``duration_s``: seconds of wall time, at full speed of market time.
-    """
-
-    market_files: tuple[Path, ...] = ()
-    allow_gaps: bool = False
-    speed: float | None = 1.0
-    duration_s: float | None = None
-    resume: bool = False
-    """Lift the latched reasons of a pause at the start: the operator's word."""
-    new_peak: bool = False
-    """Let the equity of then be the new peak: without it ``resume`` does not lift a drawdown."""
-    listen: tuple[str, int]
+def world_of(config: AccountConfig, options: RunOptions) -> World:
+    """Choose the world that the account's mode asks for. Raises Fatal for a mode that is not here."""
+    if config.account.mode != "sim":
+        raise Fatal(f'mode = "{config.account.mode}" is not in this version: only "sim" runs')
+    return SimulatedWorld(config, options)
 
 
-def open_tape(config: AccountConfig, options: RunOptions, instruments: tuple[Instrument, ...]) -> Tape:
-    """Open the market that the config and the command line ask for. Raises Fatal for files that cannot serve."""
-    length_ns = bar_length_ns(config.grid[0])
-    for path in options.market_files:
-        if not path.exists():
-            raise Fatal(f"--data {path}: no such file or folder")
-    if options.market_files:
-        return recorded_tape(options.market_files, instruments, length_ns, allow_gaps=options.allow_gaps)
-    if config.sim.market == "recorded":
-        raise Fatal('sim.market is "recorded": give the recorded market with --data FILE')
-    if len({grid.timeframe for grid in config.grid}) > 1:
-        raise Fatal("one simulated market has one timeframe: give all grids the same")
-    made = config.sim.synthetic
-    prices = [made.prices[instrument.name] for instrument in instruments]
-    for instrument, price in zip(instruments, prices, strict=True):
-        check_bounds(instrument, price)
-    return SyntheticTape(
-        instruments=instruments,
-        start_prices=prices,
-        seed=config.sim.seed,
-        start_ns=SYNTHETIC_START_NS,
-        bar_length_ns=length_ns,
-        settings=SyntheticSettings(
-            annual_volatility=float(made.annual_volatility),
-            jumps_per_day=float(made.jumps_per_day),
-            jump_bps=float(made.jump_bps),
-            regime_minutes=float(made.regime_minutes),
-        ),
-    )
-
-
-def open_house(
+async def open_house(
     config: AccountConfig, options: RunOptions, stack: ExitStack, tell: Callable[[str], None], sinks: "Sinks"
 ) -> "House":
     """Open everything that one account needs, under ``stack``; ``tell`` gets what a person should know at the start."""
-    if config.account.mode != "sim":
-        raise Fatal(f'mode = "{config.account.mode}" is not in this version: only "sim" runs')
+    world = world_of(config, options)
     if len(config.grid) > INSTRUMENTS_MAX:
         raise Fatal(f"{len(config.grid)} instruments in one account: at most {INSTRUMENTS_MAX}")
-    instruments = tuple(instrument_of(config, grid.instrument) for grid in config.grid)
-    for grid, one in zip(config.grid, instruments, strict=True):
-        # Refuse what cannot be counted before anything is opened or written.
-        grid_params(grid, one)
     journal_path = Path(config.journal.path)
     stack.enter_context(AccountLock(journal_path))
-    tape = open_tape(config, options, instruments)
-    for note in tape.notes:
-        tell(note)
-    over = set_aside_what_cannot_go_on(journal_path, tape.identity, keep=config.sim.persist)
-    if over:
-        tell(f"the last run is set aside beside {journal_path}: {over}")
-    wallet_e8 = cash_e8(config.account.wallet_quote)
+    await world.prepare(tell)
+    for grid, one in zip(config.grid, world.instruments, strict=True):
+        # Refuse what cannot be counted before anything is written.
+        grid_params(grid, one)
     journal = open_journal(
         journal_path,
         account=config.account.name,
@@ -162,27 +94,15 @@ def open_house(
         code_version=__version__,
         synchronous=config.journal.synchronous,
         threaded=options.speed is not None,
-        instruments=instruments,
-        wallet_e8=wallet_e8,
+        instruments=world.instruments,
+        wallet_e8=cash_e8(config.account.wallet_quote),
         boot_wall_ns=time.time_ns(),
-        market=tape.identity,
+        market=world.identity,
         quotes_kept=1_000_000 if config.journal.record_quotes else 0,
     )
     stack.callback(journal.close, "failed", clean=False)
-    simulation = open_simulation(
-        tape=tape,
-        instruments=instruments,
-        rules=[venue_rules(config, instrument) for instrument in instruments],
-        wallet_e8=wallet_e8,
-        path=venue_path(journal_path) if config.sim.persist else None,
-        identity=tape.identity,
-        not_before_ns=journal.last_ts_ns(),
-    )
-    if simulation.store is not None:
-        stack.callback(simulation.store.close)
-    if simulation.resumed:
-        tell("going on with the kept simulated exchange")
-    return House(config, options, instruments, simulation, journal, sinks)
+    world.begin(stack, journal.last_ts_ns(), tell)
+    return House(config, options, world, journal, sinks)
 
 
 class Sinks(Protocol):
@@ -220,36 +140,26 @@ class House:
         self,
         config: AccountConfig,
         options: RunOptions,
-        instruments: tuple[Instrument, ...],
-        simulation: Simulation,
+        world: World,
         journal: SqliteJournal,
         sinks: "Sinks",
     ) -> None:
         """Wire the parts; nothing runs yet. ``sinks`` is told what nobody else can act on."""
         self.config = config
         self.options = options
-        self.instruments = instruments
-        self.simulation = simulation
+        self.instruments = world.instruments
+        self.world = world
         self.journal = journal
-        self.clock = simulation.clock
+        self.clock = world.clock
         self.activity = Activity()
         self.sinks = sinks
         self.router = Router(on_dead_letter=sinks.on_dead_letter, on_overflow=sinks.on_overflow)
-        self.view = AccountView(config.account.name, instruments)
+        self.view = AccountView(config.account.name, self.instruments)
         self.post = Post(router=self.router, journal=journal, clock=self.clock, tap=self.view.observe)
-        self.memory = JournalMemory(journal, [i.name for i in instruments], order_no_stride=INSTRUMENTS_MAX)
+        self.memory = JournalMemory(journal, [one.name for one in self.instruments], order_no_stride=INSTRUMENTS_MAX)
         self.times = SourceTimes()
         self.mailbox = mailbox_maker(self.activity)
-        self.pump = Pump(
-            exchange=simulation.exchange,
-            tape=simulation.tape,
-            market=simulation.market,
-            trading=simulation.trading,
-            clock=self.clock,
-            settle=self.settle,
-            speed=options.speed,
-            wall_s=time.monotonic,
-        )
+        world.attach(Bound(settle=self.settle, quiet=self.quiet, activity=self.activity))
         self.supervisor = self.tree()
         self._mending = False
         self._closings = 0
@@ -316,12 +226,11 @@ class House:
             router=self.router,
             clock=self.clock,
             post=self.post,
-            trading=self.simulation.trading,
+            trading=self.world.trading,
             journal=self.journal,
             memory=self.memory,
             account=self.config.account.name,
-            # The exchange is in the process: one look is the truth.
-            evidence=EvidenceRule(validity_ns=0, absences_min=1, interval_ns=0),
+            evidence=self.world.evidence,
         )
 
     def _risk(self) -> Risk:
@@ -354,7 +263,7 @@ class House:
             router=self.router,
             clock=self.clock,
             post=self.post,
-            market=self.simulation.market,
+            market=self.world.market,
             history_bars=max(HISTORY_BARS_MIN, 4 * longest),
             times=self.times,
         )
@@ -365,7 +274,7 @@ class House:
             router=self.router,
             clock=self.clock,
             post=self.post,
-            trading=self.simulation.trading,
+            trading=self.world.trading,
             instruments=[one.name for one in self.instruments],
             settled_ns=self.journal.settled_ns,
             pause_when_missing=[g.instrument for g in self.config.grid if g.funding.on_missing == "pause"],
@@ -409,6 +318,10 @@ class House:
             max_clock_skew_ns=ns_from_ms(watchdog.max_clock_skew_ms),
             unknown_pause_ns=ns_from_ms(watchdog.unknown_pause_ms),
         )
+
+    def quiet(self) -> bool:
+        """Tell whether nobody has anything left to do at this moment."""
+        return self.activity.busy == 0
 
     async def settle(self) -> None:
         """Return once nobody has anything left to do at this point of market time, restarts under way included."""

@@ -138,8 +138,9 @@ def _history(config: AccountConfig, run: "RecordedRun") -> tuple[tuple[BarArrays
     """
     if config.sim.market == "recorded":
         return (), ()
-    from hedgegrid.app import RunOptions, open_tape  # noqa: PLC0415 - the actors, which no other backtest needs
     from hedgegrid.backtest.recorded_run import bar_arrays  # noqa: PLC0415 - as in check_journal
+    from hedgegrid.worlds.simulated import open_tape  # noqa: PLC0415 - the actors, which no other backtest needs
+    from hedgegrid.worlds.world import RunOptions  # noqa: PLC0415
 
     tape = open_tape(config, RunOptions(listen=("", 0)), run.instruments)
     if tape.identity != run.boots[0].market:

@@ -24,8 +24,8 @@ from hedgegrid.data_commands import store_commands
 from hedgegrid.errors import Fatal
 
 if TYPE_CHECKING:
-    from hedgegrid.app import RunOptions
     from hedgegrid.config.schema import AccountConfig
+    from hedgegrid.worlds.world import RunOptions
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -153,9 +153,9 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     hedgegrid run --duration 60s
     hedgegrid run --config configs/replay.toml --data BTCUSDT-1m.feather --speed max
     """  # noqa: D301 - \b keeps click from rewrapping the examples
-    from hedgegrid.app import RunOptions
     from hedgegrid.config.coverage import not_enforced
     from hedgegrid.config.values import split_listen
+    from hedgegrid.worlds.world import RunOptions
 
     if given["new_peak"] and not given["resume"]:
         _fail("--new-peak goes with --resume: it lifts a latched drawdown", EXIT_BAD_INPUT)

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from hedgegrid.actors.post import EXECUTOR, FUNDING, RISK
 from hedgegrid.actors.watchdog import HangGuard
-from hedgegrid.app import House, RunOptions, open_house
+from hedgegrid.app import House, open_house
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Fatal
@@ -36,7 +36,7 @@ from hedgegrid.messages.events import (
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.readings import every_child
 from hedgegrid.ops.summary import RunExtras
-from hedgegrid.ops.terminal import Progress, StatusPrinter
+from hedgegrid.ops.terminal import StatusPrinter
 from hedgegrid.ops.view import AccountView
 from hedgegrid.ports import PrivateEvent, VenueBatch
 from hedgegrid.runtime.actor import ActorReading
@@ -44,16 +44,14 @@ from hedgegrid.runtime.router import DeadLetter
 from hedgegrid.runtime.specs import EscalationError
 from hedgegrid.units import NS_PER_S
 from hedgegrid.venues.simulated.opening import LIQUIDATED, MARKET_ENDED
-from hedgegrid.venues.simulated.tape_bars import BarTape
+from hedgegrid.worlds.world import RunOptions
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_LIQUIDATED = 3
-POINTS_PER_BAR = 4
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A closed terminal stops the bot by its policy too."""
 TICK_S = 0.1
-WALL_STEP_S = 0.002
 DURATION_REACHED = "duration reached"
 DRAWN_DOWN = (
     "the drawdown stays latched: lift it with run --resume --new-peak, which makes the equity of then the new peak"
@@ -98,19 +96,20 @@ class Life:
             received = stack.enter_context(anyio.open_signal_receiver(*STOP_SIGNALS))
             signals = asyncio.create_task(self._watch_signals(received), name="signals")
             stack.callback(signals.cancel)
-            house = open_house(config, options, stack, tell, self)
+            house = await open_house(config, options, stack, tell, self)
             self._house = house
             if self._ended:
-                house.pump.stop()
+                house.world.stop()
             await house.http.start(*options.listen)
             tell(f"metrics at http://{options.listen[0]}:{house.http.port}/metrics")
             try:
                 await self._live(console, tell)
             finally:
                 await house.http.stop()
+                await house.world.close()
             failed = bool(self._failure)
             house.journal.close(self._failure or self._ended, clean=not failed)
-            code = EXIT_LIQUIDATED if house.simulation.exchange.liquidated else EXIT_OK
+            code = EXIT_LIQUIDATED if house.world.liquidated else EXIT_OK
             return Outcome(
                 exit_code=EXIT_FAILED if failed else code,
                 view=house.view,
@@ -119,7 +118,7 @@ class Life:
                     wall_ns=time.monotonic_ns() - began,
                     journal_path=str(house.journal.path),
                     journal_hash=house.journal.hash(),
-                    ambiguous_bars=house.simulation.exchange.ambiguous_bars(),
+                    ambiguous_bars=house.world.ambiguous_bars(),
                 ),
                 failure=self._failure,
             )
@@ -128,21 +127,22 @@ class Life:
         """Have the run end; the first reason counts."""
         self._ended = self._ended or why
         if self._house is not None:
-            self._house.pump.stop()
+            self._house.world.stop()
 
     def fail(self, why: str) -> None:
         """Have the run end as failed, in one line."""
         self._failure = self._failure or why
         self._over.set()
         if self._house is not None:
-            self._house.pump.stop()
+            self._house.world.stop()
 
     # --- living -----------------------------------------------------------------------------------------------------
 
     async def _live(self, console: Console, tell: Callable[[str], None]) -> None:
         """Start the actors, walk the market, stop by the policy."""
         house = self.house
-        house.simulation.trading.subscribe(self._on_private)
+        house.world.trading.subscribe(self._on_private)
+        await house.world.connect()
         started = asyncio.Event()
         actors = asyncio.create_task(house.supervisor.run(started.set), name="actors")
         actors.add_done_callback(self._on_actors_ended)
@@ -151,7 +151,7 @@ class Life:
             asyncio.create_task(self._guard(), name="guard"),
         ]
         try:
-            await self._follow_the_wall(lambda: started.is_set() or actors.done() or self._over.is_set())
+            await self.house.world.follow(lambda: started.is_set() or actors.done() or self._over.is_set())
             if not self._failure:
                 await self._tell_warm_up(tell)
                 self._greet(tell)
@@ -162,7 +162,7 @@ class Life:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             actors.cancel()
-            await self._follow_the_wall(actors.done)
+            await self.house.world.follow(actors.done)
             if self._gave_up:
                 await self._let_cancels_arrive()
 
@@ -170,7 +170,7 @@ class Life:
         """Say which instruments will not trade at once, and why: a bot that is cold looks like one that is broken."""
         for grid in self.house.config.grid:
             needed = max(grid.regime.ema_slow, 2 * grid.regime.adx_len, grid.regime.atr_len + 1)
-            there = len(await self.house.simulation.market.history(grid.instrument, needed))
+            there = len(await self.house.world.market.history(grid.instrument, needed))
             if there < needed:
                 tell(
                     f"{grid.instrument}: no orders for the first {needed - there} bars of {grid.timeframe}: "
@@ -207,7 +207,7 @@ class Life:
         elif duration_s is not None:
             timer = asyncio.get_running_loop().call_later(duration_s, self.end, DURATION_REACHED)
         try:
-            market_ended = await house.pump.run(until_ns)
+            market_ended = await house.world.run(until_ns)
         except Fatal as error:
             self.fail(str(error))
             return
@@ -217,7 +217,7 @@ class Life:
         if self._failure:
             return
         if market_ended:
-            house.post.publish(MarketEnded(**house.post.head(), steps=house.pump.steps_done))
+            house.post.publish(MarketEnded(**house.post.head(), steps=house.world.steps_done))
         self._ended = self._ended or (MARKET_ENDED if market_ended else DURATION_REACHED)
         await self._stop_by_policy()
 
@@ -225,32 +225,20 @@ class Life:
         """Cancel the entries, keep everything, or flatten, as the account's stop policy says."""
         house = self.house
         policy = house.config.account.on_stop
-        if policy == "cancel_entries" or house.simulation.exchange.liquidated:
+        if policy == "cancel_entries" or house.world.liquidated:
             house.post.publish(Halt(**house.post.head()), RISK)
         elif policy == "flatten":
             house.post.publish(Flatten(**house.post.head()), RISK)
         try:
-            await house.pump.finish(self._ended)
+            await house.world.finish(self._ended)
             await house.journal.commit()
         except Fatal as error:
             self.fail(str(error))
 
-    async def _follow_the_wall(self, done: Callable[[], bool]) -> None:
-        """Let market time follow the wall until ``done``: nothing else moves it before a start and after a stop."""
-        house = self.house
-        began_s, began_ns = time.monotonic(), house.clock.now_ns()
-        while not done():
-            await house.activity.settle()
-            now_ns = began_ns + round((time.monotonic() - began_s) * NS_PER_S)
-            while not done() and (due_ns := house.clock.next_timer_ns()) is not None and due_ns <= now_ns:
-                house.clock.fire_next()
-                await house.activity.settle()
-            await asyncio.sleep(WALL_STEP_S)
-
     async def _let_cancels_arrive(self) -> None:
         """Walk on without actors until the last cancels are through; the next start reads what came of them."""
         try:
-            await self.house.pump.finish("")
+            await self.house.world.finish("")
         except Fatal as error:
             logger.error("the exchange could not be kept: {}", error)
 
@@ -271,21 +259,12 @@ class Life:
     async def _show(self, console: Console) -> None:
         """Show how things stand, a few times a second."""
         house = self.house
-        total = house.simulation.tape.total_steps()
-
-        first = house.simulation.trading.next_step
-        in_bars = isinstance(house.simulation.tape, BarTape)
-
-        def progress() -> Progress | None:
-            if total is None or house.options.speed is not None:
-                return None
-            walked, left = house.simulation.trading.next_step - first, total - first
-            if in_bars:
-                return Progress(done=walked // POINTS_PER_BAR, total=left // POINTS_PER_BAR)
-            return Progress(done=walked, total=left, unit="steps")
-
         with StatusPrinter(
-            house.view, console, now_ns=house.clock.now_ns, wall_ns=time.monotonic_ns, progress=progress
+            house.view,
+            console,
+            now_ns=house.clock.now_ns,
+            wall_ns=time.monotonic_ns,
+            progress=house.world.walked,
         ) as printer:
             while True:
                 printer.tick()
@@ -412,11 +391,11 @@ class Life:
         house = self.house
         self._gave_up = True
         self.fail(f"the actors gave up: {error}")
-        entries = [order for order in await house.simulation.trading.open_orders() if order.purpose is Purpose.ENTRY]
+        entries = [order for order in await house.world.trading.open_orders() if order.purpose is Purpose.ENTRY]
         for instrument in house.instruments:
             mine = [order.client_id for order in entries if order.instrument == instrument.name]
             if mine:
-                await house.simulation.trading.cancel(instrument.name, mine)
+                await house.world.trading.cancel(instrument.name, mine)
         now_ns = house.clock.now_ns()
         latched = [one for one in house.journal.latched() if one[0] != Reason.SUPERVISOR]
         house.journal.set_latched((*latched, (Reason.SUPERVISOR.value, "", now_ns, (("error", str(error)),))))

@@ -15,7 +15,7 @@ from hedgegrid.app import House
 from hedgegrid.core.codes import FREE
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.units import CASH_SCALE
-from tests.actors.house import BTC, Script, assert_agrees, boot, market, settings
+from tests.actors.house import BTC, Script, assert_agrees, boot, market, settings, simulation, world
 from tests.core.made import walk
 
 BARS = 100
@@ -43,14 +43,14 @@ def one(samples: Samples, name: str, **labels: str) -> float | None:
 
 async def stood_still(script: Script) -> House:
     """Wait until all bars before the hole are decided and nobody is busy."""
-    while script.house is None or script.house.pump.bars_done < BARS or script.house.activity.busy:  # noqa: ASYNC110 - it has no event
+    while script.house is None or world(script.house).pump.bars_done < BARS or script.house.activity.busy:  # noqa: ASYNC110 - it has no event
         await asyncio.sleep(0.02)
     return script.house
 
 
 def assert_metrics_are_the_accounts(samples: Samples, house: House) -> None:
     """Money, legs, fills, orders and counters against the exchange's account and the journal's."""
-    exchange, journal = house.simulation.exchange, house.journal
+    exchange, journal = simulation(house).exchange, house.journal
     balance, totals, book = exchange.balance(), journal.totals(), exchange.books[0]
     money = {
         "wallet_quote": (balance.wallet_e8, totals.wallet_e8),
@@ -89,10 +89,10 @@ async def test_metrics_are_the_accounts(tmp_path: Path) -> None:
     running = asyncio.create_task(boot(settings(tmp_path), tape, script, speed=6_000.0))
     house = await stood_still(script)
     samples: Any = await asyncio.to_thread(scraped, house.http.port)
-    assert len(house.simulation.exchange.fills) > 20
-    assert house.simulation.exchange.balance().funding_e8 != 0
+    assert len(simulation(house).exchange.fills) > 20
+    assert simulation(house).exchange.balance().funding_e8 != 0
     assert_metrics_are_the_accounts(samples, house)
-    house.pump.stop()
+    world(house).pump.stop()
     ended = await running
     assert ended.outcome.exit_code == 0
     assert_agrees(ended)

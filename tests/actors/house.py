@@ -11,7 +11,7 @@ from contextlib import closing
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import numpy as np
@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from hedgegrid import app
-from hedgegrid.app import House, RunOptions
+from hedgegrid.app import House
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.config.structure import structure
 from hedgegrid.core.client_id import ClientId, parse_client_id
@@ -36,8 +36,12 @@ from hedgegrid.runtime.specs import Hooks
 from hedgegrid.units import NS_PER_MINUTE
 from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, no_funding
 from hedgegrid.venues.simulated.exchange import Exchange
+from hedgegrid.venues.simulated.opening import Simulation
 from hedgegrid.venues.simulated.tape_bars import BarTape
 from hedgegrid.venues.simulated.venue import SimulatedTrading
+from hedgegrid.worlds import simulated
+from hedgegrid.worlds.simulated import SimulatedWorld
+from hedgegrid.worlds.world import RunOptions
 from tests.core.made import Ohlc, walk
 
 BTC = "BTC/USDT:USDT"
@@ -163,6 +167,17 @@ class Script:
     house: House | None = None
 
 
+def world(house: House) -> SimulatedWorld:
+    """The world of a house that lives in a simulation."""
+    assert isinstance(house.world, SimulatedWorld)
+    return house.world
+
+
+def simulation(house: House) -> Simulation:
+    """The simulated exchange of a house, its market and its clock."""
+    return world(house).simulation
+
+
 class StagedHouse(House):
     """A house with a script's hooks in it."""
 
@@ -171,11 +186,9 @@ class StagedHouse(House):
         self.script = script
         super().__init__(*parts)
         script.house = self
-        watch_exchange(self.simulation.exchange, script)
+        watch_exchange(simulation(self).exchange, script)
         if script.trading is not None:
-            self.simulation = attrs.evolve(
-                self.simulation, trading=cast("SimulatedTrading", script.trading(self.simulation.trading))
-            )
+            self.world.trading = script.trading(simulation(self).trading)
         publish = self.post.publish
 
         def published(message: Message, *to: str) -> None:
@@ -272,7 +285,7 @@ class Boot:
     @property
     def exchange(self) -> Exchange:
         """The venue's account."""
-        return self.house.simulation.exchange
+        return simulation(self.house).exchange
 
     @property
     def path(self) -> Path:
@@ -291,7 +304,7 @@ async def boot(config: AccountConfig, tape: Tape, script: Script | None = None, 
     told: list[str] = []
     chosen: dict[str, Any] = {"speed": None, "listen": ("127.0.0.1", 0), **options}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "open_tape", lambda *_: tape)
+        patch.setattr(simulated, "open_tape", lambda *_: tape)
         patch.setattr(app, "House", partial(StagedHouse, script))
         # An actor that would not stop ends the run, not the tests with it.
         patch.setattr(app, "Hooks", partial(Hooks, on_unstoppable=script.unstoppable.append))

@@ -15,7 +15,7 @@ from hedgegrid.messages.events import PermissionChanged
 from hedgegrid.model.market import Step
 from hedgegrid.units import NS_PER_DAY, NS_PER_MINUTE
 from hedgegrid.venues.simulated.exchange import Exchange
-from tests.actors.house import FIRST_BAR, Boot, Script, entries_at, messages
+from tests.actors.house import FIRST_BAR, Boot, Script, entries_at, messages, simulation
 
 WALLET_E8 = 10_000 * 10**8
 OFF = {name: {"enabled": False} for name in ("drawdown", "daily_loss", "session_loss", "margin_kill")}
@@ -53,13 +53,13 @@ def watching(sights: list[Sight]) -> Script:
     """A script that notes the exchange's account at every step, as its prices are about to be shown."""
 
     def wired(house: House) -> None:
-        show = house.simulation.market.show_points
+        show = simulation(house).market.show_points
 
         def shown(step: Step) -> None:
-            sights.append(sight(house.simulation.exchange, step.ts_ns))
+            sights.append(sight(simulation(house).exchange, step.ts_ns))
             show(step)
 
-        house.simulation.market.show_points = shown  # type: ignore[method-assign]
+        simulation(house).market.show_points = shown  # type: ignore[method-assign]
 
     return Script(wired=wired)
 

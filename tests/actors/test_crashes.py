@@ -39,6 +39,7 @@ from tests.actors.house import (
     market,
     messages,
     settings,
+    simulation,
 )
 
 Fits = Callable[[Any], bool]
@@ -162,7 +163,7 @@ async def test_fill_that_is_told_twice_is_booked_once(tmp_path: Path) -> None:
     repeated: list[int] = []
 
     def wired(house: House) -> None:
-        trading = house.simulation.trading
+        trading = simulation(house).trading
         say = trading.say
 
         def said(told: Sequence[Any]) -> None:

@@ -42,6 +42,7 @@ from tests.actors.house import (
     messages,
     query,
     settings,
+    simulation,
 )
 
 
@@ -256,7 +257,7 @@ async def test_intents_are_on_disk_before_the_exchange_has_them(tmp_path: Path) 
     script = Script()
 
     def wired(house: House) -> None:
-        place = house.simulation.exchange.place
+        place = simulation(house).exchange.place
 
         def looked(request: Any, now_ns: int) -> Any:
             with sqlite3.connect(f"file:{house.journal.path}?mode=ro", uri=True) as db:
@@ -265,7 +266,7 @@ async def test_intents_are_on_disk_before_the_exchange_has_them(tmp_path: Path) 
             assert len(rows) == 1, f"{request.client_id} was sent before it was durable"
             return place(request, now_ns)
 
-        house.simulation.exchange.place = looked  # type: ignore[method-assign]
+        simulation(house).exchange.place = looked  # type: ignore[method-assign]
 
     script.wired = wired
     one = await boot(settings(tmp_path), market(seed=2, count=40), script)

@@ -50,6 +50,7 @@ from tests.actors.house import (
     market,
     messages,
     settings,
+    simulation,
 )
 from tests.core.made import walk
 
@@ -69,11 +70,11 @@ def looking(looks: list[Look]) -> Script:
 
     def hook(house: House, message: Any) -> None:
         if isinstance(message, EquitySampled):
-            book = house.simulation.exchange.books[0]
+            book = simulation(house).exchange.books[0]
             stops = sum(o.state != FREE and o.purpose == Purpose.STOP for o in book.orders)
             number = message.ts_venue_ns // NS_PER_MINUTE - FIRST_BAR
             held = sum(account.qty_lots for account in book.accounts)
-            looks.append(Look(number, len(entries_at(house.simulation.exchange)), stops, held))
+            looks.append(Look(number, len(entries_at(simulation(house).exchange)), stops, held))
 
     return Script(before_publish=hook)
 

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hedgegrid import backtesting
-from hedgegrid.app import House, RunOptions, open_tape
+from hedgegrid.app import House
 from hedgegrid.backtest import driver, fill_check
 from hedgegrid.backtest.fill_check import EQUAL, ONLY_BACKTEST, ONLY_RUN, OTHER, FillCheck, check_json
 from hedgegrid.backtest.fill_check_text import LINES_MAX, check_text
@@ -34,6 +34,8 @@ from hedgegrid.markets import BacktestOptions
 from hedgegrid.messages.events import BarClosed
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.units import NS_PER_MINUTE
+from hedgegrid.worlds.simulated import open_tape
+from hedgegrid.worlds.world import RunOptions
 from tests.actors.house import BTC, FIRST_BAR, Script, assert_agrees, boot, checked, document, market, query, settings
 from tests.backtest.lanes import Lane, made_bars, made_funding, made_lane, made_ticks
 from tests.core.made import walk

@@ -15,7 +15,7 @@ from hedgegrid.errors import Fatal
 from hedgegrid.venues.simulated.exchange import Exchange
 from hedgegrid.venues.simulated.opening import set_aside_what_cannot_go_on, venue_path
 from hedgegrid.venues.simulated.store import VenueStore
-from tests.actors.house import BTC, Boot, boot, market, settings
+from tests.actors.house import BTC, Boot, boot, market, settings, simulation
 
 
 def columns(record: Any) -> tuple[Any, ...]:
@@ -61,7 +61,7 @@ async def test_what_was_kept_is_read_back(tmp_path: Path) -> None:
     assert (kept.saved_step, kept.next_step, kept.ended) == (kept.next_step, kept.next_step, "duration reached")
     assert tables(again) == tables(one.exchange)
     assert tables(again)["VenueOrder"]
-    assert store.identity == one.house.simulation.tape.identity
+    assert store.identity == simulation(one.house).tape.identity
 
 
 @pytest.mark.asyncio
@@ -69,7 +69,7 @@ async def test_another_market_sets_the_old_run_aside(tmp_path: Path) -> None:
     """An exchange goes on only on its own market; otherwise both files move away under one number, whole."""
     one = await lived(tmp_path, duration_s=30 * 60)
     before = one.path.read_bytes()
-    identity = one.house.simulation.tape.identity
+    identity = simulation(one.house).tape.identity
     assert set_aside_what_cannot_go_on(one.path, identity, keep=True) == ""
     assert "another market" in set_aside_what_cannot_go_on(one.path, "other", keep=True)
     assert not one.path.exists()

@@ -23,13 +23,13 @@ from typing import Any
 import attrs
 from rich.console import Console
 
-from hedgegrid.app import RunOptions
 from hedgegrid.config.load import loads
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.lifecycle import Life
 from hedgegrid.messages.events import OrderEvent
 from hedgegrid.model.order import OrderRequest
 from hedgegrid.venues.simulated.venue import SimulatedMarket, SimulatedTrading
+from hedgegrid.worlds.world import RunOptions
 
 NS_PER_US = 1_000
 

@@ -1,0 +1,127 @@
+"""What a run needs of the world around it, whatever that world is: a market, an account, and whose time it is.
+
+Invariants: ``prepare`` comes first and opens nothing that a journal would have to know of; ``begin`` comes after the
+journal is open; nothing moves before ``attach``; after ``close`` nothing is sent.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from hedgegrid.core.reconcile_views import EvidenceRule
+from hedgegrid.model.instrument import Instrument
+from hedgegrid.ops.terminal import Progress
+from hedgegrid.ports import MarketData, Trading
+from hedgegrid.runtime.activity import Activity
+from hedgegrid.runtime.clock import Clock
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """What a run is asked for beside its config.
+
+    ``speed`` None: as fast as possible. ``duration_s``: seconds of wall time, at full speed of market time.
+    """
+
+    market_files: tuple[Path, ...] = ()
+    allow_gaps: bool = False
+    speed: float | None = 1.0
+    duration_s: float | None = None
+    resume: bool = False
+    """Lift the latched reasons of a pause at the start: the operator's word."""
+    new_peak: bool = False
+    """Let the equity of then be the new peak: without it ``resume`` does not lift a drawdown."""
+    live: bool = False
+    """Real money may be traded: ``--live``."""
+    allow_production_data: bool = False
+    """Paper may watch the real market: ``--allow-production-data``."""
+    listen: tuple[str, int]
+
+
+@attrs.frozen(kw_only=True)
+class Bound:
+    """What a world is told of the bot that lives in it.
+
+    ``settle`` returns once nobody has anything left to do at this moment; ``quiet`` tells whether nothing that was
+    asked of the exchange is still on its way.
+    """
+
+    settle: Callable[[], Awaitable[object]]
+    quiet: Callable[[], bool]
+    activity: Activity
+
+
+class World(Protocol):
+    """The market and the account that a run is about."""
+
+    market: MarketData
+    trading: Trading
+    instruments: tuple[Instrument, ...]
+    identity: str
+    """Names the market: a journal goes on only on its own."""
+    evidence: EvidenceRule
+    """When an order that no source shows counts as dead here."""
+    polled: bool
+    """Whether the wallet must be read now and then, because quotes say nothing of it."""
+
+    @property
+    def clock(self) -> Clock:
+        """Whose time everybody goes by."""
+        ...
+
+    async def prepare(self, tell: Callable[[str], None]) -> None:
+        """Find out what is traded and under which rules; ``tell`` gets what a person should know. Raises Fatal."""
+        ...
+
+    def begin(self, stack: ExitStack, not_before_ns: int, tell: Callable[[str], None]) -> None:
+        """Open the account; what has to be closed goes on ``stack``. No time before ``not_before_ns`` is shown."""
+        ...
+
+    def attach(self, bound: Bound) -> None:
+        """Get to know the bot."""
+        ...
+
+    async def connect(self) -> None:
+        """Begin to hear the exchange, before anybody reads it. Raises Fatal."""
+        ...
+
+    async def run(self, until_ns: int | None) -> bool:
+        """Let the market go on; True where it has ended, False where it was stopped or ``until_ns`` came."""
+        ...
+
+    def stop(self) -> None:
+        """Return from ``run`` soon."""
+        ...
+
+    async def follow(self, done: Callable[[], bool]) -> None:
+        """Let time pass until ``done``, while the market stands (a start, a stop)."""
+        ...
+
+    async def finish(self, ended: str) -> None:
+        """Let the last requests take effect. Raises Fatal where what should be gone is still there."""
+        ...
+
+    async def close(self) -> None:
+        """Break the connections off."""
+        ...
+
+    @property
+    def liquidated(self) -> bool:
+        """Whether the exchange has closed everything."""
+        ...
+
+    @property
+    def steps_done(self) -> int:
+        """Steps of a recorded or invented market that were walked; 0 elsewhere."""
+        ...
+
+    def ambiguous_bars(self) -> int:
+        """Give how many bars left open which of two fills came first; 0 where fills are real."""
+        ...
+
+    def walked(self) -> Progress | None:
+        """Give how far the market is, None where it has no end."""
+        ...
