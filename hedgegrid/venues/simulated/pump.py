@@ -3,24 +3,18 @@
 Time belongs to the exchange here. At every step the bot gets to finish what it has to do before the next thing
 happens, so a run in virtual time is the same twice, and a paced run differs only in waiting.
 
-Invariants (section 14.2): the move with its fills, funding, the margin check, told before the prices are shown; then
-what falls due, until nothing is due; at a bar's end the bar, and again what falls due. Timers between two points fire
-at their own times.
+Invariants: a step happens as ``stepping.py`` says; timers between two points fire at their own times.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from hedgegrid.messages.events import FundingPaid, Liquidated
 from hedgegrid.model.market import Step, Tape
-from hedgegrid.ports import VenueBatch
 from hedgegrid.runtime.clock import VirtualClock
 from hedgegrid.units import NS_PER_S
 from hedgegrid.venues.simulated.exchange import Exchange
+from hedgegrid.venues.simulated.stepping import Stepper
 from hedgegrid.venues.simulated.venue import SimulatedMarket, SimulatedTrading
-
-ROUNDS_MAX = 1_000
-"""Passes over what falls due at one point; more means that orders cause each other without end."""
 
 STEPS_BETWEEN_BREATHS = 256
 """Steps of an unpaced run after which everything else in the loop (signals, HTTP) gets its turn for certain."""
@@ -51,7 +45,6 @@ class Pump:
         """
         self._exchange = exchange
         self._tape = tape
-        self._market = market
         self._trading = trading
         self._clock = clock
         self._settle = settle
@@ -61,6 +54,9 @@ class Pump:
         self.steps_done = 0
         self.bars_done = 0
         self._last_steps = 0
+        self._stepper = Stepper(
+            exchange=exchange, market=market, trading=trading, bar_length_ns=tape.bar_length_ns, settle=settle
+        )
 
     def stop(self) -> None:
         """Return from ``run`` after the present step."""
@@ -110,46 +106,15 @@ class Pump:
             return
 
     async def _take(self, step: Step) -> None:
-        """Let one step happen."""
-        exchange, trading = self._exchange, self._trading
-        charged, liquidated = exchange.walk(step, step.ts_ns // self._tape.bar_length_ns)
-        trading.next_step = step.number + 1
-        said: list[VenueBatch | FundingPaid | Liquidated] = [*exchange.drain(), *charged]
-        if liquidated is not None:
-            said.append(liquidated)
-        if said:
-            trading.say(said)
-            await self._settle()
-        # The account first: whoever judges it at these marks must have its fills and payments in the books.
-        self._market.show_points(step)
-        await self._settle()
-        await self.fall_due()
-        if step.bars:
-            trading.keep_place()
-            self.bars_done += len(step.bars)
-            self._market.show_bars(step, [book.market.mark_ticks for book in exchange.books])
-            await self._settle()
-            await self.fall_due()
+        """Let one step happen, and count it."""
+        await self._stepper.take(step)
+        self.bars_done += len(step.bars)
         self.steps_done += 1
-
-    async def fall_due(self) -> None:
-        """Let fall due what is due at the present point, and what that causes, until nothing is due."""
-        for _ in range(ROUNDS_MAX):
-            done = self._exchange.fall_due()
-            if not done:
-                self._exchange.backstops()
-            said = self._exchange.drain()
-            if not said and not done:
-                return
-            self._trading.say(said)
-            await self._settle()
-        message = f"more than {ROUNDS_MAX} rounds at one point: orders cause each other without end"
-        raise AssertionError(message)
 
     async def finish(self, ended: str) -> None:
         """Let the last requests take effect, walking on while they travel, and keep the exchange as it then is."""
         await self._settle()
-        await self.fall_due()
+        await self._stepper.fall_due()
         if self._exchange.has_pending():
             for step in self._tape.steps(self._trading.next_step):
                 await self._reach(step)
