@@ -5,11 +5,13 @@ Read ``open_house`` for what there is, then ``House.tree`` for who supervises wh
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Protocol
+
+import attrs
 
 from hedgegrid import __version__
 from hedgegrid.actors.executor import Executor
@@ -39,6 +41,7 @@ from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.lock import AccountLock
 from hedgegrid.journal.memory import JournalMemory
 from hedgegrid.journal.opening import open_journal
+from hedgegrid.messages.events import Incident
 from hedgegrid.ops.http import HttpServer
 from hedgegrid.ops.readings import RuntimeReading, every_child
 from hedgegrid.ops.view import AccountView
@@ -55,7 +58,7 @@ from hedgegrid.runtime.specs import (
     Strategy,
 )
 from hedgegrid.runtime.supervisor import Supervisor
-from hedgegrid.units import NS_PER_S, cash_e8, ns_from_ms
+from hedgegrid.units import NS_PER_S, ns_from_ms
 from hedgegrid.worlds.simulated import SimulatedWorld
 from hedgegrid.worlds.world import Bound, RunOptions, World
 
@@ -68,9 +71,32 @@ MENDING_PASSES = 64
 
 def world_of(config: AccountConfig, options: RunOptions) -> World:
     """Choose the world that the account's mode asks for. Raises Fatal for a mode that is not here."""
-    if config.account.mode != "sim":
-        raise Fatal(f'mode = "{config.account.mode}" is not in this version: only "sim" runs')
-    return SimulatedWorld(config, options)
+    mode = config.account.mode
+    if mode == "sim":
+        return SimulatedWorld(config, options)
+    _refuse_what_a_real_market_has_not(mode, options)
+    # Here, not above: a simulation must not pay for a library that speaks to exchanges.
+    if mode == "paper":
+        if config.venue.environment == "production" and not options.allow_production_data:
+            raise Fatal('paper on the real market: add --allow-production-data, or set venue.environment = "testnet"')
+        from hedgegrid.worlds.paper import PaperWorld  # noqa: PLC0415
+
+        return PaperWorld(config, options)
+    if mode == "live" and not options.live:
+        raise Fatal('mode = "live" trades real money: add --live to say that you mean it')
+    if mode != "live" and options.live:
+        raise Fatal(f'--live goes with mode = "live", not with "{mode}"')
+    from hedgegrid.worlds.exchange import ExchangeWorld  # noqa: PLC0415
+
+    return ExchangeWorld(config, options)
+
+
+def _refuse_what_a_real_market_has_not(mode: str, options: RunOptions) -> None:
+    """Refuse options that only a simulated market can follow. Raises Fatal."""
+    if options.market_files or options.allow_gaps:
+        raise Fatal(f'--data and --allow-gaps are for recorded markets: mode = "{mode}" hears the exchange')
+    if options.speed != 1.0:
+        raise Fatal(f'--speed is for simulated markets: mode = "{mode}" goes at the pace of the exchange')
 
 
 async def open_house(
@@ -95,7 +121,7 @@ async def open_house(
         synchronous=config.journal.synchronous,
         threaded=options.speed is not None,
         instruments=world.instruments,
-        wallet_e8=cash_e8(config.account.wallet_quote),
+        wallet_e8=world.wallet_e8,
         boot_wall_ns=time.time_ns(),
         market=world.identity,
         quotes_kept=1_000_000 if config.journal.record_quotes else 0,
@@ -159,7 +185,7 @@ class House:
         self.memory = JournalMemory(journal, [one.name for one in self.instruments], order_no_stride=INSTRUMENTS_MAX)
         self.times = SourceTimes()
         self.mailbox = mailbox_maker(self.activity)
-        world.attach(Bound(settle=self.settle, quiet=self.quiet, activity=self.activity))
+        world.attach(Bound(settle=self.settle, quiet=self.quiet, activity=self.activity, report=self.report))
         self.supervisor = self.tree()
         self._mending = False
         self._closings = 0
@@ -235,6 +261,8 @@ class House:
 
     def _risk(self) -> Risk:
         rules = [instrument_risk(grid, one) for grid, one in zip(self.config.grid, self.instruments, strict=True)]
+        if self.world.streamed:
+            rules = [attrs.evolve(rule, cadence_ns=0) for rule in rules]
         return Risk(
             mailbox=self.mailbox(RISK),
             router=self.router,
@@ -302,8 +330,9 @@ class House:
             clock=self.clock,
             post=self.post,
             limits=self.health_limits(),
-            cadences_ns={g.instrument: bar_length_ns(g) for g in self.config.grid},
+            cadences_ns={g.instrument: 0 if self.world.streamed else bar_length_ns(g) for g in self.config.grid},
             times=self.times,
+            probe=self.world.probe,
         )
 
     def health_limits(self) -> HealthLimits:
@@ -318,6 +347,10 @@ class House:
             max_clock_skew_ns=ns_from_ms(watchdog.max_clock_skew_ms),
             unknown_pause_ns=ns_from_ms(watchdog.unknown_pause_ms),
         )
+
+    def report(self, words: str, figures: Mapping[str, str]) -> None:
+        """Put a problem of the exchange's connections into the journal."""
+        self.post.publish(Incident(**self.post.head(), actor="venue", text=words, figures=figures))
 
     def quiet(self) -> bool:
         """Tell whether nobody has anything left to do at this moment."""

@@ -145,6 +145,12 @@ def commands() -> None:
     is_flag=True,
     help="With --resume: lift a drawdown too, and let the equity of then be the new peak.",
 )
+@click.option("--live", is_flag=True, help='Trade real money: mode = "live" refuses to start without it.')
+@click.option(
+    "--allow-production-data",
+    is_flag=True,
+    help="Let paper mode watch the real market (it has no keys and cannot send an order).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and nothing else on standard output.")
 def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     """Trade: the built-in demo, or the account of a config.
@@ -168,6 +174,8 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
         duration_s=given["duration"],
         resume=given["resume"],
         new_peak=given["new_peak"],
+        live=given["live"],
+        allow_production_data=given["allow_production_data"],
         listen=given["listen"] or split_listen(account.ops.listen),
     )
     idle = len(not_enforced(account))
@@ -204,7 +212,7 @@ def _run_account(
     from hedgegrid.ops.summary import render_summary, summary_json
 
     console = QuietConsole(stderr=True)
-    tokens = (account.ops.read_token, account.ops.control_token)
+    tokens = (account.ops.read_token, account.ops.control_token, account.venue.api_key, account.venue.api_secret)
     try:
         secrets = [token.resolve().reveal() for token in tokens if token is not None]
         logs.configure(console=True, level=log_level, json_path=log_file, secrets=secrets)

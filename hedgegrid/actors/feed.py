@@ -21,12 +21,13 @@ FeedMessage = MarketSeen | NeedHistory
 
 @attrs.define
 class SourceTimes:
-    """When each instrument was last heard of: what the watchdog reads. Times in ns.
+    """When each instrument was last heard of, by the exchange's time and by ours: what the watchdog reads. In ns.
 
     An instrument not heard of is absent.
     """
 
     last_ns: dict[str, int] = attrs.field(factory=dict)
+    last_arrival_ns: dict[str, int] = attrs.field(factory=dict)
 
 
 class Feed(Actor[FeedMessage]):
@@ -76,6 +77,7 @@ class Feed(Actor[FeedMessage]):
     def _pass_prices(self, cause: MarketSeen, update: MarketUpdate, *, last_of_instant: bool) -> None:
         """Publish a quote and a mark; the funding actor hears of a mark only where its rate is news."""
         self._times.last_ns[update.instrument] = update.ts_venue_ns
+        self._times.last_arrival_ns[update.instrument] = cause.ts_recv_ns
         quote = Quote(
             **self._post.head(cause, update.ts_venue_ns),
             instrument=update.instrument,

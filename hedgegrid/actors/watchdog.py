@@ -34,13 +34,18 @@ class Watchdog(Actor[WatchdogMessage]):
         limits: health.HealthLimits,
         cadences_ns: Mapping[str, int],
         times: SourceTimes,
+        probe: Callable[[], health.VenueProbe],
     ) -> None:
-        """``cadences_ns``: the bar length of each instrument's source; ``times`` is what the feed keeps up to date."""
+        """``cadences_ns``: the bar length of each instrument's source, 0 for a stream; the feed keeps ``times``.
+
+        ``probe`` measures what no message tells.
+        """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._limits = limits
         self._cadences_ns = dict(cadences_ns)
         self._times = times
+        self._probe = probe
         self._since_ns = clock.now_ns()
         self._standing: set[tuple[Reason, str]] = set()
 
@@ -52,7 +57,10 @@ class Watchdog(Actor[WatchdogMessage]):
     async def handle(self, message: WatchdogMessage) -> None:
         """Look, tell what has come or gone, and set the next look."""
         now_ns = self.clock.now_ns()
-        readings = health.Readings(sources=tuple(self._sources()))
+        probe = self._probe()
+        readings = health.Readings(
+            sources=tuple(self._sources(probe)), loop_lag_ns=probe.loop_lag_ns, clock_skew_ns=probe.clock_skew_ns
+        )
         for finding in health.assess(self._limits, readings, self._standing, now_ns):
             figures = {name: str(value) for name, value in finding.figures}
             key = (finding.reason, finding.scope)
@@ -70,7 +78,7 @@ class Watchdog(Actor[WatchdogMessage]):
                 self._post.publish(gone, RISK)
         self._look_again()
 
-    def _sources(self) -> list[health.SourceReading]:
+    def _sources(self, probe: health.VenueProbe) -> list[health.SourceReading]:
         return [
             health.SourceReading(
                 name="quotes",
@@ -78,7 +86,8 @@ class Watchdog(Actor[WatchdogMessage]):
                 cadence_ns=cadence_ns,
                 since_ns=self._since_ns,
                 last_event_ns=self._times.last_ns.get(instrument),
-                last_arrival_ns=self._times.last_ns.get(instrument),
+                last_arrival_ns=self._times.last_arrival_ns.get(instrument),
+                last_pong_ns=probe.last_pong_ns,
             )
             for instrument, cadence_ns in self._cadences_ns.items()
         ]
@@ -88,10 +97,10 @@ class Watchdog(Actor[WatchdogMessage]):
         now_ns = self.clock.now_ns()
         due = [
             now_ns + max(1, health.stale_after_ns(self._limits, source) - health.age_ns(source, now_ns) + 1)
-            for source in self._sources()
+            for source in self._sources(self._probe())
             if (Reason.FEED_STALE, source.scope) not in self._standing
         ]
-        if self._standing:
+        if self._standing or 0 in self._cadences_ns.values():
             due.append(now_ns + self._limits.heartbeat_ns)
         self.remind_at(min(due), Wake(**self._post.head()))
 

@@ -52,6 +52,19 @@ class SourceReading:
 
 
 @attrs.frozen(kw_only=True)
+class VenueProbe:
+    """What was measured beside the messages; None where it was not.
+
+    ``loop_lag_ns``: how late the event loop is; ``clock_skew_ns``: the exchange's clock minus ours; ``last_pong_ns``:
+    when the sockets of the market last answered a ping, the one that is silent longest.
+    """
+
+    loop_lag_ns: int | None = None
+    clock_skew_ns: int | None = None
+    last_pong_ns: int | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Progress:
     """What an actor's progress counter has shown so far.
 

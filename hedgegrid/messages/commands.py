@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from hedgegrid.messages.events import Message
-from hedgegrid.model.order import OrderRequest
+from hedgegrid.model.order import Leg, OrderRequest
 
 
 @attrs.frozen(kw_only=True)
@@ -90,4 +90,17 @@ class CancelEntries(Message):
 
 @attrs.frozen(kw_only=True)
 class Flatten(Message):
-    """Take every entry away and close both legs of every instrument at the market."""
+    """Take every entry of ``legs`` away and close them at the market.
+
+    By the operator's word it is latched: it goes on until the legs are flat, over restarts too, and the account stays
+    paused after that.
+    """
+
+    legs: tuple[Leg, ...] = (Leg.LONG, Leg.SHORT)
+
+
+@attrs.frozen(kw_only=True)
+class ConfirmFlat(Message):
+    """Read the exchange twice and say whether ``legs`` are flat and nothing of ours is open on them (law 8)."""
+
+    legs: tuple[Leg, ...]

@@ -239,6 +239,20 @@ class LotOpened(Message):
 
 
 @attrs.frozen(kw_only=True)
+class LotProtected(Message):
+    """A lot stands at the exchange with its stop acknowledged, ``after_ns`` (exchange's time) after it stood without.
+
+    Only where the exchange does not link exits: from the fill, or from the loss of the stop that it had.
+    """
+
+    instrument: str
+    lot_id: int
+    leg: Leg
+    qty_lots: int
+    after_ns: int
+
+
+@attrs.frozen(kw_only=True)
 class GridMoved(Message):
     """The grid was (re)centered or changed its regime: what a restarted strategy must remember."""
 
@@ -349,6 +363,26 @@ class Incident(Message):
     actor: str
     text: str
     figures: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class FlatConfirmed(Message):
+    """Two reads of the exchange showed ``legs`` flat, with nothing of ours open or unknown on them.
+
+    ``foreign``: what else the account holds that is not ours, in words.
+    """
+
+    legs: tuple[Leg, ...]
+    foreign: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class StillHeld(Message):
+    """A read of the exchange showed that ``legs`` are not flat: ``left`` says what is held, open or unknown."""
+
+    legs: tuple[Leg, ...]
+    left: tuple[str, ...]
+    foreign: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)

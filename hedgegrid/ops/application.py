@@ -11,30 +11,39 @@ import asyncio
 import hmac
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+import attrs
 import uvicorn
 from litestar import Litestar, Request, Response, get
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
 from litestar.response.base import ASGIResponse
 from litestar.serialization import encode_json
 from litestar.types import ASGIApp, Receive, Scope, Send
 from loguru import logger
 
+from hedgegrid import __version__
 from hedgegrid.ops.health import Health
 from hedgegrid.ops.metrics import CONTENT_TYPE
 
 CONNECTIONS_MAX: Final = 64
 """More at once are answered 503."""
 KEEP_ALIVE_S: Final = 5
+_READS: Final = frozenset({"GET", "HEAD"})
 HOST_HEADER: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::[0-9]{1,5})?")
 """An IPv6 address in brackets or a name, with or without a port."""
 
 
-def routes(*, metrics: Callable[[], bytes], health: Callable[[], Health]) -> Litestar:
-    """Make the application: what each route answers comes from these two calls, made at each request."""
+def routes(
+    *, metrics: Callable[[], bytes], health: Callable[[], Health], more: Sequence[HTTPRouteHandler] = ()
+) -> Litestar:
+    """Make the application: what each route answers is asked for at each request; ``more`` are further routes."""
 
     @get("/metrics", include_in_schema=False)
     async def get_metrics() -> Response[bytes]:
@@ -45,8 +54,8 @@ def routes(*, metrics: Callable[[], bytes], health: Callable[[], Health]) -> Lit
         return health()
 
     return Litestar(
-        route_handlers=[get_metrics, get_health],
-        openapi_config=None,
+        route_handlers=[get_metrics, get_health, *more],
+        openapi_config=OpenAPIConfig(title="hedgegrid", version=__version__, path="/api/v1/openapi"),
         logging_config=None,
         exception_handlers={HTTPStatus.INTERNAL_SERVER_ERROR: _failed},
     )
@@ -59,12 +68,24 @@ def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[
     return Response({"status_code": status, "detail": status.phrase}, status_code=status)
 
 
-def guarded(app: ASGIApp, *, hosts: frozenset[str] | None, token: str | None) -> ASGIApp:
-    """Answer in place of ``app`` where the Host header is none of ``hosts`` (None: any) or ``token`` is not given."""
+@attrs.frozen(kw_only=True)
+class Tokens:
+    """The bearer tokens of the port: one that reads (None: anybody may), one that controls and reads (None: nobody)."""
+
+    read: str | None = attrs.field(default=None, repr=False)
+    control: str | None = attrs.field(default=None, repr=False)
+
+
+def guarded(app: ASGIApp, *, hosts: frozenset[str] | None, tokens: Tokens) -> ASGIApp:
+    """Answer in place of ``app`` where Host or Origin is none of ``hosts`` (None: any), or the token is not given."""
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         given = list(scope["headers"])
-        fault = _host_fault(given, hosts) or _token_fault(given, token)
+        fault = (
+            _host_fault(given, hosts)
+            or _origin_fault(given, hosts)
+            or _token_fault(given, tokens, scope["method"] if scope["type"] == ScopeType.HTTP else "")
+        )
         if fault is None:
             await app(scope, receive, send)
             return
@@ -89,13 +110,32 @@ def _host_fault(headers: _Headers, hosts: frozenset[str] | None) -> _Fault | Non
     return None
 
 
-def _token_fault(headers: _Headers, token: str | None) -> _Fault | None:
-    if token is None:
+def _origin_fault(headers: _Headers, hosts: frozenset[str] | None) -> _Fault | None:
+    """Refuse a page of another origin: a browser names it, whatever it was tricked into."""
+    named = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+    if not named or hosts is None:
         return None
+    host = urlsplit(named[0]).hostname if len(named) == 1 else None
+    if host is None or host.lower() not in hosts:
+        return HTTPStatus.FORBIDDEN, "the Origin header names another host"
+    return None
+
+
+def _token_fault(headers: _Headers, tokens: Tokens, method: str) -> _Fault | None:
+    if method in _READS:
+        wanted = [token for token in (tokens.read, tokens.control) if token is not None]
+        if tokens.read is None:
+            return None
+    elif tokens.control is None:
+        return HTTPStatus.FORBIDDEN, "no control over HTTP: set [ops] control_token"
+    else:
+        wanted = [tokens.control]
     given = [value for name, value in headers if name == b"authorization"]
-    wanted = b"Bearer " + token.encode()
-    if len(given) == 1 and hmac.compare_digest(given[0], wanted):
-        return None
+    if len(given) == 1:
+        # Every token is compared: the time taken must not tell which one was near.
+        matches = [hmac.compare_digest(given[0], b"Bearer " + token.encode()) for token in wanted]
+        if any(matches):
+            return None
     return HTTPStatus.UNAUTHORIZED, "a bearer token is needed"
 
 

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from hedgegrid.errors import Fatal
+from hedgegrid.ops.control import Control
 from hedgegrid.ops.health import Health, health
 from hedgegrid.ops.metrics import registry, render
 from hedgegrid.ops.readings import RuntimeReading
@@ -39,18 +40,23 @@ class HttpServer:
         *,
         now_ns: Callable[[], int],
         read_runtime: Callable[[], RuntimeReading],
+        control: Control | None = None,
         read_token: str | None = None,
+        control_token: str | None = None,
         tls: tuple[str, str] | None = None,
     ) -> None:
         """Make a server that does not listen.
 
-        ``now_ns`` is the clock of the view's times; ``read_token`` is the bearer token that every request needs (None:
-        none); ``tls`` the paths of certificate and key.
+        ``now_ns`` is the clock of the view's times; ``control`` the running account (None: nothing but figures);
+        ``read_token`` is the bearer token that reading needs (None: none), ``control_token`` the one that controls
+        need, and that reads too (None: no controls); ``tls`` the paths of certificate and key.
         """
         self._view = view
         self._now_ns = now_ns
         self._read_runtime = read_runtime
-        self._token = read_token
+        self._control = control
+        self._read_token = read_token
+        self._control_token = control_token
         self._tls = tls
         self._server: Server | None = None
         self._task: asyncio.Task[None] | None = None
@@ -108,23 +114,27 @@ class HttpServer:
 
     def _made(self, host: str) -> "Server":
         # Half a second of imports that only a run that listens pays for.
-        from hedgegrid.ops.application import guarded, routes, serving  # noqa: PLC0415
+        from hedgegrid.ops.api import control_routes, reading_routes  # noqa: PLC0415
+        from hedgegrid.ops.application import Tokens, guarded, routes, serving  # noqa: PLC0415
 
         metrics = registry(self._view, now_ns=self._now_ns, read_runtime=self._read_runtime)
 
         def health_now() -> Health:
             return health(self._view, self._read_runtime(), self._now_ns())
 
-        app = routes(metrics=lambda: render(metrics), health=health_now)
+        control = self._control
+        more = [] if control is None else [*reading_routes(self._view, control), *control_routes(control)]
+        app = routes(metrics=lambda: render(metrics), health=health_now, more=more)
+        tokens = Tokens(read=self._read_token, control=self._control_token)
         # A wildcard address has no name of its own; a rebound name fails at its certificate and its token instead.
         hosts = None if _is_wildcard(host) else frozenset((*LOOPBACK_NAMES, host.lower()))
         try:
-            return serving(guarded(app, hosts=hosts, token=self._token), tls=self._tls)
+            return serving(guarded(app, hosts=hosts, tokens=tokens), tls=self._tls)
         except OSError as fault:  # ssl.SSLError is one
             raise Fatal(f"[ops] tls_cert and tls_key: {fault}: give a PEM certificate and its private key") from fault
 
     def _refuse_unprotected(self, host: str) -> None:
-        if not _is_loopback(host) and (self._tls is None or self._token is None):
+        if not _is_loopback(host) and (self._tls is None or self._read_token is None):
             raise Fatal(
                 f"[ops] listen: others can reach {host}: set tls_cert, tls_key and read_token, "
                 "or listen on 127.0.0.1 and use a tunnel"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hedgegrid.config.params import bar_length_ns, check_bounds, instrument_of, venue_rules
 from hedgegrid.config.schema import AccountConfig
+from hedgegrid.core.health import VenueProbe
 from hedgegrid.core.reconcile_views import EvidenceRule
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
@@ -75,6 +76,7 @@ class SimulatedWorld:
     evidence = EvidenceRule(validity_ns=0, absences_min=1, interval_ns=0)
     """The exchange is in the process: one look is the truth."""
     polled = False
+    streamed = False
 
     def __init__(self, config: AccountConfig, options: RunOptions) -> None:
         """Take what is asked for; nothing is opened."""
@@ -82,6 +84,7 @@ class SimulatedWorld:
         self._options = options
         self._journal_path = Path(config.journal.path)
         self.instruments: tuple[Instrument, ...] = ()
+        self.wallet_e8: int = cash_e8(config.account.wallet_quote)
         self.identity = ""
         self._tape: Tape | None = None
         self._simulation: Simulation | None = None
@@ -127,7 +130,7 @@ class SimulatedWorld:
             tape=self._tape,
             instruments=self.instruments,
             rules=[venue_rules(config, instrument) for instrument in self.instruments],
-            wallet_e8=cash_e8(config.account.wallet_quote),
+            wallet_e8=self.wallet_e8,
             path=venue_path(self._journal_path) if config.sim.persist else None,
             identity=self._tape.identity,
             not_before_ns=not_before_ns,
@@ -186,6 +189,10 @@ class SimulatedWorld:
 
     async def close(self) -> None:
         """Do nothing: the file is closed with the account."""
+
+    def probe(self) -> VenueProbe:
+        """Give nothing: the exchange's clock is the clock, and there is no socket."""
+        return VenueProbe()
 
     @property
     def liquidated(self) -> bool:

@@ -4,13 +4,14 @@ Invariants: ``prepare`` comes first and opens nothing that a journal would have 
 journal is open; nothing moves before ``attach``; after ``close`` nothing is sent.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import attrs
 
+from hedgegrid.core.health import VenueProbe
 from hedgegrid.core.reconcile_views import EvidenceRule
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.ops.terminal import Progress
@@ -46,12 +47,13 @@ class Bound:
     """What a world is told of the bot that lives in it.
 
     ``settle`` returns once nobody has anything left to do at this moment; ``quiet`` tells whether nothing that was
-    asked of the exchange is still on its way.
+    asked of the exchange is still on its way; ``report`` takes a problem of a connection, in words and figures.
     """
 
     settle: Callable[[], Awaitable[object]]
     quiet: Callable[[], bool]
     activity: Activity
+    report: Callable[[str, Mapping[str, str]], None]
 
 
 class World(Protocol):
@@ -64,8 +66,12 @@ class World(Protocol):
     """Names the market: a journal goes on only on its own."""
     evidence: EvidenceRule
     """When an order that no source shows counts as dead here."""
+    wallet_e8: int
+    """The wallet that a new journal begins with, in quote x 1e8."""
     polled: bool
     """Whether the wallet must be read now and then, because quotes say nothing of it."""
+    streamed: bool
+    """Whether prices come as a stream: their age counts in itself, and not in bars."""
 
     @property
     def clock(self) -> Clock:
@@ -106,6 +112,10 @@ class World(Protocol):
 
     async def close(self) -> None:
         """Break the connections off."""
+        ...
+
+    def probe(self) -> VenueProbe:
+        """Give what the watchdog cannot see from inside: the exchange's clock, the loop, the sockets."""
         ...
 
     @property

@@ -56,14 +56,22 @@ async def serving(
 
 
 async def fetch(
-    port: int, path: str, *, method: str = "GET", context: ssl.SSLContext | None = None, **headers: str
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    content: bytes = b"",
+    context: ssl.SSLContext | None = None,
+    **headers: Any,
 ) -> tuple[int, dict[str, str], bytes]:
     """One request over a connection of its own: status, headers, body."""
     named = {"host": f"localhost:{port}", "connection": "close", **headers}
+    if content:
+        named |= {"content-length": str(len(content)), "content-type": "application/json"}
     reader, writer = await asyncio.open_connection(HOST, port, ssl=context)
     try:
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items() if value)]
-        writer.write("\r\n".join([*lines, "", ""]).encode())
+        writer.write("\r\n".join([*lines, "", ""]).encode() + content)
         answer = await reader.read()
     finally:
         await hang_up(writer)
@@ -136,7 +144,7 @@ async def test_health_tells_actors_permission_and_ages() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
-    ("method", "path", "expected"), [("GET", "/", 404), ("GET", "/api/v1/orders", 404), ("POST", "/metrics", 405)]
+    ("method", "path", "expected"), [("GET", "/", 404), ("GET", "/api/v1/orders", 404), ("POST", "/metrics", 403)]
 )
 async def test_other_requests_are_refused(method: str, path: str, expected: int) -> None:
     """There is nothing else to find."""
@@ -253,7 +261,7 @@ async def test_a_wildcard_address_with_tls_and_token_is_served() -> None:
     await server.start("0.0.0.0", 0)  # noqa: S104 - what is tested
     context = ssl.create_default_context(cafile=TLS[0])
     try:
-        headers = {"host": "trading.example", "authorization": "Bearer t"}
+        headers: dict[str, Any] = {"host": "trading.example", "authorization": "Bearer t"}
         assert (await fetch(server.port, "/metrics", context=context, **headers))[0] == 200
         assert (await fetch(server.port, "/metrics", context=context))[0] == 401
     finally:

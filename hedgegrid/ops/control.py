@@ -1,0 +1,86 @@
+"""What an operator may ask of a running account, and what is answered: the port behind ``/api/v1`` and its clients.
+
+Invariants: asking is never doing: a word travels to the actors as a message, and the answer tells what is known by now;
+FLAT is said only where the exchange was read twice and showed it (law 8).
+"""
+
+from enum import StrEnum
+from typing import Protocol
+
+import attrs
+
+
+class FlattenStage(StrEnum):
+    """How far a flatten has come."""
+
+    NONE = "none"
+    """Nobody has asked for one since the account was last resumed."""
+    UNDER_WAY = "under_way"
+    FLAT = "flat"
+    LEFT = "left"
+    """It has ended, or is stuck, with something that is still held."""
+
+
+@attrs.frozen(kw_only=True)
+class FlattenState:
+    """A flatten as it stands: ``legs`` in words, ``left`` what is still held or open, ``foreign`` what is not ours.
+
+    ``age_s``: seconds since it was asked for, None where nobody has.
+    """
+
+    stage: FlattenStage
+    legs: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    age_s: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Taken:
+    """The answer to a control: it is on its way."""
+
+    asked: str
+
+
+@attrs.frozen(kw_only=True)
+class LimitReading:
+    """A limit beside its present value, both in ``unit``; what cannot be known is None."""
+
+    control: str
+    scope: str
+    unit: str
+    limit: float
+    value: float | None
+    refusals: int
+
+
+class Control(Protocol):
+    """The running account, for an operator. Every call returns at once."""
+
+    def pause(self) -> None:
+        """Latch a pause: nothing that increases a leg is sent until ``resume``."""
+        ...
+
+    def resume(self, *, new_peak: bool) -> None:
+        """Lift the latched reasons; a drawdown only with ``new_peak``."""
+        ...
+
+    def throttle(self, factor_ppm: int) -> None:
+        """Scale the quantity of new entries, 0..1e6 ppm."""
+        ...
+
+    def cancel_entries(self) -> None:
+        """Take every resting entry away."""
+        ...
+
+    def flatten(self, legs: tuple[str, ...]) -> None:
+        """Close ``legs`` ("long", "short") of every instrument at the market, and stay paused."""
+        ...
+
+    def flattening(self) -> FlattenState:
+        """Tell how far a flatten is."""
+        ...
+
+    def limits(self) -> tuple[LimitReading, ...]:
+        """Give each limit beside its present value."""
+        ...
