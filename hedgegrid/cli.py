@@ -4,53 +4,25 @@ Exit codes: 0 ended as asked · 1 the run failed, or a check found something wro
 arguments) · 3 the account was liquidated · 70 an actor would not stop and the process ended itself.
 """
 
-import asyncio
 import json
 import re
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import attrs
 import click
-from rich.console import Console
 
 from hedgegrid import __version__
 from hedgegrid.backtest_commands import backtest, compare
 from hedgegrid.data_commands import store_commands
 from hedgegrid.errors import Fatal
+from hedgegrid.operator_commands import cancel_entries, flatten, pause, resume, risk, status, throttle
+from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, fail, load_account, run_account
 
-if TYPE_CHECKING:
-    from hedgegrid.config.schema import AccountConfig
-    from hedgegrid.worlds.world import RunOptions
-
-EXIT_FAILED = 1
-EXIT_BAD_INPUT = 2
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, None: 1}
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    """Say what is wrong on standard error and leave."""
-    click.echo(f"hedgegrid: {message}", err=True)
-    raise SystemExit(code)
-
-
-class QuietConsole(Console):
-    """A console that falls silent when nobody reads it any more: a bot must not die of a closed pipe."""
-
-    def on_broken_pipe(self) -> None:
-        """Write nothing from now on."""
-        self.quiet = True
-
-
-def _say(text: str, *, err: bool = False) -> None:
-    """Write a line; where nobody reads any more it is dropped, for the exit code still tells."""
-    with suppress(OSError):
-        click.echo(text, err=err)
 
 
 class Duration(click.ParamType[float]):
@@ -164,9 +136,9 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     from hedgegrid.worlds.world import RunOptions
 
     if given["new_peak"] and not given["resume"]:
-        _fail("--new-peak goes with --resume: it lifts a latched drawdown", EXIT_BAD_INPUT)
+        fail("--new-peak goes with --resume: it lifts a latched drawdown", EXIT_BAD_INPUT)
     journal_path = None if given["journal"] is None else str(given["journal"])
-    account = _load(given["config"], {"sim.seed": given["seed"], "journal.path": journal_path})
+    account = load_account(given["config"], {"sim.seed": given["seed"], "journal.path": journal_path})
     options = RunOptions(
         market_files=given["market_files"],
         allow_gaps=given["allow_gaps"],
@@ -181,58 +153,13 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     idle = len(not_enforced(account))
     if given["config"] is not None and idle:
         click.echo(f"{idle} settings are not enforced in this version: `hedgegrid check` lists them", err=True)
-    _run_account(account, options, given["log_file"], given["log_level"], as_json=given["as_json"])
-
-
-def _load(path: Path | None, overrides: dict[str, Any]) -> "AccountConfig":
-    """Load a config, or the demo's, with what the command line says in place of it."""
-    from hedgegrid.config.load import load, loads
-
-    try:
-        if path is None:
-            text = files("hedgegrid.config").joinpath("demo.toml").read_text(encoding="utf-8")
-            account = loads(text, "the built-in demo")
-        else:
-            account = load(path)
-    except Fatal as error:
-        _fail(str(error), EXIT_BAD_INPUT)
-    for dotted, value in overrides.items():
-        if value is not None:
-            section, name = dotted.split(".")
-            account = attrs.evolve(account, **{section: attrs.evolve(getattr(account, section), **{name: value})})
-    return account
-
-
-def _run_account(
-    account: "AccountConfig", options: "RunOptions", log_file: Path | None, log_level: str, *, as_json: bool
-) -> None:
-    """Run an account to its end and print the summary."""
-    from hedgegrid.lifecycle import Life, Outcome
-    from hedgegrid.ops import logs
-    from hedgegrid.ops.summary import render_summary, summary_json
-
-    console = QuietConsole(stderr=True)
-    tokens = (account.ops.read_token, account.ops.control_token, account.venue.api_key, account.venue.api_secret)
-    try:
-        secrets = [token.resolve().reveal() for token in tokens if token is not None]
-        logs.configure(console=True, level=log_level, json_path=log_file, secrets=secrets)
-    except Fatal as error:
-        _fail(str(error), EXIT_BAD_INPUT)
-
-    async def live() -> Outcome:
-        return await Life().run(account, options, console, lambda text: _say(text, err=True))
-
-    try:
-        outcome = asyncio.run(live())
-    except Fatal as error:
-        _fail(str(error), EXIT_BAD_INPUT)
-    if as_json:
-        _say(json.dumps(summary_json(outcome.view, outcome.extras), indent=2))
-    else:
-        _say(render_summary(outcome.view, outcome.extras))
-    if outcome.failure:
-        _say(f"hedgegrid: {outcome.failure}", err=True)
-    raise SystemExit(outcome.exit_code)
+    run_account(
+        account,
+        options,
+        log_file=given["log_file"],
+        log_level=given["log_level"],
+        as_json=given["as_json"],
+    )
 
 
 @commands.command()
@@ -244,12 +171,12 @@ def check(config: Path) -> None:
     from hedgegrid.config.params import grid_params, instrument_of
     from hedgegrid.config.render import render_effective
 
-    account = _load(config, {})
+    account = load_account(config, {})
     try:
         for grid in account.grid:
             grid_params(grid, instrument_of(account, grid.instrument))
     except (Fatal, ValueError) as error:
-        _fail(str(error), EXIT_BAD_INPUT)
+        fail(str(error), EXIT_BAD_INPUT)
     click.echo(render_effective(account))
     for one in advice(account):
         click.echo(f"warning: {one.path}: {one.message}", err=True)
@@ -266,7 +193,7 @@ def init(path: Path, force: bool) -> None:  # noqa: FBT001 - a flag of the comma
     from hedgegrid.config.wizard import Question, run_wizard
 
     if path.exists() and not force:
-        _fail(f"{path} exists; give another name, or --force to overwrite it", EXIT_BAD_INPUT)
+        fail(f"{path} exists; give another name, or --force to overwrite it", EXIT_BAD_INPUT)
 
     def ask(question: Question) -> str:
         if question.problem:
@@ -277,12 +204,12 @@ def init(path: Path, force: bool) -> None:  # noqa: FBT001 - a flag of the comma
     try:
         text = run_wizard(ask)
     except Fatal as error:
-        _fail(str(error), EXIT_BAD_INPUT)
+        fail(str(error), EXIT_BAD_INPUT)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        _fail(f"{path} cannot be written: {error.strerror}", EXIT_BAD_INPUT)
+        fail(f"{path} cannot be written: {error.strerror}", EXIT_BAD_INPUT)
     click.echo(f"wrote {path}; next: hedgegrid check --config {path}, then hedgegrid run --config {path}")
 
 
@@ -296,7 +223,7 @@ def _journal_command(action: Callable[[], int]) -> None:
     try:
         code = action()
     except Fatal as error:
-        _fail(str(error), EXIT_BAD_INPUT)
+        fail(str(error), EXIT_BAD_INPUT)
     sys.exit(code)
 
 
@@ -335,6 +262,8 @@ def export(path: Path, out: Path, force: bool) -> None:  # noqa: FBT001 - a flag
     _journal_command(action)
 
 
+for command in (status, risk, pause, resume, throttle, cancel_entries, flatten):
+    commands.add_command(command)
 commands.add_command(backtest)
 commands.add_command(compare)
 commands.add_command(store_commands)

@@ -6,11 +6,62 @@ Invariants: the kernel holds the lock, so it ends with its holder however that d
 
 import fcntl
 import os
+import signal
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from hedgegrid.errors import Fatal
+
+ENDING_S = 15.0
+"""What a holder gets to stop by its policy before it is killed."""
+
+
+def end_holder(journal_path: Path) -> int:
+    """End the process that holds the lock of a journal: asked first, then killed. Give its id, 0 where none holds it.
+
+    Raises Fatal where it may not be ended or does not end.
+    """
+    path = journal_path.with_name(journal_path.name + ".lock")
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        if _is_free(file.fileno()):
+            return 0
+        holder = int(file.read(32).decode(errors="replace").strip() or 0)
+        if holder <= 1:
+            raise Fatal(f"{path} is held by an unnamed process: find it and stop it")
+        try:
+            for number, patience_s in ((signal.SIGTERM, ENDING_S), (signal.SIGKILL, ENDING_S)):
+                os.kill(holder, number)
+                if _freed(file.fileno(), patience_s):
+                    return holder
+        except ProcessLookupError:
+            return holder
+        except PermissionError as error:
+            raise Fatal(f"process {holder} holds {path} and belongs to another user: stop it there") from error
+    raise Fatal(f"process {holder} holds {path} and does not end")
+
+
+def _is_free(file: int) -> bool:
+    """Tell whether nobody holds the lock now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return True
+
+
+def _freed(file: int, patience_s: float) -> bool:
+    """Wait until nobody holds the lock; False where that takes longer than ``patience_s``."""
+    until_s = time.monotonic() + patience_s
+    while time.monotonic() < until_s:
+        if _is_free(file):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 class AccountLock:

@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import attrs
 
-from hedgegrid.messages import events
+from hedgegrid.messages import commands, events
 from hedgegrid.messages.events import OrderEvent, OrderEventKind
 from hedgegrid.model.grid import GridMemory
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Fill, Leg, Purpose
+from hedgegrid.ops.control import FlattenStage
 from hedgegrid.ops.open_orders import OpenOrders
 
 NOTICES_MAX: Final = 64
@@ -98,6 +99,17 @@ class InstrumentView:
         self.grid_ns = at_ns
 
 
+@attrs.frozen(kw_only=True)
+class FlattenView:
+    """A flatten as last told; ``asked_ns`` None where nobody asked since the account was last resumed."""
+
+    stage: FlattenStage = FlattenStage.NONE
+    legs: tuple[Leg, ...] = ()
+    left: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    asked_ns: int | None = None
+
+
 @attrs.define(eq=False, init=False)
 class AccountView:
     """The account as last told. Money is in quote x 1e8; fees and funding are costs since the account began."""
@@ -134,6 +146,7 @@ class AccountView:
     restarts: dict[str, int]
     incidents: int
     liquidated: bool
+    flatten: FlattenView
     steps: int | None
     """Steps of a recorded market, once it has ended."""
     market_first_ns: int | None
@@ -155,6 +168,7 @@ class AccountView:
         self.reasons, self.refusals, self.rejections, self.restarts = {}, {}, {}, {}
         self.cancels = self.incidents = 0
         self.liquidated = False
+        self.flatten = FlattenView()
         self.steps = self.market_first_ns = self.market_ns = None
         self.notices = deque(maxlen=NOTICES_MAX)
         self.notices_total = 0
@@ -175,6 +189,10 @@ class AccountView:
             events.Incident: self._incident,
             events.Liquidated: self._liquidated,
             events.MarketEnded: self._market_ended,
+            commands.Flatten: self._flatten,
+            commands.Resume: self._resume,
+            events.FlatConfirmed: self._flat_confirmed,
+            events.StillHeld: self._still_held,
         }
 
     def observe(self, message: object) -> None:
@@ -343,6 +361,29 @@ class AccountView:
             for leg in one.legs:
                 leg.put(0, 0, message.ts_recv_ns)
         self._notice(message, "LIQUIDATED: equity fell under the maintenance margin")
+
+    def _flatten(self, message: commands.Flatten) -> None:
+        self.flatten = FlattenView(stage=FlattenStage.UNDER_WAY, legs=message.legs, asked_ns=message.ts_recv_ns)
+
+    def _resume(self, message: commands.Resume) -> None:  # noqa: ARG002 - that it came is all that counts
+        self.flatten = FlattenView()
+
+    def _flat_confirmed(self, message: events.FlatConfirmed) -> None:
+        asked_ns = self.flatten.asked_ns or message.ts_recv_ns
+        self.flatten = FlattenView(
+            stage=FlattenStage.FLAT, legs=message.legs, foreign=message.foreign, asked_ns=asked_ns
+        )
+        self._notice(message, f"FLAT: {' and '.join(leg.name for leg in message.legs)}")
+
+    def _still_held(self, message: events.StillHeld) -> None:
+        asked_ns = self.flatten.asked_ns or message.ts_recv_ns
+        self.flatten = FlattenView(
+            stage=FlattenStage.LEFT,
+            legs=message.legs,
+            left=message.left,
+            foreign=message.foreign,
+            asked_ns=asked_ns,
+        )
 
     def _notice(self, message: events.Message, text: str) -> None:
         self.notices.append(Notice(at_ns=message.ts_recv_ns, text=text))

@@ -6,6 +6,7 @@ journal is open; nothing moves before ``attach``; after ``close`` nothing is sen
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -14,10 +15,27 @@ import attrs
 from hedgegrid.core.health import VenueProbe
 from hedgegrid.core.reconcile_views import EvidenceRule
 from hedgegrid.model.instrument import Instrument
+from hedgegrid.model.order import Leg
 from hedgegrid.ops.terminal import Progress
 from hedgegrid.ports import MarketData, Trading
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import Clock
+
+
+class ErrandKind(StrEnum):
+    """What a run can be started for, other than trading."""
+
+    FLATTEN = "flatten"
+    CANCEL_ENTRIES = "cancel-entries"
+
+
+@attrs.frozen(kw_only=True)
+class Errand:
+    """One thing to be done for an account that does not run; the run ends with it, or after ``timeout_s``."""
+
+    kind: ErrandKind
+    legs: tuple[Leg, ...] = (Leg.LONG, Leg.SHORT)
+    timeout_s: float = 120.0
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +57,8 @@ class RunOptions:
     """Real money may be traded: ``--live``."""
     allow_production_data: bool = False
     """Paper may watch the real market: ``--allow-production-data``."""
+    errand: Errand | None = None
+    """Do this and end, in place of trading."""
     listen: tuple[str, int]
 
 

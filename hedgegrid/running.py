@@ -1,0 +1,96 @@
+"""What several commands share: loading an account, and running it to its end.
+
+Exit codes: 0 ended as asked · 1 the run failed, or a check found something wrong · 2 bad input (config, files,
+arguments) · 3 the account was liquidated · 70 an actor would not stop and the process ended itself.
+"""
+
+import asyncio
+import json
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import attrs
+import click
+from rich.console import Console
+
+from hedgegrid.errors import Fatal
+
+if TYPE_CHECKING:
+    from hedgegrid.config.schema import AccountConfig
+    from hedgegrid.worlds.world import RunOptions
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say what is wrong on standard error and leave."""
+    click.echo(f"hedgegrid: {message}", err=True)
+    raise SystemExit(code)
+
+
+class QuietConsole(Console):
+    """A console that falls silent when nobody reads it any more: a bot must not die of a closed pipe."""
+
+    def on_broken_pipe(self) -> None:
+        """Write nothing from now on."""
+        self.quiet = True
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Write a line; where nobody reads any more it is dropped, for the exit code still tells."""
+    with suppress(OSError):
+        click.echo(text, err=err)
+
+
+def load_account(path: Path | None, overrides: dict[str, Any]) -> "AccountConfig":
+    """Load a config, or the demo's, with what the command line says in place of it."""
+    from hedgegrid.config.load import load, loads
+
+    try:
+        if path is None:
+            text = files("hedgegrid.config").joinpath("demo.toml").read_text(encoding="utf-8")
+            account = loads(text, "the built-in demo")
+        else:
+            account = load(path)
+    except Fatal as error:
+        fail(str(error), EXIT_BAD_INPUT)
+    for dotted, value in overrides.items():
+        if value is not None:
+            section, name = dotted.split(".")
+            account = attrs.evolve(account, **{section: attrs.evolve(getattr(account, section), **{name: value})})
+    return account
+
+
+def run_account(
+    account: "AccountConfig", options: "RunOptions", *, log_file: Path | None, log_level: str, as_json: bool
+) -> None:
+    """Run an account to its end and print the summary."""
+    from hedgegrid.lifecycle import Life, Outcome
+    from hedgegrid.ops import logs
+    from hedgegrid.ops.summary import render_summary, summary_json
+
+    console = QuietConsole(stderr=True)
+    tokens = (account.ops.read_token, account.ops.control_token, account.venue.api_key, account.venue.api_secret)
+    try:
+        secrets = [token.resolve().reveal() for token in tokens if token is not None]
+        logs.configure(console=True, level=log_level, json_path=log_file, secrets=secrets)
+    except Fatal as error:
+        fail(str(error), EXIT_BAD_INPUT)
+
+    async def live() -> Outcome:
+        return await Life().run(account, options, console, lambda text: say(text, err=True))
+
+    try:
+        outcome = asyncio.run(live())
+    except Fatal as error:
+        fail(str(error), EXIT_BAD_INPUT)
+    if as_json:
+        say(json.dumps(summary_json(outcome.view, outcome.extras), indent=2))
+    else:
+        say(render_summary(outcome.view, outcome.extras))
+    if outcome.failure:
+        say(f"hedgegrid: {outcome.failure}", err=True)
+    raise SystemExit(outcome.exit_code)
