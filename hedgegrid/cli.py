@@ -19,7 +19,7 @@ from hedgegrid.backtest_commands import backtest, compare
 from hedgegrid.data_commands import store_commands
 from hedgegrid.errors import Fatal
 from hedgegrid.operator_commands import cancel_entries, flatten, pause, resume, risk, status, throttle
-from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, fail, load_account, run_account
+from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, load_account, run_account
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, None: 1}
@@ -117,6 +117,12 @@ def commands() -> None:
     is_flag=True,
     help="With --resume: lift a drawdown too, and let the equity of then be the new peak.",
 )
+@click.option(
+    "--exchange",
+    "exchange_url",
+    help="Origin of another server that speaks the exchange's wire, such as http://127.0.0.1:9000 (a stand-in), in "
+    "place of venue.rest_url, ws_url and ws_api_url.",
+)
 @click.option("--live", is_flag=True, help='Trade real money: mode = "live" refuses to start without it.')
 @click.option(
     "--allow-production-data",
@@ -138,7 +144,10 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
     if given["new_peak"] and not given["resume"]:
         fail("--new-peak goes with --resume: it lifts a latched drawdown", EXIT_BAD_INPUT)
     journal_path = None if given["journal"] is None else str(given["journal"])
-    account = load_account(given["config"], {"sim.seed": given["seed"], "journal.path": journal_path})
+    account = load_account(
+        given["config"],
+        {"sim.seed": given["seed"], "journal.path": journal_path, **at_another_server(given["exchange_url"])},
+    )
     options = RunOptions(
         market_files=given["market_files"],
         allow_gaps=given["allow_gaps"],

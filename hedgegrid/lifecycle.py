@@ -20,8 +20,9 @@ from hedgegrid.actors.post import EXECUTOR, FUNDING, RISK
 from hedgegrid.actors.watchdog import HangGuard
 from hedgegrid.app import House, open_house
 from hedgegrid.config.schema import AccountConfig
+from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.pause import Reason
-from hedgegrid.errors import Fatal
+from hedgegrid.errors import Fatal, HedgegridError
 from hedgegrid.messages.commands import ClearReason, Flatten, Halt, RaiseReason, Resume
 from hedgegrid.messages.events import (
     AccountChanged,
@@ -34,6 +35,7 @@ from hedgegrid.messages.events import (
     VenueReport,
 )
 from hedgegrid.model.order import Purpose
+from hedgegrid.ops.control import FlattenStage
 from hedgegrid.ops.readings import every_child
 from hedgegrid.ops.summary import RunExtras
 from hedgegrid.ops.terminal import StatusPrinter
@@ -44,7 +46,7 @@ from hedgegrid.runtime.router import DeadLetter
 from hedgegrid.runtime.specs import EscalationError
 from hedgegrid.units import NS_PER_S
 from hedgegrid.venues.simulated.opening import LIQUIDATED, MARKET_ENDED
-from hedgegrid.worlds.world import RunOptions
+from hedgegrid.worlds.world import Errand, ErrandKind, RunOptions
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -153,9 +155,7 @@ class Life:
         try:
             await self.house.world.follow(lambda: started.is_set() or actors.done() or self._over.is_set())
             if not self._failure:
-                await self._tell_warm_up(tell)
-                self._greet(tell)
-                await self._walk()
+                await self._do_what_is_asked(tell)
         finally:
             self._closing = True
             for task in others:
@@ -165,6 +165,44 @@ class Life:
             await self.house.world.follow(actors.done)
             if self._gave_up:
                 await self._let_cancels_arrive()
+
+    async def _do_what_is_asked(self, tell: Callable[[str], None]) -> None:
+        """Trade, or do the one errand that the run is for."""
+        errand = self.house.options.errand
+        if errand is None:
+            await self._tell_warm_up(tell)
+            self._greet(tell)
+            await self._walk()
+        elif errand.kind is ErrandKind.CANCEL_ENTRIES:
+            self._ended = "entries cancelled"
+            await self._stop_by_policy("cancel_entries")
+        else:
+            await self._flatten(errand, tell)
+
+    async def _flatten(self, errand: Errand, tell: Callable[[str], None]) -> None:
+        """Flatten as the operator asked, and end with the exchange's word, or with what is left."""
+        house = self.house
+        house.post.publish(Flatten(**house.post.head(), legs=errand.legs), RISK)
+        watching = asyncio.create_task(self._watch_flatten(errand), name="errand")
+        try:
+            await self._walk()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        flatten = house.view.flatten
+        if flatten.stage is FlattenStage.FLAT:
+            tell(f"FLAT: {' and '.join(leg.name for leg in flatten.legs)}")
+        else:
+            self.fail(f"NOT FLAT: {', '.join(flatten.left) or 'the exchange has not shown it yet'}")
+        for one in flatten.foreign:
+            tell(f"not ours and untouched: {one}")
+
+    async def _watch_flatten(self, errand: Errand) -> None:
+        """End the run when the exchange shows it flat, or when the time for it is over."""
+        until_s = time.monotonic() + errand.timeout_s
+        while self.house.view.flatten.stage is not FlattenStage.FLAT and time.monotonic() < until_s:  # noqa: ASYNC110
+            await asyncio.sleep(TICK_S)
+        self.end("the errand is over")
 
     async def _tell_warm_up(self, tell: Callable[[str], None]) -> None:
         """Say which instruments will not trade at once, and why: a bot that is cold looks like one that is broken."""
@@ -221,16 +259,16 @@ class Life:
         self._ended = self._ended or (MARKET_ENDED if market_ended else DURATION_REACHED)
         await self._stop_by_policy()
 
-    async def _stop_by_policy(self) -> None:
-        """Cancel the entries, keep everything, or flatten, as the account's stop policy says."""
+    async def _stop_by_policy(self, policy: str = "") -> None:
+        """Cancel the entries, keep everything, or flatten, as ``policy`` or else the account's stop policy says."""
         house = self.house
-        policy = house.config.account.on_stop
+        policy = policy or house.config.account.on_stop
         if policy == "cancel_entries" or house.world.liquidated:
             house.post.publish(Halt(**house.post.head()), RISK)
         elif policy == "flatten":
             house.post.publish(Flatten(**house.post.head()), RISK)
         try:
-            await house.world.finish(self._ended)
+            await house.world.finish(self._ended, entries_gone=policy != "keep")
             await house.journal.commit()
         except Fatal as error:
             self.fail(str(error))
@@ -238,7 +276,7 @@ class Life:
     async def _let_cancels_arrive(self) -> None:
         """Walk on without actors until the last cancels are through; the next start reads what came of them."""
         try:
-            await self.house.world.finish("")
+            await self.house.world.finish("", entries_gone=False)
         except Fatal as error:
             logger.error("the exchange could not be kept: {}", error)
 
@@ -391,14 +429,29 @@ class Life:
         house = self.house
         self._gave_up = True
         self.fail(f"the actors gave up: {error}")
-        entries = [order for order in await house.world.trading.open_orders() if order.purpose is Purpose.ENTRY]
-        for instrument in house.instruments:
-            mine = [order.client_id for order in entries if order.instrument == instrument.name]
-            if mine:
-                await house.world.trading.cancel(instrument.name, mine)
+        try:
+            await self._cancel_entries_ourselves()
+        except HedgegridError as fault:
+            # The pause has to be latched whatever the exchange says.
+            logger.error("entries could not be cancelled: {}; look at the exchange", fault)
         now_ns = house.clock.now_ns()
         latched = [one for one in house.journal.latched() if one[0] != Reason.SUPERVISOR]
         house.journal.set_latched((*latched, (Reason.SUPERVISOR.value, "", now_ns, (("error", str(error)),))))
+
+    async def _cancel_entries_ourselves(self) -> None:
+        """Take every entry of ours away, without any actor. Raises what the exchange's side raises."""
+        trading = self.house.world.trading
+        ours = [
+            order
+            for order in await trading.open_orders()
+            if order.purpose is Purpose.ENTRY
+            and (parts := parse_client_id(order.client_id)) is not None
+            and parts.account == self.house.config.account.name
+        ]
+        for instrument in self.house.instruments:
+            mine = [order.client_id for order in ours if order.instrument == instrument.name]
+            if mine:
+                await trading.cancel(instrument.name, mine)
 
 
 def _is_drawn_down(house: House) -> bool:

@@ -64,6 +64,24 @@ def load_account(path: Path | None, overrides: dict[str, Any]) -> "AccountConfig
     return account
 
 
+def at_another_server(origin: str | None) -> dict[str, Any]:
+    """Give the settings that point the venue at the server at ``origin``; none where that is None."""
+    from hedgegrid.config.values import Endpoint
+
+    if origin is None:
+        return {}
+    origin = origin.rstrip("/")
+    fault = Endpoint(secure="https", plain="http")(origin)
+    if fault is not None:
+        fail(f"--exchange {origin}: {fault}", EXIT_BAD_INPUT)
+    sockets = "ws" + origin.removeprefix("http")
+    return {
+        "venue.rest_url": origin,
+        "venue.ws_url": sockets,
+        "venue.ws_api_url": f"{sockets}/ws-fapi/v1",
+    }
+
+
 def run_account(
     account: "AccountConfig", options: "RunOptions", *, log_file: Path | None, log_level: str, as_json: bool
 ) -> None:

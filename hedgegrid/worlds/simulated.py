@@ -183,7 +183,7 @@ class SimulatedWorld:
                 await activity.settle()
             await asyncio.sleep(WALL_STEP_S)
 
-    async def finish(self, ended: str) -> None:
+    async def finish(self, ended: str, *, entries_gone: bool) -> None:  # noqa: ARG002 - the exchange is here to see
         """Walk on while requests travel, and keep the exchange as it then is."""
         await self.pump.finish(ended)
 

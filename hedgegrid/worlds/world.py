@@ -126,8 +126,8 @@ class World(Protocol):
         """Let time pass until ``done``, while the market stands (a start, a stop)."""
         ...
 
-    async def finish(self, ended: str) -> None:
-        """Let the last requests take effect. Raises Fatal where what should be gone is still there."""
+    async def finish(self, ended: str, *, entries_gone: bool) -> None:
+        """Let the last requests take effect; where ``entries_gone``, none of ours may rest then. Raises Fatal."""
         ...
 
     async def close(self) -> None:
