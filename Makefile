@@ -1,6 +1,7 @@
 # hedgegrid: set up, run, check. It needs Python 3.11 to 3.14 (with venv and pip) and make, nothing else.
 #
 #   make run ARGS="--duration 60s"   the demo, or whatever ARGS names (see `python -m hedgegrid run --help`)
+#   make run-testnet-standin         testnet mode against a stand-in of the exchange, ARGS="--minutes 5" or "--kills 20"
 #   make test                        every check; pytest last, TESTS="tests/test_tidy.py -k name" narrows it
 #   make lint | format               the static checks alone | mend what can be mended
 #   make lock [UPGRADE=--upgrade]    bring the locks in line with pyproject.toml [and to the newest releases]
@@ -23,13 +24,17 @@ PEERS := build/peers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format lock bench-peers lock-peers clean
+.PHONY: help run run-testnet-standin test lint format lock bench-peers lock-peers clean
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 run: $(VENV)/run.stamp
 	@$(BIN) -m hedgegrid run $(ARGS)
+
+# The stand-in and the bot over real sockets; both accounts are compared at the end.
+run-testnet-standin: $(VENV)/dev.stamp
+	@$(BIN) -m tools.rehearsal $(ARGS)
 
 test: lint
 	$(BIN) -m tools.wheel_check

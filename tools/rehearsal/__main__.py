@@ -169,13 +169,8 @@ def rehearse(folder: Path, given: Mapping[str, Any]) -> Report:
     """Run a whole rehearsal in ``folder``."""
     rng = random.Random(given["seed"])  # noqa: S311 - moments to kill at
     began_s = time.monotonic()
-    arguments = [
-        "--seed",
-        str(given["seed"]),
-        "--volatility",
-        "4",
-        *(w for m in given["more"] for w in m.split("=", 1)),
-    ]
+    further = [word for one in given["more"] for word in one.split("=", 1)]
+    arguments = ["--seed", str(given["seed"]), "--volatility", "2.5", *further]
     with standin(folder / "standin.jsonl", arguments) as origin:
         rehearsal = Rehearsal(folder, origin, given["config"].resolve())
         if given["kills"]:

@@ -138,14 +138,14 @@ def doubled_rungs(state: Mapping[str, Any]) -> list[str]:
 
 
 def unprotected(state: Mapping[str, Any]) -> list[str]:
-    """Give the legs at the exchange whose stops do not cover what they hold."""
+    """Give the legs at the exchange whose stops do not cover what they hold; the backstop does not count."""
     bare: list[str] = []
     for row in state["positions"]:
         held = abs(Decimal(row["positionAmt"]))
         covered = Decimal(0)
         for stop in state["algoOrders"]:
-            if (stop["symbol"], stop["positionSide"]) == (row["symbol"], row["positionSide"]):
-                covered += held if _closes_all(stop) else Decimal(stop["quantity"])
+            if (stop["symbol"], stop["positionSide"]) == (row["symbol"], row["positionSide"]) and not _closes_all(stop):
+                covered += Decimal(stop["quantity"])
         if covered < held:
             bare.append(f"{row['symbol']} {row['positionSide']}: holds {held}, stops over {covered}")
     return bare
