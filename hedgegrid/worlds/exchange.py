@@ -74,7 +74,7 @@ class ExchangeWorld:
         # A request may arrive as long as it is valid, and the clocks may be apart by as much as is borne.
         validity_ms = venue.recv_window_ms + config.watchdog.max_clock_skew_ms + 1_000
         self.evidence = EvidenceRule(
-            validity_ns=validity_ms * NS_PER_MS, absences_min=ABSENCES_MIN, interval_ns=NS_PER_S
+            validity_ns=validity_ms * NS_PER_MS, absences_min=ABSENCES_MIN, interval_ns=NS_PER_S, needs_look=True
         )
         self._listed: tuple[ListedInstrument, ...] = ()
         self._stop = asyncio.Event()
@@ -82,7 +82,7 @@ class ExchangeWorld:
         self._bound: Bound | None = None
         self._syncing: asyncio.Task[None] | None = None
         self.instruments: tuple[Instrument, ...] = ()
-        self.wallet_e8 = 0
+        self.wallet_e8: int | None = None
         names = " ".join(grid.instrument for grid in config.grid)
         self.identity = f"{venue.name} {venue.environment} {names}"
 

@@ -70,7 +70,7 @@ class PaperWorld:
         self._lag = LoopLag()
         self._listed: tuple[ListedInstrument, ...] = ()
         self.instruments: tuple[Instrument, ...] = ()
-        self.wallet_e8: int = cash_e8(config.account.wallet_quote)
+        self.wallet_e8: int | None = cash_e8(config.account.wallet_quote)
         names = " ".join(grid.instrument for grid in config.grid)
         self.identity = f"paper {venue.name} {venue.environment} {names}"
 
@@ -100,7 +100,7 @@ class PaperWorld:
         """Open the exchange in the process as it was kept, or a new one."""
         config = self._config
         rules = [venue_rules(config, one) for one in self.instruments]
-        self._exchange = Exchange(self.instruments, rules, self.wallet_e8)
+        self._exchange = Exchange(self.instruments, rules, cash_e8(config.account.wallet_quote))
         store = VenueStore(venue_path(self._journal_path), self.identity) if config.sim.persist else None
         kept = None
         if store is not None:

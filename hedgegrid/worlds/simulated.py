@@ -84,7 +84,7 @@ class SimulatedWorld:
         self._options = options
         self._journal_path = Path(config.journal.path)
         self.instruments: tuple[Instrument, ...] = ()
-        self.wallet_e8: int = cash_e8(config.account.wallet_quote)
+        self.wallet_e8: int | None = cash_e8(config.account.wallet_quote)
         self.identity = ""
         self._tape: Tape | None = None
         self._simulation: Simulation | None = None
@@ -130,7 +130,7 @@ class SimulatedWorld:
             tape=self._tape,
             instruments=self.instruments,
             rules=[venue_rules(config, instrument) for instrument in self.instruments],
-            wallet_e8=self.wallet_e8,
+            wallet_e8=cash_e8(config.account.wallet_quote),
             path=venue_path(self._journal_path) if config.sim.persist else None,
             identity=self._tape.identity,
             not_before_ns=not_before_ns,

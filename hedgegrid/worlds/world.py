@@ -86,8 +86,8 @@ class World(Protocol):
     """Names the market: a journal goes on only on its own."""
     evidence: EvidenceRule
     """When an order that no source shows counts as dead here."""
-    wallet_e8: int
-    """The wallet that a new journal begins with, in quote x 1e8."""
+    wallet_e8: int | None
+    """The wallet that a new journal begins with, in quote x 1e8; None: what the exchange says first."""
     polled: bool
     """Whether the wallet must be read now and then, because quotes say nothing of it."""
     streamed: bool

@@ -170,7 +170,7 @@ def rehearse(folder: Path, given: Mapping[str, Any]) -> Report:
     rng = random.Random(given["seed"])  # noqa: S311 - moments to kill at
     began_s = time.monotonic()
     further = [word for one in given["more"] for word in one.split("=", 1)]
-    arguments = ["--seed", str(given["seed"]), "--volatility", "2.5", *further]
+    arguments = ["--seed", str(given["seed"]), "--volatility", "1.2", *further]
     with standin(folder / "standin.jsonl", arguments) as origin:
         rehearsal = Rehearsal(folder, origin, given["config"].resolve())
         if given["kills"]:

@@ -63,17 +63,25 @@ def read_journal(path: Path) -> Journal:
             (rules[name].symbol, LEGS[leg]): rules[name].lot * qty
             for name, leg, qty in db.execute("SELECT instrument, leg, qty_lots FROM legs")
         }
-        (wallet,) = db.execute("SELECT wallet_e8 FROM account").fetchone()
+        # The account's row holds what it began with, transfers included, and the result since.
+        (began,) = db.execute("SELECT wallet_e8 FROM account").fetchone()
+        sums = db.execute("SELECT sum(realised_e8), sum(fees_e8), sum(funding_e8) FROM legs").fetchone()
         states = db.execute("SELECT client_id, state FROM orders").fetchall()
         (twice,) = db.execute("SELECT count(*) - count(DISTINCT client_id) FROM orders").fetchone()
     return Journal(
         fills=fills,
         legs=legs,
-        wallet=None if wallet is None else Decimal(wallet) / E8,
+        wallet=None if began is None else Decimal(began + _result(sums)) / E8,
         live=frozenset(client_id for client_id, state in states if state in LIVE),
         orders=len(states),
         duplicates=twice,
     )
+
+
+def _result(sums: tuple[int | None, ...]) -> int:
+    """Give what trading did to the wallet, of the sums of realised profit, fees and funding."""
+    realised, fees, funding = (0 if one is None else one for one in sums)
+    return realised - fees - funding
 
 
 def differences(journal: Journal, state: Mapping[str, Any], trades: list[dict[str, Any]]) -> Iterator[str]:

@@ -1,0 +1,159 @@
+"""Whose order a number of the exchange's is: order ids, algo orders and parts of market orders, by our ids.
+
+Pure tables, all bounded. Invariants: an algo order's fills are told under the algo order's own id, whatever id the
+exchange gave the order that it became; the parts of a sliced market order are told as the order that was asked for;
+an order that ends is told to have ended when all its parts have.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+import attrs
+
+from hedgegrid.core.client_id import NO_LEVEL, client_id, parse_client_id
+from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
+from hedgegrid.model.order import Leg
+from hedgegrid.venues.ccxtpro.order_requests import is_slice
+
+NAMES_KEPT: Final = 20_000
+"""Order ids whose client ids are remembered; older ones are asked of the exchange again."""
+_ENDS: Final = (OrderEventKind.CANCELLED, OrderEventKind.EXPIRED, OrderEventKind.REJECTED)
+
+OrderKey = tuple[str, int]
+"""Instrument and the exchange's order id."""
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def keep(table: "OrderedDict[_K, _V]", key: _K, value: _V, most: int = NAMES_KEPT) -> None:
+    """Put a value into a bounded table; the oldest goes where it is full."""
+    table[key] = value
+    if len(table) > most:
+        table.popitem(last=False)
+
+
+@attrs.frozen(kw_only=True)
+class WaitingStop:
+    """A conditional order of ours that has not ended: its instrument and leg."""
+
+    instrument: str
+    leg: Leg
+
+
+class OrderNames:
+    """Client ids by order id, and the conditional orders that could still become orders under foreign ids."""
+
+    def __init__(self) -> None:
+        """Begin with nothing known."""
+        self._names: OrderedDict[OrderKey, str] = OrderedDict()
+        self._stops: OrderedDict[str, WaitingStop] = OrderedDict()
+
+    def learn(self, instrument: str, order_id: int, name: str) -> None:
+        """Take note of an order's client id. A name that is ours is not replaced by a foreign one."""
+        known = self._names.get((instrument, order_id))
+        if known is None or parse_client_id(known) is None:
+            keep(self._names, (instrument, order_id), name)
+
+    def name_of(self, instrument: str, order_id: int) -> str | None:
+        """Give an order's client id as far as it was told."""
+        return self._names.get((instrument, order_id))
+
+    def stop_waits(self, name: str, instrument: str, leg: Leg) -> None:
+        """Take note of a conditional order that was sent or is shown as open."""
+        keep(self._stops, name, WaitingStop(instrument=instrument, leg=leg))
+
+    def stop_done(self, name: str) -> None:
+        """Take note that a conditional order has ended, or that the order it became is known."""
+        self._stops.pop(name, None)
+
+    def could_be_a_stop(self, instrument: str, leg: Leg) -> bool:
+        """Tell whether an order under a foreign id that reduces this leg may be a triggered stop of ours."""
+        return any(stop.instrument == instrument and stop.leg is leg for stop in self._stops.values())
+
+
+@attrs.define(kw_only=True)
+class _Sliced:
+    qty_lots: int
+    names: tuple[str, ...]
+    left: dict[str, int]
+    """What each part that has not ended still holds."""
+    filled_lots: int = 0
+
+
+class Slices:
+    """Market orders that were sent as several, told as one."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._parents: OrderedDict[str, str] = OrderedDict()
+        self._sliced: OrderedDict[str, _Sliced] = OrderedDict()
+
+    def note(self, parent: str, parts: Sequence[tuple[str, int]]) -> None:
+        """Take note of an order's parts, ids and lots, before they are sent."""
+        keep(
+            self._sliced,
+            parent,
+            _Sliced(names=tuple(name for name, _ in parts), qty_lots=sum(lots for _, lots in parts), left=dict(parts)),
+        )
+        for name, _ in parts:
+            keep(self._parents, name, parent)
+
+    def parts(self, parent: str) -> tuple[str, ...]:
+        """Give the ids that an order was sent under: its own alone where it was not sliced."""
+        whole = self._sliced.get(parent)
+        return (parent,) if whole is None else whole.names
+
+    def parent_of(self, name: str) -> str:
+        """Give the order that an id stands for. Of a boot that is over, the level is taken as absent."""
+        known = self._parents.get(name)
+        if known is not None or not is_slice(name):
+            return known or name
+        parts = parse_client_id(name)
+        assert parts is not None, "a slice's id is ours"
+        return client_id(
+            account=parts.account,
+            epoch=parts.epoch,
+            leg=parts.leg,
+            purpose=parts.purpose,
+            level=NO_LEVEL,
+            sequence=parts.sequence,
+        )
+
+    def told(self, event: OrderEvent) -> tuple[OrderEvent, ...]:
+        """Give what an event of a part means for the whole order; an event of any other order as it is."""
+        parent = self._parents.get(event.client_id)
+        if parent is None or parent not in self._sliced:
+            name = self.parent_of(event.client_id)
+            return (event if name == event.client_id else _renamed(event, name, event.qty_lots),)
+        whole = self._sliced[parent]
+        if event.kind is OrderEventKind.FILLED:
+            assert event.fill is not None, "a fill has its figures"
+            whole.filled_lots += event.fill.qty_lots
+            if event.qty_lots == 0:
+                whole.left.pop(event.client_id, None)
+            said = _renamed(event, parent, max(0, whole.qty_lots - whole.filled_lots))
+            return (said, *self._end(parent, whole, OrderEventKind.CANCELLED, EndReason.REFUSED))
+        if event.kind in _ENDS:
+            if whole.left.pop(event.client_id, None) is None:
+                return ()
+            return self._end(parent, whole, event.kind, event.reason)
+        return (_renamed(event, parent, event.qty_lots),)
+
+    def refused(self, parent: str, name: str) -> tuple[OrderEvent, ...]:
+        """Take note that a part was never taken; give the end of the whole where it was the last."""
+        whole = self._sliced.get(parent)
+        if whole is None or whole.left.pop(name, None) is None:
+            return ()
+        return self._end(parent, whole, OrderEventKind.CANCELLED, EndReason.REFUSED)
+
+    def _end(self, parent: str, whole: _Sliced, kind: OrderEventKind, reason: EndReason) -> tuple[OrderEvent, ...]:
+        if whole.left or whole.filled_lots >= whole.qty_lots:
+            return ()
+        return (OrderEvent(kind=kind, client_id=parent, reason=reason),)
+
+
+def _renamed(event: OrderEvent, name: str, qty_lots: int) -> OrderEvent:
+    fill = None if event.fill is None else attrs.evolve(event.fill, client_id=name)
+    return attrs.evolve(event, client_id=name, fill=fill, qty_lots=qty_lots)

@@ -1,0 +1,138 @@
+"""What an order looks like on the wire: an ``OrderRequest`` as raw parameters, every figure as exact text.
+
+Pure. Invariants: every order names its ``positionSide`` and none says ``reduceOnly`` (hedge mode: the exchange refuses
+the two together, and the leg and side say it already); an order's id on the wire is ours, unchanged; a conditional
+order is written for the algo service alone, any other for the order service alone; a post-only order is GTX; a stop
+that closes what the leg holds has no quantity.
+
+Sources: Binance USD-M futures, "New Order", "Place Multiple Orders", "New Algo Order", websocket API "order.place".
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal, TypeVar
+
+from hedgegrid.core.client_id import NO_LEVEL, client_id, parse_client_id
+from hedgegrid.model.order import Kind, OrderRequest, Purpose
+from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
+
+Params = dict[str, str]
+StopTrigger = Literal["mark", "last"]
+
+BATCH_MAX: Final = 5
+"""Orders that one batch may place."""
+CANCELS_MAX: Final = 10
+"""Orders that one batch may cancel."""
+SLICES_MAX: Final = 99
+"""Orders that one market reduction may be sent as."""
+
+_SLICE_LEVELS: Final = 900
+"""Levels from here on are slices of a market order: no grid has that many rungs."""
+_WORKING_TYPES: Final = {"mark": "MARK_PRICE", "last": "CONTRACT_PRICE"}
+
+_T = TypeVar("_T")
+
+
+def is_conditional(request: OrderRequest) -> bool:
+    """Tell whether the order belongs to the algo service."""
+    return request.kind is Kind.STOP_MARKET
+
+
+def order_params(request: OrderRequest, listed: ListedInstrument) -> Params:
+    """Write a limit or market order: of POST /fapi/v1/order, of a row of batchOrders, of the socket's order.place.
+
+    AssertionError for a conditional order, and for a market order above the exchange's maximum (slice it first).
+    """
+    assert not is_conditional(request), "a conditional order goes through the algo service"
+    assert request.kind is not Kind.MARKET or request.qty_lots <= _market_max_lots(listed), "slice it first"
+    params = _whose(request, listed)
+    params["newClientOrderId"] = request.client_id
+    params["newOrderRespType"] = "ACK"  # the stream tells the rest, and an acknowledgement is the fastest answer
+    params["quantity"] = listed.instrument.qty_text(request.qty_lots)
+    if request.kind is Kind.MARKET:
+        return params | {"type": "MARKET"}
+    return params | {
+        "type": "LIMIT",
+        "timeInForce": "GTX" if request.post_only else "GTC",
+        "price": listed.instrument.price_text(request.price_ticks),
+    }
+
+
+def algo_params(request: OrderRequest, listed: ListedInstrument, stop_trigger: StopTrigger) -> Params:
+    """Write a stop for POST /fapi/v1/algoOrder. AssertionError for an order that is not conditional."""
+    assert is_conditional(request), "only a conditional order goes through the algo service"
+    params = _whose(request, listed) | {
+        "algoType": "CONDITIONAL",
+        "type": "STOP_MARKET",
+        "triggerPrice": listed.instrument.price_text(request.price_ticks),
+        "workingType": _WORKING_TYPES[stop_trigger],
+        "clientAlgoId": request.client_id,
+    }
+    if request.close_all:
+        return params | {"closePosition": "true"}
+    return params | {"quantity": listed.instrument.qty_text(request.qty_lots)}
+
+
+def _whose(request: OrderRequest, listed: ListedInstrument) -> Params:
+    return {"symbol": listed.symbol, "side": request.side.name, "positionSide": request.leg.name}
+
+
+# --- market orders above the exchange's maximum -----------------------------------------------------------------------
+
+
+def market_slices(request: OrderRequest, listed: ListedInstrument) -> tuple[int, ...]:
+    """Give the quantities in lots that an order is sent in: itself, or parts of a market order within the maximum.
+
+    No part is under the exchange's minimum. AssertionError for more than ``SLICES_MAX`` parts.
+    """
+    largest = _market_max_lots(listed)
+    if request.kind is not Kind.MARKET or request.qty_lots <= largest:
+        return (request.qty_lots,)
+    count = -(-request.qty_lots // largest)
+    assert count <= SLICES_MAX, f"{request.qty_lots} lots of {largest} at once: more than {SLICES_MAX} orders"
+    slices = [largest] * (count - 1)
+    last = request.qty_lots - sum(slices)
+    short = max(0, listed.market_min_lots - last)
+    slices[-1] -= short
+    return (*slices, last + short)
+
+
+def slice_id(parent: str, number: int) -> str:
+    """Give the id of a part of a market order: the order's own for part 0, else a relative that parses as ours.
+
+    It has the order's account, boot, purpose and sequence and a level that no rung has, so it is never another's.
+    ValueError for a parent that is not one of our ids.
+    """
+    parts = parse_client_id(parent)
+    if number == 0 or parts is None:
+        if parts is None:
+            raise ValueError(f"{parent!r} is not an id of ours")
+        return parent
+    assert number <= SLICES_MAX, "more parts than levels"
+    return client_id(
+        account=parts.account,
+        epoch=parts.epoch,
+        leg=parts.leg,
+        purpose=parts.purpose,
+        level=_SLICE_LEVELS + number,
+        sequence=parts.sequence,
+    )
+
+
+def is_slice(name: str) -> bool:
+    """Tell whether an id was written by ``slice_id`` for a part that is not the first."""
+    parts = parse_client_id(name)
+    return parts is not None and parts.level != NO_LEVEL and parts.level > _SLICE_LEVELS
+
+
+def reduces(request: OrderRequest) -> bool:
+    """Tell whether an order shrinks its leg."""
+    return request.purpose is not Purpose.ENTRY
+
+
+def _market_max_lots(listed: ListedInstrument) -> int:
+    return min(listed.market_max_lots, listed.instrument.max_qty_lots)
+
+
+def chunks(rows: Sequence[_T], most: int) -> list[tuple[_T, ...]]:
+    """Cut a row of things into pieces of at most ``most``, in order."""
+    return [tuple(rows[start : start + most]) for start in range(0, len(rows), most)]

@@ -1,0 +1,66 @@
+"""What an error of a call says of the orders in it: which code, which reason, in which words.
+
+Invariant: the reason comes from the one table of codes, whether the exchange refused a request or a row of a batch.
+"""
+
+import attrs
+
+from hedgegrid.errors import HedgegridError, OutcomeUnknown, Transient
+from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
+from hedgegrid.venues.ccxtpro.errors import ORDER_NOT_FOUND, Verdict
+from hedgegrid.venues.ccxtpro.session import Refused, Throttled
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """Why a request was not taken.
+
+    ``unknown``: nobody knows whether it was. ``again``: it was not, and may be sent again.
+    """
+
+    reason: EndReason
+    words: str
+    code: int | None = None
+    unknown: bool = False
+    again: bool = False
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the exchange knows no such order (any more)."""
+        return self.code in ORDER_NOT_FOUND
+
+    def of(self, client_id: str) -> OrderEvent:
+        """Give the answer to an order that was to be placed."""
+        if self.unknown:
+            return OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=client_id, detail=self.words)
+        return OrderEvent(kind=OrderEventKind.REJECTED, client_id=client_id, reason=self.reason, detail=self.words)
+
+    def of_cancel(self, client_id: str) -> OrderEvent:
+        """Give the word on a cancel that was not taken: the order lives on, or is not there."""
+        if self.unknown:
+            return OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=client_id, detail=self.words)
+        reason = EndReason.NOT_FOUND if self.not_found else self.reason
+        return OrderEvent(kind=OrderEventKind.CANCEL_FAILED, client_id=client_id, reason=reason, detail=self.words)
+
+
+def refusal_of(error: HedgegridError) -> Refusal:
+    """Give what an error of a call says."""
+    words = str(error)
+    if isinstance(error, Refused):
+        return refusal_of_row(error.verdict)
+    if isinstance(error, OutcomeUnknown):
+        return Refusal(reason=EndReason.NONE, words=words, unknown=True)
+    limited = isinstance(error, Throttled)
+    reason = EndReason.RATE_LIMITED if limited else EndReason.REFUSED
+    return Refusal(reason=reason, words=words, again=isinstance(error, Transient))
+
+
+def refusal_of_row(verdict: Verdict) -> Refusal:
+    """Give what a refused row of a batch says."""
+    return Refusal(
+        reason=verdict.reason or EndReason.REFUSED,
+        words=verdict.words,
+        code=verdict.code,
+        unknown=issubclass(verdict.kind, OutcomeUnknown),
+        again=issubclass(verdict.kind, Transient),
+    )

@@ -1,0 +1,5 @@
+"""``python -m tools.standin``."""
+
+from tools.standin.program import main
+
+main()
