@@ -9,6 +9,7 @@ the exchange had been read, no rung stood twice, and every leg was protected in 
 
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,15 @@ from tools.rehearsal.accounts import differences, doubled_rungs, read_journal, u
 from tools.rehearsal.processes import KEY, ROOT, NotStartedError, ask, bot, end, standin, wait_until
 
 PROTECTED_S: Final = 2.0
+LIFE_S: Final = 15.0
+"""The longest that a boot lives before it is killed."""
+KILLED: Final = """
+[supervisor]
+crash_boots_max = 1000
+[risk.volatility_halt]
+enabled = false
+"""
+"""What a config needs so that a bot that is killed for practice goes on trading, in a market that moves a lot."""
 READS: Final = ("positionRisk", "openOrders", "openAlgoOrders", "userTrades")
 ORDERS: Final = ("POST /fapi/v1/order", "POST /fapi/v1/batchOrders", "POST /fapi/v1/algoOrder")
 SECRETS: Final = {"BINANCE_KEY": KEY, "BINANCE_SECRET": "standin-secret", "HEDGEGRID_CONTROL_TOKEN": "rehearsal"}
@@ -59,28 +69,28 @@ class Rehearsal:
 
     def calm(self, seconds: float) -> None:
         """Trade for a while and stop well."""
-        process = bot(self.folder, self.origin, [*self.arguments, "--duration", f"{seconds}s"], SECRETS)
-        code = process.wait()
+        child = bot(self.folder, self.origin, [*self.arguments, "--duration", f"{seconds}s"], SECRETS)
+        code = child.wait()
         if code != 0:
             self.report.problems.append(f"the bot ended with {code}: {self._last_words()}")
 
     def kill(self, rng: random.Random, number: int) -> None:
         """Start the bot, see that it reads before it sends and protects in time, and kill it at a random moment."""
         since = self._newest()
-        process = bot(self.folder, self.origin, self.arguments, SECRETS)
+        child = bot(self.folder, self.origin, self.arguments, SECRETS)
         try:
-            self._see_it_start(process, since, number)
-            time.sleep(rng.uniform(0.0, 6.0))
+            self._see_it_start(child, since, number)
+            time.sleep(rng.uniform(0.0, LIFE_S))
         finally:
-            if process.poll() is not None:
+            if child.poll() is not None:
                 self.report.problems.append(f"boot {number} ended by itself: {self._last_words()}")
-            end(process, signal.SIGKILL)
+            end(child, signal.SIGKILL)
         self.report.kills += 1
         self.report.problems += [f"after kill {number}: {one}" for one in doubled_rungs(self._state())]
 
-    def _see_it_start(self, process: "subprocess.Popen[bytes]", since: int, number: int) -> None:
+    def _see_it_start(self, child: "subprocess.Popen[bytes]", since: int, number: int) -> None:
         """Wait for the private stream, then measure how long a leg stays without its stops."""
-        heard = wait_until(lambda: process.poll() is not None or self._private_socket(), 60.0)
+        heard = wait_until(lambda: child.poll() is not None or self._private_socket(), 60.0)
         if heard is None:
             self.report.problems.append(f"boot {number}: no private stream within a minute: {self._last_words()}")
             return
@@ -143,6 +153,7 @@ def sent_before_reading(requests: list[dict[str, Any]]) -> list[str]:
 @click.option("--kills", type=int, default=0, show_default=True, help="Boots that are killed at a random moment.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the stand-in's market and of the kills.")
 @click.option("--config", type=click.Path(path_type=Path), default=ROOT / "configs" / "binance-testnet.toml")
+@click.option("--timeframe", help="Of the bars, in place of the config's: 5s decides twelve times as often as 1m.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep journal and logs in this folder.")
 @click.option("--standin", "more", multiple=True, help="A further argument of the stand-in, such as --volatility=3.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -170,9 +181,9 @@ def rehearse(folder: Path, given: Mapping[str, Any]) -> Report:
     rng = random.Random(given["seed"])  # noqa: S311 - moments to kill at
     began_s = time.monotonic()
     further = [word for one in given["more"] for word in one.split("=", 1)]
-    arguments = ["--seed", str(given["seed"]), "--volatility", "1.2", *further]
+    arguments = ["--seed", str(given["seed"]), "--volatility", "3" if given["kills"] else "1.2", *further]
     with standin(folder / "standin.jsonl", arguments) as origin:
-        rehearsal = Rehearsal(folder, origin, given["config"].resolve())
+        rehearsal = Rehearsal(folder, origin, own_config(folder, given))
         if given["kills"]:
             for number in range(1, given["kills"] + 1):
                 rehearsal.kill(rng, number)
@@ -181,6 +192,17 @@ def rehearse(folder: Path, given: Mapping[str, Any]) -> Report:
         rehearsal.settle()
     rehearsal.report.seconds = round(time.monotonic() - began_s, 1)
     return rehearsal.report
+
+
+def own_config(folder: Path, given: Mapping[str, Any]) -> Path:
+    """Copy the config into ``folder``, with another timeframe where one is given, and fit to be killed where it is."""
+    config, timeframe = given["config"], given["timeframe"]
+    text = config.read_text(encoding="utf-8") + (KILLED if given["kills"] else "")
+    if timeframe is not None:
+        text = re.sub(r'(?m)^timeframe = ".*"$', f'timeframe = "{timeframe}"', text)
+    own = folder / config.name
+    own.write_text(text, encoding="utf-8")
+    return own.resolve()
 
 
 def show(report: Report) -> None:

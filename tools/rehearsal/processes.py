@@ -26,15 +26,15 @@ class NotStartedError(Exception):
 def standin(log: Path, arguments: Sequence[str]) -> Iterator[str]:
     """Run a stand-in and give its origin. Raises NotStartedError."""
     command = [sys.executable, "-m", "tools.standin", "--port", "0", "--log", str(log), *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
+            assert child.stdout is not None
+            line = child.stdout.readline()
             if " on http" not in line:
                 raise NotStartedError(f"the stand-in did not start: {line.strip() or 'see above'}")
             yield line.split(" on ", 1)[1].split(" ", 1)[0]
         finally:
-            end(process, signal.SIGTERM)
+            end(child, signal.SIGTERM)
 
 
 def bot(folder: Path, origin: str, arguments: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -49,15 +49,15 @@ def bot(folder: Path, origin: str, arguments: Sequence[str], environment: dict[s
         )
 
 
-def end(process: "subprocess.Popen[Any]", number: signal.Signals) -> int:
+def end(child: "subprocess.Popen[Any]", number: signal.Signals) -> int:
     """Send a signal, wait, kill what does not end; give the exit code."""
-    if process.poll() is None:
-        process.send_signal(number)
+    if child.poll() is None:
+        child.send_signal(number)
         try:
-            process.wait(STOP_S)
+            child.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-    return process.wait()
+            child.kill()
+    return child.wait()
 
 
 def ask(origin: str, path: str) -> Any:  # noqa: ANN401 - JSON
