@@ -15,13 +15,16 @@ import attrs
 
 from hedgegrid import __version__
 from hedgegrid.actors.executor import Executor
+from hedgegrid.actors.executor_parts import ExecutorSettings
 from hedgegrid.actors.feed import Feed, SourceTimes
 from hedgegrid.actors.funding import Funding
 from hedgegrid.actors.journal_writer import JournalWriter
 from hedgegrid.actors.mailboxes import mailbox_maker
+from hedgegrid.actors.order_names import Numbering
 from hedgegrid.actors.post import EXECUTOR, FEED, FUNDING, JOURNAL, RISK, WATCHDOG, Post, strategy_name
-from hedgegrid.actors.risk import Risk, RiskSettings
+from hedgegrid.actors.risk import Risk
 from hedgegrid.actors.risk_session import SessionSettings
+from hedgegrid.actors.risk_settings import RiskSettings
 from hedgegrid.actors.strategy import Strategy as GridStrategy
 from hedgegrid.actors.watchdog import Watchdog
 from hedgegrid.config.params import (
@@ -35,14 +38,19 @@ from hedgegrid.config.params import (
 )
 from hedgegrid.config.render import config_hash
 from hedgegrid.config.schema import AccountConfig
+from hedgegrid.core.codes import NEVER_NS
+from hedgegrid.core.countdown import Arming, CountdownRule
 from hedgegrid.core.health import HealthLimits
+from hedgegrid.core.protection import ProtectionLimits
 from hedgegrid.errors import Fatal
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.lock import AccountLock
 from hedgegrid.journal.memory import JournalMemory
 from hedgegrid.journal.opening import open_journal
 from hedgegrid.messages.events import Incident
+from hedgegrid.ops.control import LimitReading
 from hedgegrid.ops.http import HttpServer
+from hedgegrid.ops.operator import Operator
 from hedgegrid.ops.readings import RuntimeReading, every_child
 from hedgegrid.ops.view import AccountView
 from hedgegrid.runtime.activity import Activity
@@ -60,8 +68,14 @@ from hedgegrid.runtime.specs import (
 from hedgegrid.runtime.supervisor import Supervisor
 from hedgegrid.units import NS_PER_S, ns_from_ms
 from hedgegrid.worlds.simulated import SimulatedWorld
-from hedgegrid.worlds.world import Bound, RunOptions, World
+from hedgegrid.worlds.world import Bound, Past, RunOptions, World
 
+ANSWER_MORE_NS = NS_PER_S
+"""What the stream gets beyond a request's validity to tell what became of it, before the exchange is asked."""
+REQUEST_MORE_NS = 10 * NS_PER_S
+"""What a request gets beyond its validity: one of many parts takes several turns."""
+BAR_COMMIT_NS = 50_000_000
+"""How long a bar waits for its decision's commit to carry it to the disk."""
 INSTRUMENTS_MAX = 64
 """Instruments of one account; their order numbers are apart by this."""
 HISTORY_BARS_MIN = 200
@@ -108,12 +122,28 @@ async def open_house(
         raise Fatal(f"{len(config.grid)} instruments in one account: at most {INSTRUMENTS_MAX}")
     journal_path = Path(config.journal.path)
     stack.enter_context(AccountLock(journal_path))
+    try:
+        return await _furnished(config, options, world, stack, tell, sinks)
+    except BaseException:  # broad: whatever it was, connections are closed on the way out
+        await world.close()
+        raise
+
+
+async def _furnished(
+    config: AccountConfig,
+    options: RunOptions,
+    world: World,
+    stack: ExitStack,
+    tell: Callable[[str], None],
+    sinks: "Sinks",
+) -> "House":
+    """Prepare the world, open the journal, and wire the house."""
     await world.prepare(tell)
     for grid, one in zip(config.grid, world.instruments, strict=True):
         # Refuse what cannot be counted before anything is written.
         grid_params(grid, one)
     journal = open_journal(
-        journal_path,
+        Path(config.journal.path),
         account=config.account.name,
         mode=config.account.mode,
         config_hash=config_hash(config),
@@ -127,7 +157,8 @@ async def open_house(
         quotes_kept=1_000_000 if config.journal.record_quotes else 0,
     )
     stack.callback(journal.close, "failed", clean=False)
-    world.begin(stack, journal.last_ts_ns(), tell)
+    began_ns = journal.past_boots[0].wall_ns if journal.past_boots else None
+    world.begin(stack, Past(last_ns=journal.last_ts_ns(), began_ns=began_ns), tell)
     return House(config, options, world, journal, sinks)
 
 
@@ -189,11 +220,20 @@ class House:
         self.supervisor = self.tree()
         self._mending = False
         self._closings = 0
+        self.operator = Operator(
+            self.view,
+            head=self.post.head,
+            tell=lambda message: self.post.publish(message, RISK),
+            now_ns=self.clock.now_ns,
+            read_limits=self.limits,
+        )
         ops = config.ops
         self.http = HttpServer(
             self.view,
             now_ns=self.clock.now_ns,
             read_runtime=self.reading,
+            control=self.operator,
+            control_token=None if ops.control_token is None else ops.control_token.resolve().reveal(),
             read_token=None if ops.read_token is None else ops.read_token.resolve().reveal(),
             tls=None if ops.tls_cert is None or ops.tls_key is None else (ops.tls_cert, ops.tls_key),
         )
@@ -244,7 +284,13 @@ class House:
         )
 
     def _journal_writer(self) -> JournalWriter:
-        return JournalWriter(mailbox=self.mailbox(JOURNAL), router=self.router, clock=self.clock, journal=self.journal)
+        return JournalWriter(
+            mailbox=self.mailbox(JOURNAL),
+            router=self.router,
+            clock=self.clock,
+            journal=self.journal,
+            wait_ns=0 if self.options.speed is None else BAR_COMMIT_NS,
+        )
 
     def _executor(self) -> Executor:
         return Executor(
@@ -255,14 +301,37 @@ class House:
             trading=self.world.trading,
             journal=self.journal,
             memory=self.memory,
-            account=self.config.account.name,
+            settings=self._executor_settings(),
+        )
+
+    def _executor_settings(self) -> ExecutorSettings:
+        """Give how the executor treats its venue: one in the process neither hangs nor keeps anything to itself."""
+        account, venue, watchdog = self.config.account, self.config.venue, self.config.watchdog
+        settings = ExecutorSettings(
+            account=account.name,
             evidence=self.world.evidence,
+            unknown_pause_ns=ns_from_ms(watchdog.unknown_pause_ms),
+        )
+        if not self.world.polled:
+            return settings
+        return attrs.evolve(
+            settings,
+            answer_wait_ns=ns_from_ms(venue.recv_window_ms) + ANSWER_MORE_NS,
+            request_limit_ns=ns_from_ms(venue.recv_window_ms) + REQUEST_MORE_NS,
+            poll_ns=ns_from_ms(watchdog.account_poll_ms),
+            countdown=CountdownRule(
+                countdown_ms=watchdog.exchange_countdown_s * 1_000,
+                strips_stops=venue.countdown_strips_stops != "no",
+                arming=Arming(venue.arm_countdown),
+            ),
+            adopt_foreign=account.adopt_foreign,
         )
 
     def _risk(self) -> Risk:
         rules = [instrument_risk(grid, one) for grid, one in zip(self.config.grid, self.instruments, strict=True)]
         if self.world.streamed:
             rules = [attrs.evolve(rule, cadence_ns=0) for rule in rules]
+        races = self._race_limits()
         return Risk(
             mailbox=self.mailbox(RISK),
             router=self.router,
@@ -279,6 +348,8 @@ class House:
                 ),
                 resume_after_ns=ns_from_ms(self.config.watchdog.resume_after_ms),
                 start_halted=self.config.account.on_start == "halt",
+                wallet_is_polled=self.world.polled,
+                stop_overlap_ns=NEVER_NS if races is None else races.stop_overlap_ns,
             ),
             memory=self.journal,
             on_liquidated=self.sinks.on_liquidated,
@@ -316,11 +387,23 @@ class House:
             clock=self.clock,
             post=self.post,
             instrument=one.name,
-            index=index,
-            account=self.config.account.name,
-            epoch=self.journal.epoch,
+            numbering=Numbering(
+                account=self.config.account.name, epoch=self.journal.epoch, first=index, stride=INSTRUMENTS_MAX
+            ),
             params=grid_params(grid, one),
-            order_no_stride=INSTRUMENTS_MAX,
+            unlinked=self._race_limits(),
+        )
+
+    def _race_limits(self) -> ProtectionLimits | None:
+        """Give how long exits may race each other; None where the exchange links them."""
+        if self.world.trading.exits_are_linked:
+            return None
+        limits = self.config.risk
+        return ProtectionLimits(
+            max_unprotected_ns=ns_from_ms(limits.max_unprotected_ms),
+            stop_overlap_ns=ns_from_ms(limits.stop_overlap_ms),
+            exit_excess_ns=ns_from_ms(limits.exit_excess_ms),
+            validity_ns=self.world.evidence.validity_ns,
         )
 
     def _watchdog(self) -> Watchdog:
@@ -369,6 +452,10 @@ class House:
         self._mending = states != {ChildState.RUNNING}
 
     # --- figures ----------------------------------------------------------------------------------------------------
+
+    def limits(self) -> tuple[LimitReading, ...]:
+        """Give each limit of the gate beside its present value; nothing where risk is being restarted."""
+        return ()
 
     def reading(self) -> RuntimeReading:
         """Give the runtime's statistics."""

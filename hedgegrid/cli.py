@@ -4,12 +4,13 @@ Exit codes: 0 ended as asked · 1 the run failed, or a check found something wro
 arguments) · 3 the account was liquidated · 70 an actor would not stop and the process ended itself.
 """
 
+import asyncio
 import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -20,6 +21,9 @@ from hedgegrid.data_commands import store_commands
 from hedgegrid.errors import Fatal
 from hedgegrid.operator_commands import cancel_entries, flatten, pause, resume, risk, status, throttle
 from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, load_account, run_account
+
+if TYPE_CHECKING:
+    from hedgegrid.config.schema import AccountConfig
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, None: 1}
@@ -173,14 +177,19 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
 
 @commands.command()
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="The account's TOML file.")
-def check(config: Path) -> None:
+@click.option("--online", is_flag=True, help="Also ask the exchange whether the account is fit; nothing is changed.")
+@click.option("--exchange", "exchange_url", help="With --online: another server that speaks the exchange's wire.")
+def check(config: Path, online: bool, exchange_url: str | None) -> None:  # noqa: FBT001 - a flag of the command
     """Check a config: print the settings in effect, secrets masked, and warn where settings work against each other."""
     from hedgegrid.config.advice import advice
     from hedgegrid.config.coverage import not_enforced
     from hedgegrid.config.params import grid_params, instrument_of
     from hedgegrid.config.render import render_effective
 
-    account = load_account(config, {})
+    account = load_account(config, at_another_server(exchange_url))
+    if online:
+        _check_online(account)
+        return
     try:
         for grid in account.grid:
             grid_params(grid, instrument_of(account, grid.instrument))
@@ -192,6 +201,24 @@ def check(config: Path) -> None:
     for one in not_enforced(account):
         click.echo(f"{one.path}: {one.message}", err=True)
     click.echo(f"{config}: ok", err=True)
+
+
+def _check_online(account: "AccountConfig") -> None:
+    """Print every line of the pre-flight; exit 1 where one failed."""
+    from hedgegrid.worlds.exchange import check_online
+
+    if account.account.mode not in {"testnet", "live"}:
+        fail(f'--online is for mode = "testnet" and "live", not "{account.account.mode}"', EXIT_BAD_INPUT)
+    try:
+        lines = asyncio.run(check_online(account))
+    except Fatal as error:
+        fail(str(error), EXIT_BAD_INPUT)
+    for line in lines:
+        click.echo(f"{'ok  ' if line.passed else 'FAIL'} {line.name}: {line.words}")
+        if not line.passed:
+            click.echo(f"     {line.remedy}")
+    if not all(line.passed for line in lines):
+        raise SystemExit(EXIT_FAILED)
 
 
 @commands.command()

@@ -9,7 +9,12 @@ class HedgegridError(Exception):
 
 
 class Transient(HedgegridError):
-    """The request was not accepted and may be sent again later (a busy exchange, a lost connection before sending)."""
+    """The request was not accepted and may be sent again later (a busy exchange, a lost connection before sending).
+
+    ``until_ns``: where a limit or a ban was the cause and its end is known, when that is (ns since the epoch).
+    """
+
+    until_ns: int | None = None
 
 
 class Rejected(HedgegridError):

@@ -12,9 +12,10 @@ import attrs
 
 from hedgegrid.core.order_state import OrderRecord
 from hedgegrid.core.permission import LatchedEntry
-from hedgegrid.core.reconcile_views import FillKey, LegLots
+from hedgegrid.core.reconcile_views import FillKey
 from hedgegrid.messages.events import (
     AccountChanged,
+    ForeignSeen,
     FundingPaid,
     Liquidated,
     Message,
@@ -166,15 +167,19 @@ class RememberedOrder:
 class Recollection:
     """What the journal remembers of the account, for hydration.
 
-    ``applied`` are the fills from ``fill_cursors`` on that the journal has; ``positions`` what its fills add up to;
-    ``first_boot``: this account has no past. ``lots``, ``unbooked`` and ``grids`` are by instrument.
+    ``fill_cursors`` lag behind the newest fills, so that one that came out of order is read again; ``applied`` are the
+    fills from there on that the journal has. ``positions`` are what its fills add up to; ``first_boot``: this account
+    has no past. ``lots``, ``unbooked``, ``grids`` and ``foreign`` are by instrument; ``balance`` is None while nobody
+    has said what the account began with.
     """
 
     first_boot: bool
     orders: tuple[RememberedOrder, ...]
     applied: frozenset[FillKey]
     fill_cursors: FillCursors
-    positions: tuple[LegLots, ...]
+    positions: tuple[Position, ...]
+    foreign: Mapping[str, ForeignSeen]
+    balance: Balance | None
     lots: Mapping[str, tuple[OpenLot, ...]]
     unbooked: Mapping[str, tuple[UnbookedEntry, ...]]
     grids: Mapping[str, GridMemory]
@@ -186,6 +191,18 @@ class Memory(Protocol):
 
     async def recall(self) -> Recollection:
         """Read what the journal holds, everything appended so far included. Raises Fatal."""
+        ...
+
+    def order(self, client_id: str) -> RememberedOrder | None:
+        """Give an order of ours, ended or not; None where the journal does not know it."""
+        ...
+
+    def has_fill(self, key: FillKey) -> bool:
+        """Tell whether the journal has counted a fill."""
+        ...
+
+    def newest_trades(self) -> Mapping[str, int]:
+        """Give the greatest trade id that was counted, by instrument."""
         ...
 
 

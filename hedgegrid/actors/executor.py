@@ -2,64 +2,67 @@
 
 Invariants: it sends nothing but ``Approved`` orders and cancels; what it sends is durable before it is sent; before
 anything is sent after a start, the exchange was read and agrees; a fill is passed on once, by (instrument, trade id,
-client id); an order whose outcome is not known is never sent again: only the exchange's evidence ends it.
+client id); an order whose outcome is not known is never sent again: only the exchange's evidence ends it. The network
+never holds up the mailbox: requests run in tasks, and their answers come back as messages.
 """
 
-from collections import OrderedDict
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
-from hedgegrid.actors.post import RISK, Post, strategy_name
-from hedgegrid.core.order_state import (
-    IllegalTransition,
-    LifeEvent,
-    LifeEventKind,
-    OrderRecord,
-    advance,
-    intent_of,
-    is_live,
-    is_terminal,
-    life_event,
-)
-from hedgegrid.core.pause import Reason
-from hedgegrid.core.reconcile import reconcile
-from hedgegrid.core.reconcile_views import Absence, EvidenceRule, FillKey, LocalView, Plan, VenueView, fill_key, held
-from hedgegrid.errors import Fatal, OutcomeUnknown, Rejected, Transient
-from hedgegrid.messages.commands import ClearReason, RaiseReason, Rehydrate, Wake
+import attrs
+
+from hedgegrid.actors.dead_mans_switch import SWITCH
+from hedgegrid.actors.executor_notes import CountdownSet, ExchangeRead, Job, Sent, StateGathered
+from hedgegrid.actors.executor_parts import ExecutorSettings, Parts, Surroundings
+from hedgegrid.actors.limits_told import LIMITED
+from hedgegrid.actors.post import EXECUTOR, RISK, Post, strategy_name
+from hedgegrid.actors.resolving import ANSWERS, LOOK, OVERDUE
+from hedgegrid.core.order_state import IllegalTransition, OrderState, intent_of, is_terminal
+from hedgegrid.messages.commands import ConfirmFlat, Rehydrate, StandDown, Wake
 from hedgegrid.messages.events import (
-    AccountHydrated,
+    AccountChanged,
     Approved,
     ApprovedBatch,
     EndReason,
     ExecutionBatch,
-    Hydrated,
     Incident,
     Message,
     OrderEvent,
     OrderEventKind,
+    StreamGap,
     VenueReport,
 )
-from hedgegrid.model.order import Kind, OpenOrder, OrderRequest
-from hedgegrid.ports import Journal, Memory, Recollection, Trading
-from hedgegrid.runtime.actor import Actor
-from hedgegrid.runtime.clock import Clock
+from hedgegrid.model.order import Purpose
+from hedgegrid.ports import Journal, Memory, Trading
+from hedgegrid.runtime.actor import Actor, ActorReading
+from hedgegrid.runtime.clock import Clock, TimerHandle
 from hedgegrid.runtime.mailbox import Mailbox
 from hedgegrid.runtime.router import Router
 
-ExecutorMessage = ApprovedBatch | VenueReport | Rehydrate | Wake
+ExecutorMessage = (
+    ApprovedBatch
+    | VenueReport
+    | AccountChanged
+    | StreamGap
+    | Rehydrate
+    | StandDown
+    | ConfirmFlat
+    | Wake
+    | Sent
+    | ExchangeRead
+    | StateGathered
+    | CountdownSet
+)
 
-APPLIED_KEPT = 20_000
-ENDED_KEPT = 2_000
-"""Ended orders kept for late fills; older ones are in the journal."""
-READS_MAX = 10
-RETRY_NS = 1_000_000_000
-_KIND_OF_MARK = {
-    LifeEventKind.ACCEPTED: OrderEventKind.ACCEPTED,
-    LifeEventKind.FOUND_WORKING: OrderEventKind.ACCEPTED,
-    LifeEventKind.REJECTED: OrderEventKind.REJECTED,
-    LifeEventKind.EXPIRED: OrderEventKind.EXPIRED,
-    LifeEventKind.CANCELLED: OrderEventKind.CANCELLED,
-    LifeEventKind.FOUND_DEAD: OrderEventKind.CANCELLED,
-}
+READ: Final = "read"
+"""In the agenda: the exchange is to be read again, because the last reading failed or did not agree."""
+POLL: Final = "poll"
+"""In the agenda: the exchange is to be read because nothing has asked for it for a while."""
+BREATH_NS: Final = 500_000_000
+STUCK_LIMITS: Final = 4
+"""Times its limit after which a job that is still being sent is stuck elsewhere: on the disk, or for ever."""
+_STOPS: Final = (Purpose.STOP, Purpose.BACKSTOP)
 
 
 class Executor(Actor[ExecutorMessage]):
@@ -75,150 +78,181 @@ class Executor(Actor[ExecutorMessage]):
         trading: Trading,
         journal: Journal,
         memory: Memory,
-        account: str,
-        evidence: EvidenceRule,
+        settings: ExecutorSettings,
     ) -> None:
-        """``evidence``: when an order that no source shows counts as dead."""
+        """Trade on ``trading``; ``memory`` is what the journal remembers of the lives before."""
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
-        self._trading = trading
-        self._journal = journal
         self._memory = memory
-        self._account = account
-        self._evidence = evidence
-        self._records: OrderedDict[str, OrderRecord] = OrderedDict()
-        self._requests: dict[str, OrderRequest] = {}
-        self._applied: OrderedDict[FillKey, None] = OrderedDict()
-        self._absences: tuple[Absence, ...] = ()
-        self._foreign_orders = 0
-        self._in_doubt: set[str] = set()
-        self._ended = 0
+        self._settings = settings
+        self._breath: TimerHandle | None = None
+        self._reading = False
+        self._read_again = False
+        self._aside = 0
+        around = Surroundings(
+            post=post,
+            trading=trading,
+            journal=journal,
+            memory=memory,
+            clock=clock,
+            activity=mailbox.activity,
+            wake_at=lambda when_ns: self.remind_at(when_ns, Wake(**post.head())),
+            spawn=self._beside,
+            breathe=self._breathe,
+        )
+        parts = Parts(around, settings)
+        self._names = parts.names
+        self._agenda = parts.agenda
+        self._table = parts.table
+        self._resolving = parts.resolving
+        self._limits = parts.limits
+        self._hydration = parts.hydration
+        self._sender = parts.sender
+        self._reader = parts.reader
+        self._teller = parts.teller
+        self._switch = parts.switch
+        self._flat = parts.flat
 
     async def on_start(self) -> None:
         """Read the exchange until it agrees with the books, before anything is sent. Raises Fatal if it never does."""
-        plan = await self._read_and_apply(())
-        for _ in range(READS_MAX - 1):
-            if plan.agreed and not plan.unresolved:
-                return
-            await self.clock.sleep(RETRY_NS)
-            plan = await self._read_and_apply(())
-        if plan.agreed and not plan.unresolved:
-            return
-        differences = "; ".join(
-            f"{one.kind} {one.instrument} {one.leg.name} {one.client_id} ours {one.local_lots} theirs {one.venue_lots}"
-            for one in plan.differences
-        )
-        raise Fatal(
-            f"the exchange and the journal disagree after {READS_MAX} reads: {differences or plan.unresolved}; "
-            "look at the account, then start again"
-        )
+        self._pulse()
+        try:
+            await self._hydration.begin(self._read_now, self.clock)
+        finally:
+            if self._breath is not None:
+                self._breath.cancel()
+        self._doubt_what_was_not_heard_of()
+        for outbox in self._sender.open(self._names):
+            self.spawn(outbox.work(), name="outbox")
+        self._act_on_plan(Wake(**self._post.head()))
+        self._poll_later()
+        self._switch.refresh()
+
+    async def on_stop(self) -> None:
+        """Let go of what was not sent; a switch that the end of the run takes off is asked for once more."""
+        self._sender.close()
+        await self._switch.take_off()
 
     async def handle(self, message: ExecutorMessage) -> None:
-        """Send, take in what the venue says, or tell where things stand."""
+        """Queue what is to be sent, take in what the venue says, or tell where things stand."""
         match message:
             case ApprovedBatch():
-                await self._execute(message)
+                self._queue(message)
             case VenueReport():
                 self._on_report(message)
+            case Sent():
+                self._on_sent(message)
             case Rehydrate():
+                self._on_asked(message)
+            case StateGathered():
                 await self._tell_state(message)
+            case ExchangeRead():
+                await self._on_read(message)
             case Wake():
-                await self._resolve(message)
+                self._on_wake(message)
+            case _:
+                self._on_account(message)
+
+    def _on_account(self, message: AccountChanged | StreamGap | StandDown | CountdownSet | ConfirmFlat) -> None:
+        match message:
+            case ConfirmFlat():
+                self._flat.ask(message)
+                self._begin_read()
+            case AccountChanged():
+                self._hydration.tell_money(message)
+            case StreamGap():
+                self._hydration.raise_gap(message, {"why": message.why})
+                self._begin_read()
+            case StandDown():
+                self._switch.end()
+            case CountdownSet():
+                self._switch.on_set(message)
 
     # --- sending ----------------------------------------------------------------------------------------------------
 
-    async def _execute(self, batch: ApprovedBatch) -> None:
-        """Make the batch durable, then send cancels, placements and retirements."""
+    def _queue(self, batch: ApprovedBatch) -> None:
+        """Put a batch into its instrument's outbox; a full one refuses what adds, and pauses."""
+        approved = batch.approved
+        refused: tuple[Approved, ...] = ()
+        if self._sender.is_full(batch.instrument):
+            refused = tuple(one for one in approved if one.request.purpose is Purpose.ENTRY)
+            approved = tuple(one for one in approved if one.request.purpose is not Purpose.ENTRY)
+            self._limits.raise_overflow(batch, batch.instrument, len(refused))
         now_ns = self.clock.now_ns()
-        sendable: list[OrderRequest] = []
-        said: list[OrderEvent] = []
-        for approved in batch.approved:
-            if now_ns > approved.expires_ns and not self._reduces(approved):
-                said.append(self._ended_event(approved.request, EndReason.EXPIRED_APPROVAL))
-                continue
-            self._remember(intent_of(approved.request, now_ns, "approved"), approved.request)
-            sendable.append(approved.request)
-        await self._journal.commit()
-        retires = tuple(client_id for client_id in batch.retires if self._may_live(client_id))
-        try:
-            if batch.cancels:
-                self._advance_all(batch.cancels, LifeEventKind.CANCEL_SENT, now_ns)
-                await self._trading.cancel(batch.instrument, batch.cancels)
-            if sendable or retires:
-                self._advance_all([r.client_id for r in sendable], LifeEventKind.SENT, now_ns)
-                self._advance_all(retires, LifeEventKind.CANCEL_SENT, now_ns)
-                answers = await self._trading.place(batch.instrument, sendable, retires)
-                said.extend(answer for answer in answers if answer.kind is not OrderEventKind.ACCEPTED)
-        except (Transient, Rejected):
-            said.extend(self._ended_event(request, EndReason.REFUSED) for request in sendable)
-        except OutcomeUnknown:
-            said.extend(OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=r.client_id) for r in sendable)
-        if said:
-            self._tell(batch, batch.instrument, 0, said)
+        for one in (*approved, *refused):
+            self._table.remember(intent_of(one.request, now_ns, "approved"), one.request)
+        if approved or batch.cancels or batch.retires:
+            self._sender.put(
+                Job(
+                    cause=batch,
+                    instrument=batch.instrument,
+                    approved=approved,
+                    cancels=batch.cancels,
+                    retires=batch.retires,
+                )
+            )
+        if refused:
+            events = [
+                OrderEvent(
+                    kind=OrderEventKind.REJECTED,
+                    client_id=one.request.client_id,
+                    reason=EndReason.REFUSED,
+                    detail="too much waits to be sent",
+                )
+                for one in refused
+            ]
+            self._tell(batch, batch.instrument, 0, events)
 
-    @staticmethod
-    def _reduces(approved: Approved) -> bool:
-        """Tell whether an approval is of a reducing order, which is never too old to protect."""
-        return approved.request.purpose.value != 0
-
-    @staticmethod
-    def _ended_event(request: OrderRequest, reason: EndReason) -> OrderEvent:
-        return OrderEvent(kind=OrderEventKind.REJECTED, client_id=request.client_id, reason=reason)
-
-    def _may_live(self, client_id: str) -> bool:
-        record = self._records.get(client_id)
-        return record is not None and not is_terminal(record.state)
-
-    def _remember(self, record: OrderRecord, request: OrderRequest) -> None:
-        self._records[record.client_id] = record
-        self._requests[record.client_id] = request
-
-    def _advance_all(self, client_ids: Sequence[str], kind: LifeEventKind, now_ns: int) -> None:
-        for client_id in client_ids:
-            record = self._records.get(client_id)
-            if record is not None and not is_terminal(record.state):
-                after = advance(record, LifeEvent(kind=kind, ts_ns=now_ns, cause=kind.value))
-                if isinstance(after, OrderRecord):
-                    self._records[client_id] = after
+    def _on_sent(self, note: Sent) -> None:
+        """Tell what came of a job; what is not known is looked at."""
+        instrument = note.job.instrument
+        if note.events:
+            self._tell(note.job.cause, instrument, 0, note.events)
+        self._resolving.lost(instrument, note.lost_cancels)
+        if note.limited or any(event.reason is EndReason.RATE_LIMITED for event in note.events):
+            self._limits.raise_limited(note, note.until_ns)
+        if not self._sender.is_full(instrument):
+            self._limits.clear_overflow(note, instrument)
+        self._answer_the_asked()
 
     # --- what the venue says ----------------------------------------------------------------------------------------
 
     def _on_report(self, report: VenueReport) -> None:
-        """Check a report against the table and pass it on, fills once."""
-        fresh = [event for event in report.events if self._is_fresh(event)]
+        """Check a report against the table and pass it on, fills once; what is foreign leads to a reading."""
+        fresh: list[OrderEvent] = []
+        for event in report.events:
+            if self._is_foreign(event):
+                self._begin_read()
+                continue
+            seen = self._table.fresh(event)
+            if seen is not None:
+                fresh.append(seen)
         if fresh:
             self._tell(report, report.instrument, report.mark_ticks, fresh)
 
-    def _is_fresh(self, event: OrderEvent) -> bool:
-        """Note a fill; False where it was applied already."""
-        if event.fill is None:
-            return True
-        key = fill_key(event.fill)
-        if key in self._applied:
+    def _is_foreign(self, event: OrderEvent) -> bool:
+        if event.client_id == "" or (event.fill is not None and event.fill.purpose is Purpose.LIQUIDATION):
             return False
-        self._applied[key] = None
-        if len(self._applied) > APPLIED_KEPT:
-            self._applied.popitem(last=False)
-        return True
+        return not self._table.is_ours(event.client_id)
 
     def _tell(self, cause: Message, instrument: str, mark_ticks: int, events: Sequence[OrderEvent]) -> None:
         """Advance the orders of some events and tell risk and strategy; what the table forbids is reported."""
-        for event in events:
-            self._advance(cause, event)
-        batch = ExecutionBatch(
-            **self._post.head(cause), instrument=instrument, mark_ticks=mark_ticks, events=tuple(events)
-        )
-        self._post.publish(batch, RISK, strategy_name(instrument))
-        unknown = [event.client_id for event in events if event.kind is OrderEventKind.UNKNOWN]
-        if unknown:
-            self._begin_resolving(cause, instrument, unknown)
-        self._drop_oldest_ended()
+        told = [event for event in events if self._advance(cause, event)]
+        if told:
+            batch = ExecutionBatch(
+                **self._post.head(cause), instrument=instrument, mark_ticks=mark_ticks, events=tuple(told)
+            )
+            self._post.publish(batch, RISK, strategy_name(instrument))
+        if any(event.fill is not None for event in told):
+            self._switch.on_fill(instrument)
+        self._table.drop_oldest_ended()
 
-    def _advance(self, cause: Message, event: OrderEvent) -> None:
-        record = self._records.get(event.client_id)
-        if record is None:
-            return
-        after = advance(record, life_event(record, event, cause.ts_venue_ns))
+    def _advance(self, cause: Message, event: OrderEvent) -> bool:
+        """Apply an event; False where nobody else is to hear of it."""
+        if event.fill is not None:
+            self._hydration.count(event.fill)
+        lived = self._table.may_live(event.client_id)
+        after = self._table.advance(event, cause.ts_venue_ns)
         if isinstance(after, IllegalTransition):
             incident = Incident(
                 **self._post.head(cause),
@@ -227,194 +261,143 @@ class Executor(Actor[ExecutorMessage]):
                 figures={"client_id": event.client_id, "why": after.why},
             )
             self._post.publish(incident)
-            return
-        if is_terminal(after.state) and not is_terminal(record.state):
-            self._ended += 1
-        self._records[event.client_id] = after
+            return True
+        if after is None:
+            return True
+        self._resolving.note(after)
+        # A cancel that failed though its order had not ended: the order lives, or has ended in a way that nobody told.
+        # Either is looked up here; only of a stop that was to be replaced somebody else must know that it stands.
+        failed = event.kind is OrderEventKind.CANCEL_FAILED and lived and not is_terminal(after.state)
+        return not failed or (after.purpose in _STOPS and after.state is not OrderState.UNKNOWN)
 
-    def _drop_oldest_ended(self) -> None:
-        """Keep the table bounded: forget the oldest of the orders that ended."""
-        if self._ended <= 2 * ENDED_KEPT:
-            return
-        ended = [client_id for client_id, record in self._records.items() if is_terminal(record.state)]
-        for client_id in ended[:-ENDED_KEPT]:
-            del self._records[client_id]
-            del self._requests[client_id]
-        self._ended = min(len(ended), ENDED_KEPT)
+    # --- reading the exchange ---------------------------------------------------------------------------------------
 
-    # --- orders whose outcome is not known --------------------------------------------------------------------------
-
-    def _begin_resolving(self, cause: Message, instrument: str, client_ids: Sequence[str]) -> None:
-        """Pause the instrument, and look at the exchange in a while; the order is never sent again."""
-        self._in_doubt.add(instrument)
-        raised = RaiseReason(
-            **self._post.head(cause),
-            reason=Reason.UNKNOWN_ORDER,
-            scope=instrument,
-            figures={"orders": str(len(client_ids)), "first": client_ids[0]},
-        )
-        self._post.publish(raised, RISK)
-        self.remind_at(self.clock.now_ns() + RETRY_NS, Wake(**self._post.head(cause)))
-
-    async def _resolve(self, wake: Wake) -> None:
-        """Read the exchange and tell what it proves; look again while anything is unresolved."""
-        plan = await self._read_and_apply((RISK,))
-        if plan.unresolved or not plan.agreed:
-            self.remind_at(self.clock.now_ns() + RETRY_NS, Wake(**self._post.head(wake)))
-            return
-        for instrument in sorted(self._in_doubt):
-            gone = ClearReason(**self._post.head(wake), reason=Reason.UNKNOWN_ORDER, scope=instrument, figures={})
-            self._post.publish(gone, RISK)
-        self._in_doubt.clear()
-
-    # --- hydration --------------------------------------------------------------------------------------------------
-
-    async def _read_and_apply(self, to: tuple[str, ...]) -> Plan:
-        """Read the exchange, plan how to agree, and apply it.
-
-        The events go to ``to`` and the strategies where it is given.
-        """
+    async def _read_now(self) -> ExchangeRead:
         memory = await self._memory.recall()
-        if not self._records:
-            for remembered in memory.orders:
-                self._remember(remembered.record, remembered.request)
-        venue = await self._read_venue(memory)
-        local = LocalView(
-            account=self._account,
-            orders=tuple(self._records.values()),
-            applied=memory.applied | frozenset(self._applied),
-            positions=memory.positions,
-            foreign=None if memory.first_boot else (),
-            absences=self._absences,
-        )
-        plan = reconcile(local, venue, self._evidence)
-        await self._apply(plan, to)
-        return plan
+        return await self._reader.read(memory.fill_cursors, self._sender.queued)
 
-    async def _read_venue(self, memory: Recollection) -> VenueView:
-        """Read both lists, the fills and the positions; the fills again where they moved in between."""
-        fills = await self._trading.fills_since(memory.fill_cursors)
-        orders = await self._trading.open_orders()
-        stops = await self._trading.open_stops()
-        positions = await self._trading.positions()
-        return VenueView(
-            read_ns=self.clock.now_ns(),
-            limit_orders=orders,
-            stop_orders=stops,
-            fills=fills,
-            positions=held(positions),
-        )
+    def _begin_read(self) -> None:
+        """Have the exchange read beside the mailbox; where a reading is under way, once more after it."""
+        if self._reading:
+            self._read_again = True
+            return
+        self._reading = True
+        self._beside(self._read_aside(), "reading")
 
-    async def _apply(self, plan: Plan, to: tuple[str, ...]) -> None:
-        """Carry a plan out: adopt, fills, marks, then cancels."""
-        self._absences = plan.absences
-        self._foreign_orders = len(plan.foreign_orders)
-        for record in plan.adopted:
-            self._remember(record, _request_of(record))
-        by_instrument: dict[str, list[OrderEvent]] = {}
-        for planned in plan.fills:
-            event = OrderEvent(
-                kind=OrderEventKind.FILLED,
-                client_id=planned.fill.client_id,
-                fill=planned.fill,
-                qty_lots=self._left_after(planned.fill.client_id, planned.fill.qty_lots),
-            )
-            if self._is_fresh(event):
-                by_instrument.setdefault(planned.fill.instrument, []).append(event)
-        for mark in plan.marks:
-            kind = _KIND_OF_MARK.get(mark.event.kind)
-            if kind is not None:
-                lives = mark.event.kind is LifeEventKind.FOUND_WORKING
-                reason = EndReason.FOUND if lives else EndReason.NOT_FOUND
-                event = OrderEvent(kind=kind, client_id=mark.client_id, reason=reason)
-                by_instrument.setdefault(self._records[mark.client_id].instrument, []).append(event)
-        for instrument, events in by_instrument.items():
-            self._tell_found(instrument, events, to)
-        for cancel in plan.cancels:
-            await self._trading.cancel(cancel.instrument, [cancel.client_id])
-        await self._journal.commit()
+    async def _read_aside(self) -> None:
+        self._post.send(await self._read_now(), EXECUTOR)
 
-    def _left_after(self, client_id: str, qty_lots: int) -> int:
-        record = self._records.get(client_id)
-        return 0 if record is None else max(0, record.remaining_lots - qty_lots)
+    async def _on_read(self, read: ExchangeRead) -> None:
+        """Apply a reading, act on it, and read again where that is needed."""
+        self._reading = False
+        wait_ns = await self._hydration.take(read, after_gap=not self._read_again)
+        if read.view is not None:
+            self._note_all()
+        if read.view is None and read.until_ns is not None:
+            self._limits.raise_limited(read, read.until_ns)
+        self._act_on_plan(read)
+        self._resolving.looked(read)
+        if self._flat.look(read) or self._read_again:
+            self._read_again = False
+            wait_ns = 1
+        if wait_ns is not None:
+            self._agenda.put_first(READ, self.clock.now_ns() + wait_ns)
+        self._poll_later()
+        self._answer_the_asked()
 
-    def _tell_found(self, instrument: str, events: Sequence[OrderEvent], to: tuple[str, ...]) -> None:
-        """Journal what a read of the exchange proved, and tell those who were up already."""
-        head = self._post.head()
-        batch = ExecutionBatch(**head, instrument=instrument, mark_ticks=0, events=tuple(events))
-        for event in events:
+    def _act_on_plan(self, cause: Message) -> None:
+        """Cancel what a reading has shown to be too much, and what should have been cancelled before."""
+        cancels = self._hydration.take_cancels(adopt_foreign=self._settings.adopt_foreign)
+        for instrument, names in self._resolving.again().items():
+            cancels.setdefault(instrument, []).extend(names)
+        for instrument, names in cancels.items():
+            self._sender.put(Job(cause=cause, instrument=instrument, cancels=tuple(dict.fromkeys(names))))
+
+    def _doubt_what_was_not_heard_of(self) -> None:
+        """An intent of an earlier life that no source shows yet may still arrive: its outcome is not known."""
+        silent = [one for one in self._table.records.values() if one.state in (OrderState.INTENT, OrderState.SENT)]
+        for record in silent:
+            event = OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=record.client_id)
+            batch = ExecutionBatch(**self._post.head(), instrument=record.instrument, mark_ticks=0, events=(event,))
             self._advance(batch, event)
-        self._post.publish(batch, *to, *((strategy_name(instrument),) if to else ()))
+            self._post.publish(batch)
+        self._note_all()
 
-    async def _tell_state(self, message: Rehydrate) -> None:
-        """Answer a rehydration: one instrument to its strategy, all of them to risk."""
+    def _note_all(self) -> None:
+        """Look through the table after a reading has changed it."""
+        for record in self._table.records.values():
+            self._resolving.note(record)
+        for name in self._names:
+            self._switch.on_fill(name)
+
+    def _poll_later(self) -> None:
+        if self._settings.poll_ns is not None:
+            self._agenda.put(POLL, self.clock.now_ns() + self._settings.poll_ns)
+
+    # --- where things stand -----------------------------------------------------------------------------------------
+
+    def _on_asked(self, asked: Rehydrate) -> None:
+        """Answer once all that was asked for before has been sent; on a polled venue after a fresh reading."""
+        self._teller.ask(asked)
+        if asked.instrument and self._settings.polled:
+            self._begin_read()
+        self._answer_the_asked()
+
+    def _answer_the_asked(self) -> None:
+        for asked in self._teller.ready(self._sender.is_idle, reading=self._reading):
+            self._beside(self._teller.gather(asked), "gathering")
+
+    async def _tell_state(self, gathered: StateGathered) -> None:
         memory = await self._memory.recall()
-        positions = await self._trading.positions()
-        for instrument in self._trading.instruments():
-            if message.instrument not in ("", instrument.name):
-                continue
-            word = Hydrated(
-                **self._post.head(message),
-                instrument=instrument.name,
-                positions=tuple(p for p in positions if p.instrument == instrument.name),
-                orders=tuple(self._open_orders(instrument.name)),
-                lots=memory.lots.get(instrument.name, ()),
-                unbooked=memory.unbooked.get(instrument.name, ()),
-                grid=memory.grids.get(instrument.name),
-                mark_ticks=await self._trading.mark_ticks(instrument.name) or 0,
-                next_order_no=memory.next_sequence,
-            )
-            self._post.publish(word, strategy_name(instrument.name) if message.instrument else RISK)
-        if not message.instrument:
-            balance = await self._trading.balance()
-            done = AccountHydrated(**self._post.head(message), balance=balance, foreign_orders=self._foreign_orders)
-            self._post.publish(done, RISK)
+        if not gathered.asked.instrument:
+            self._hydration.tell_foreign(gathered)
+        self._teller.tell(gathered, memory, foreign_orders=self._hydration.foreign_orders)
 
-    def _open_orders(self, instrument: str) -> list[OpenOrder]:
-        """Give our live orders of an instrument, with what only we know about them."""
-        found: list[OpenOrder] = []
-        for record in self._records.values():
-            if record.instrument != instrument or not is_live(record.state):
-                continue
-            request = self._requests[record.client_id]
-            found.append(
-                OpenOrder(
-                    client_id=record.client_id,
-                    instrument=instrument,
-                    leg=record.leg,
-                    purpose=record.purpose,
-                    kind=request.kind,
-                    price_ticks=record.price_ticks,
-                    qty_lots=record.qty_lots,
-                    filled_lots=record.filled_lots,
-                    close_all=record.close_all,
-                    created_ns=record.created_ns,
-                    level=record.level,
-                    generation=record.generation,
-                    covers=request.covers,
-                    tp_micro=request.tp_micro,
-                    step_micro=request.step_micro,
-                )
-            )
-        return found
+    # --- time -------------------------------------------------------------------------------------------------------
 
+    def _on_wake(self, wake: Wake) -> None:
+        """Do what is due."""
+        for name in self._agenda.due():
+            match name:
+                case _ if name in (READ, POLL, LOOK):
+                    self._begin_read()
+                case _ if name == ANSWERS:
+                    if self._resolving.doubt_the_overdue():
+                        self._begin_read()
+                case _ if name == OVERDUE:
+                    self._resolving.judge(wake)
+                case _ if name == SWITCH:
+                    self._switch.refresh()
+                case _ if name == LIMITED:
+                    self._limits.clear_limited(wake)
 
-def _request_of(record: OrderRecord) -> OrderRequest:
-    """Give the request of an order that was found under our id and is not in the journal.
+    def _beside(self, body: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a request beside the mailbox, counted in the activity until its note is in the mailbox."""
+        self.mailbox.activity.begin()
+        self._aside += 1
+        self.spawn(body, name=name).add_done_callback(self._on_aside_ended)
 
-    What it covers is not known.
-    """
-    return OrderRequest(
-        client_id=record.client_id,
-        instrument=record.instrument,
-        leg=record.leg,
-        purpose=record.purpose,
-        kind=Kind.LIMIT if record.purpose.value <= 1 else Kind.STOP_MARKET,
-        price_ticks=record.price_ticks,
-        qty_lots=record.qty_lots,
-        post_only=False,
-        close_all=record.close_all,
-        level=record.level,
-        generation=record.generation,
-        decided_ns=record.created_ns,
-    )
+    def _on_aside_ended(self, _task: asyncio.Task[None]) -> None:
+        self._aside -= 1
+        self.progress += 1
+        self.mailbox.activity.end()
+
+    def reading(self) -> ActorReading:
+        """Return how far this actor has come; what waits to be sent is work, and each request that ended is progress.
+
+        Where requests have a limit, one that is still awaited within it is no sign of trouble.
+        """
+        seen = super().reading()
+        limit_ns = self._settings.request_limit_ns
+        if limit_ns is not None and self.clock.now_ns() - self._sender.moved_ns <= STUCK_LIMITS * limit_ns:
+            return seen
+        return attrs.evolve(seen, depth=seen.depth + self._sender.depth + self._aside)
+
+    def _breathe(self) -> None:
+        """Show progress: an answer came."""
+        self.progress += 1
+
+    def _pulse(self) -> None:
+        """Show progress while a start waits for the exchange: its requests are bounded, it does not hang."""
+        self._breathe()
+        self._breath = self.clock.call_at(self.clock.now_ns() + BREATH_NS, self._pulse)

@@ -65,6 +65,23 @@ def fresh_tables(params: GridParams, *, order_no_stride: int) -> GridTables:
     )
 
 
+def go_on(tables: GridTables) -> GridTables:
+    """Make fresh tables that keep what the exchange does not know: indicators, funding, and what may be done."""
+    before, stride = tables.state, tables.state.order_no_stride
+    fresh = fresh_tables(tables.params, order_no_stride=stride)
+    fresh.indicators = tables.indicators
+    state = fresh.state
+    state.rate_known = before.rate_known
+    state.rate_e8 = before.rate_e8
+    state.next_funding_ns = before.next_funding_ns
+    state.funding_interval_ns = before.funding_interval_ns
+    state.throttle_ppm = before.throttle_ppm
+    state.may_add = before.may_add
+    state.hold_entries = before.hold_entries
+    state.overflowed = before.overflowed
+    return fresh
+
+
 def make_room(tables: GridTables) -> None:
     """Grow the table of lots while it is nearly full: passes walk it whole, so it begins small."""
     free = sum(1 for lot in tables.lots if lot.state == FREE)
@@ -115,7 +132,7 @@ def _restore_lots(tables: GridTables, word: Hydrated) -> None:
         else:
             state.position_short_lots += lot.qty_lots
             state.newest_step_short = lot.step_micro
-        if lot.generation == state.generation and _has_rung(params, slot.leg, lot.level):
+        if lot.generation == state.generation and has_rung(params, slot.leg, lot.level):
             tables.rungs[grid.rung_index(params, slot.leg, lot.level)].open_lots += 1
     for position in word.positions:
         account = tables.accounts[position.leg]
@@ -126,7 +143,7 @@ def _restore_lots(tables: GridTables, word: Hydrated) -> None:
             increase(tables.accounts[lot.leg], lot.qty_lots, notional_e8(lot.entry_ticks, lot.qty_lots, params.unit_e8))
 
 
-def _has_rung(params: GridParams, leg: int, level: int) -> bool:
+def has_rung(params: GridParams, leg: int, level: int) -> bool:
     """Tell whether the present settings have this level (they may have changed while the order lived)."""
     return 1 <= level <= (params.levels_long if leg == LONG else params.levels_short)
 
@@ -152,7 +169,7 @@ def _adopt(tables: GridTables, order: OpenOrder, no: int) -> bool:
 
 def _adopt_entry(tables: GridTables, order: OpenOrder, no: int) -> bool:
     params, state = tables.params, tables.state
-    if not _has_rung(params, order.leg, order.level) or order.generation > state.generation:
+    if not has_rung(params, order.leg, order.level) or order.generation > state.generation:
         return False
     slot = free_slot(tables.entries)
     if slot < 0:

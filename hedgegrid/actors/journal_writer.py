@@ -1,6 +1,7 @@
 """The journal writer: it brings what has gathered to disk even when no order asks for it.
 
-Invariant: at least once a bar, all that was published is durable; a journal that fails ends the run.
+Invariant: within ``wait_ns`` of each closed bar, all that was published until then is durable; a journal that fails
+ends the run.
 """
 
 from hedgegrid.messages.events import BarClosed
@@ -12,15 +13,24 @@ from hedgegrid.runtime.router import Router
 
 
 class JournalWriter(Actor[BarClosed]):
-    """Commits at every closed bar."""
+    """Commits after every closed bar."""
 
-    def __init__(self, *, mailbox: Mailbox[BarClosed], router: Router, clock: Clock, journal: Journal) -> None:
-        """Write to ``journal``."""
+    def __init__(
+        self, *, mailbox: Mailbox[BarClosed], router: Router, clock: Clock, journal: Journal, wait_ns: int
+    ) -> None:
+        """Write to ``journal``, ``wait_ns`` after a bar.
+
+        Where the disk is written beside the event loop, the wait lets the bar's own decision go first: its orders may
+        not leave before their intents are durable, and would otherwise wait for this commit and then for theirs.
+        """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._journal = journal
+        self._wait_ns = wait_ns
 
     async def handle(self, message: BarClosed) -> None:  # noqa: ARG002 - its coming is the occasion
         """Bring all that was published to disk."""
+        if self._wait_ns:
+            await self.clock.sleep(self._wait_ns)
         await self._journal.commit()
 
     async def on_stop(self) -> None:

@@ -8,6 +8,7 @@ trouble.
 from collections.abc import Callable
 from typing import Any
 
+from hedgegrid.actors import executor_notes
 from hedgegrid.actors.post import EXECUTOR, FEED, FUNDING, JOURNAL, RISK, WATCHDOG, strategy_name
 from hedgegrid.messages import commands, events
 from hedgegrid.runtime.activity import Activity
@@ -28,7 +29,20 @@ _LATEST = conflate(_by_instrument)
 _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
     JOURNAL: ({events.BarClosed: REFUSE}, ()),
     EXECUTOR: (
-        {events.ApprovedBatch: REFUSE, events.VenueReport: REFUSE, commands.Rehydrate: REFUSE, commands.Wake: REFUSE},
+        {
+            events.ApprovedBatch: REFUSE,
+            events.VenueReport: REFUSE,
+            events.AccountChanged: REFUSE,
+            events.StreamGap: REFUSE,
+            commands.Rehydrate: REFUSE,
+            commands.StandDown: REFUSE,
+            commands.Wake: REFUSE,
+            executor_notes.Sent: REFUSE,
+            executor_notes.ExchangeRead: REFUSE,
+            executor_notes.StateGathered: REFUSE,
+            executor_notes.CountdownSet: REFUSE,
+            commands.ConfirmFlat: REFUSE,
+        },
         (),
     ),
     RISK: (
@@ -49,7 +63,12 @@ _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
             events.ExecutionBatch,
             events.Hydrated,
             events.AccountHydrated,
+            events.AccountChanged,
+            events.WalletRead,
+            events.ForeignSeen,
             events.Liquidated,
+            events.FlatConfirmed,
+            events.StillHeld,
             commands.RaiseReason,
             commands.ClearReason,
             commands.Pause,

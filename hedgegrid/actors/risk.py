@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
+from hedgegrid.actors.flattening import Flattening, flatten_figures
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
-from hedgegrid.actors.risk_book import RiskBook
-from hedgegrid.actors.risk_session import SessionControls, SessionSettings
+from hedgegrid.actors.risk_account import AccountWord, follow
+from hedgegrid.actors.risk_book import RiskBook, leg_of
+from hedgegrid.actors.risk_session import SessionControls
+from hedgegrid.actors.risk_settings import RiskSettings
 from hedgegrid.core import permission, permission_events, risk
 from hedgegrid.core.fixed import ceil_div
 from hedgegrid.core.gate_records import Booked, InstrumentRisk, RiskLimits
@@ -51,6 +54,7 @@ from hedgegrid.messages.events import (
     BarClosed,
     EquitySampled,
     ExecutionBatch,
+    FlatConfirmed,
     FundingPaid,
     FundingRate,
     HistoryLoaded,
@@ -63,6 +67,7 @@ from hedgegrid.messages.events import (
     Quote,
     Refused,
     RefusedBatch,
+    StillHeld,
     StrategyReady,
 )
 from hedgegrid.model.instrument import Instrument
@@ -85,6 +90,7 @@ RiskMessage = (
     | Hydrated
     | AccountHydrated
     | StrategyReady
+    | AccountWord
     | Liquidated
     | RaiseReason
     | ClearReason
@@ -94,23 +100,14 @@ RiskMessage = (
     | Throttle
     | CancelEntries
     | Flatten
+    | FlatConfirmed
+    | StillHeld
     | Halt
     | Wake
 )
 
 TICK_NS = 1_000_000_000
 """Reasons go at ticks of this length, counted from when the first of those that stand rose."""
-
-
-@attrs.frozen(kw_only=True)
-class RiskSettings:
-    """What the risk actor is told at its start; ``limits_version`` names the limits in every approval."""
-
-    limits: RiskLimits
-    limits_version: str
-    session: SessionSettings
-    resume_after_ns: int
-    start_halted: bool
 
 
 class Risk(Actor[RiskMessage]):
@@ -132,7 +129,9 @@ class Risk(Actor[RiskMessage]):
         """Go on with what ``memory`` holds of the lives before; ``on_liquidated`` ends the run."""
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
-        self._book = RiskBook(instruments, [attrs.evolve(rule) for rule in rules])
+        own_rules = [attrs.evolve(rule) for rule in rules]
+        self._book = RiskBook(instruments, own_rules, stop_overlap_ns=settings.stop_overlap_ns)
+        self._book.sums_are_ours = settings.wallet_is_polled
         self._settings = settings
         self._permission = permission.initial(settings.resume_after_ns, memory.latched())
         self._session = SessionControls(
@@ -152,6 +151,7 @@ class Risk(Actor[RiskMessage]):
         self._look_ns = 0
         self._stale_exposure = False
         self._liquidated = False
+        self._flattening = Flattening(post, self._book, clock)
 
     async def on_start(self) -> None:
         """Ask the executor where the account stands."""
@@ -176,6 +176,10 @@ class Risk(Actor[RiskMessage]):
                 self._on_market(message)
             case Hydrated() | AccountHydrated() | StrategyReady() | Rehydrate():
                 self._on_state(message)
+            case _ if isinstance(message, AccountWord):
+                follow(message, self._book, self._session)
+            case Flatten() | FlatConfirmed() | StillHeld():
+                self._on_flatten(message)
             case Liquidated():
                 self._liquidated = True
                 self._step(message, permission_events.Halt(figures={"equity_e8": message.equity_e8}))
@@ -192,8 +196,9 @@ class Risk(Actor[RiskMessage]):
             rule.bid_ticks = message.bid_ticks
             rule.ask_ticks = message.ask_ticks
             rule.quote_ns = message.ts_venue_ns
-            # The simulated exchange pushes the wallet with everything it says; a quiet one is polled.
-            self._book.balance_ns = message.ts_venue_ns
+            if not self._settings.wallet_is_polled:
+                # The simulated exchange pushes the wallet with everything it says; a quiet one is polled.
+                self._book.balance_ns = message.ts_venue_ns
             return
         rule.mark_ns = message.ts_venue_ns
         if rule.mark_ticks != message.mark_ticks:
@@ -251,6 +256,7 @@ class Risk(Actor[RiskMessage]):
             self._step(cause, raised)
         if self._permission.reasons:
             self._flatten_what_stands(cause)
+            self._flattening.go_on(cause, self._permission, self._step)
 
     def _judge_instrument(self, cause: BarClosed | FundingRate, verdict: ReasonRaised | ReasonGone) -> None:
         """Act on a control of one instrument."""
@@ -274,6 +280,19 @@ class Risk(Actor[RiskMessage]):
             for name in held:
                 self._post.send(Flatten(**self._post.head(cause)), strategy_name(name))
 
+    def _on_flatten(self, message: Flatten | FlatConfirmed | StillHeld) -> None:
+        """Begin, or go on with, what the operator wants closed, and end it when the exchange has shown it flat."""
+        match message:
+            case Flatten():
+                self._step(message, FlattenStarted(figures=flatten_figures(self._permission, message.legs)))
+                self._flattening.begin()
+                self._flattening.go_on(message, self._permission, self._step)
+            case FlatConfirmed():
+                self._flattening.done()
+                self._step(message, FlattenDone())
+            case StillHeld():
+                self._flattening.ask_again()
+
     # --- the gate ---------------------------------------------------------------------------------------------------
 
     def _judge(self, batch: IntentBatch) -> None:
@@ -282,7 +301,9 @@ class Risk(Actor[RiskMessage]):
             self._stale_exposure = False
             for index in range(len(self._book.rules)):
                 risk.recount(self._book.rules, self._book.exposures, self._book.booked, index)
-        self._book.retire(batch.retires)
+        now_ns = self.clock.now_ns()
+        self._book.lapse(now_ns)
+        self._book.retire(batch.retires, now_ns)
         approved: list[Approved] = []
         refused: list[Refused] = []
         for request in batch.orders:
@@ -298,19 +319,24 @@ class Risk(Actor[RiskMessage]):
                 )
             else:
                 refused.append(self._refusal(request, code))
+        # Without its successor an old stop stays.
+        bare = {one.request.leg for one in refused if one.request.purpose is Purpose.STOP}
+        kept = [name for name in batch.retires if leg_of(name) in bare]
+        self._book.keep(kept)
+        retires = tuple(name for name in batch.retires if name not in kept)
         if refused:
             self._post.publish(
                 RefusedBatch(**self._post.head(batch), instrument=batch.instrument, refused=tuple(refused)),
                 strategy_name(batch.instrument),
             )
-        if approved or batch.cancels or batch.retires:
+        if approved or batch.cancels or retires:
             self._post.publish(
                 ApprovedBatch(
                     **self._post.head(batch),
                     instrument=batch.instrument,
                     approved=tuple(approved),
                     cancels=batch.cancels,
-                    retires=batch.retires,
+                    retires=retires,
                 ),
                 EXECUTOR,
             )
@@ -385,9 +411,6 @@ class Risk(Actor[RiskMessage]):
                 # The last sample of a run: what a liquidation or the last fills left behind.
                 self._sampled_ns = 0
                 self._sample_equity(message)
-            case Flatten():
-                self._step(message, FlattenStarted())
-                self._tell_strategies(message)
             case CancelEntries() | Throttle():
                 self._tell_strategies(message)
             case Wake():

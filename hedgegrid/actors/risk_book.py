@@ -1,17 +1,19 @@
 """The risk actor's own account: positions, reserved orders and money, from order events alone.
 
 Invariants: it is set by a hydration and moved by events, by nothing else; an order is booked from its approval until
-the exchange says that it ended; wallet = what hydration read + realised - fees - funding since, exactly.
+the exchange says that it ended (one whose outcome is not known stays, so the proof takes it for filled and exposure
+for open); a stop that is being replaced does not count for ``stop_overlap_ns``, then it does again; wallet = what
+hydration read + realised - fees - funding since, exactly.
 """
 
 from collections.abc import Sequence
 
 from hedgegrid.core import ledger, risk
 from hedgegrid.core.client_id import parse_client_id
-from hedgegrid.core.codes import FREE, LONG, SHORT
+from hedgegrid.core.codes import FREE, LONG, NEVER_NS, SHORT
 from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk
 from hedgegrid.core.records import LegAccount, table
-from hedgegrid.messages.events import FundingPaid, Hydrated, OrderEvent, OrderEventKind
+from hedgegrid.messages.events import EndReason, ForeignSeen, FundingPaid, Hydrated, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Fill, Kind, Leg, OrderRequest, Purpose
@@ -27,22 +29,36 @@ def number_of(client_id: str) -> int:
     return 0 if parsed is None else parsed.sequence
 
 
+def leg_of(client_id: str) -> Leg | None:
+    """Give the leg inside one of our client ids; None for an id that is not ours."""
+    parsed = parse_client_id(client_id)
+    return None if parsed is None else parsed.leg
+
+
 class RiskBook:
     """What the gate counts, for all instruments of the account."""
 
-    def __init__(self, instruments: Sequence[Instrument], rules: list[InstrumentRisk]) -> None:
+    def __init__(
+        self, instruments: Sequence[Instrument], rules: list[InstrumentRisk], *, stop_overlap_ns: int = NEVER_NS
+    ) -> None:
         """Begin empty; nothing may be approved before a hydration."""
+        self._stop_overlap_ns = stop_overlap_ns
+        self._retired: dict[int, tuple[int, int]] = {}
+        """By order number: the quantity of a stop that is being replaced, and since when."""
         self.names = [instrument.name for instrument in instruments]
         self.index = {name: i for i, name in enumerate(self.names)}
         self.rules = rules
         self.exposures = table(Exposure, 2 * len(rules))
         self.booked = table(Booked, BOOKED_START)
         self.accounts = table(LegAccount, 2 * len(rules))
+        self.foreign = table(LegAccount, 2 * len(rules))
         self.wallet_e8 = 0
         self.realised_e8 = 0
         self.fees_e8 = 0
         self.funding_e8 = 0
         self.balance_ns = 0
+        self.sums_are_ours = False
+        """Whether hydration reads the wallet alone, so that a settlement that is in it is still to be added up."""
         self._slots: dict[int, Booked] = {}
         self._settled_ns: dict[str, int] = {}
 
@@ -57,18 +73,55 @@ class RiskBook:
         self.funding_e8 = balance.funding_e8
         self.balance_ns = ts_ns
 
+    def set_wallet(self, wallet_e8: int, ts_ns: int) -> None:
+        """Take the wallet that was read at ``ts_ns``; settlements up to then are in it."""
+        self._settled_ns = {name: max(ts_ns, self._settled_ns.get(name, 0)) for name in self.names}
+        self.wallet_e8 = wallet_e8
+        self.balance_ns = ts_ns
+
+    def set_foreign(self, seen: ForeignSeen) -> None:
+        """Take what an instrument holds that is not ours: it counts in exposure and equity, and proves no reduction."""
+        index = self.index[seen.instrument]
+        for leg in (LONG, SHORT):
+            self.foreign[2 * index + leg] = LegAccount()
+            self.exposures[2 * index + leg].foreign_lots = 0
+        for position in seen.positions:
+            slot = 2 * index + position.leg
+            self.foreign[slot] = LegAccount(qty_lots=position.qty_lots, cost_e8=position.cost_e8)
+            self.exposures[slot].foreign_lots = position.qty_lots
+        for order in self.booked:
+            if order.state != FREE and order.instrument == index and order.no < 0:
+                self._release(order)
+        for place, open_order in enumerate(seen.orders, 1):
+            if open_order.purpose is Purpose.ENTRY:
+                self._book(
+                    Booked(
+                        # Our own numbers are positive, and a foreign order stands on none of our rungs.
+                        no=-(place * len(self.names) + index),
+                        instrument=index,
+                        leg=int(open_order.leg),
+                        purpose=int(Purpose.ENTRY),
+                        price_ticks=open_order.price_ticks,
+                        qty_lots=open_order.qty_lots - open_order.filled_lots,
+                        level=-1,
+                        generation=-place - 1,
+                    )
+                )
+        risk.recount(self.rules, self.exposures, self.booked, index)
+
     def set_instrument(self, word: Hydrated) -> None:
-        """Take the exchange's word on one instrument's positions and orders, in place of everything known of it."""
+        """Take the exchange's word on what we hold and have resting, in place of everything known of it."""
         index = self.index[word.instrument]
         for leg in (LONG, SHORT):
-            self.accounts[2 * index + leg] = LegAccount()
-            self.exposures[2 * index + leg] = Exposure()
+            slot = 2 * index + leg
+            self.accounts[slot] = LegAccount()
+            self.exposures[slot] = Exposure(foreign_lots=self.foreign[slot].qty_lots)
         for position in word.positions:
             slot = 2 * index + position.leg
             self.accounts[slot] = LegAccount(qty_lots=position.qty_lots, cost_e8=position.cost_e8)
             self.exposures[slot].position_lots = position.qty_lots
         for order in self.booked:
-            if order.state != FREE and order.instrument == index:
+            if order.state != FREE and order.instrument == index and order.no >= 0:
                 self._release(order)
         for open_order in word.orders:
             self._book(
@@ -115,16 +168,35 @@ class RiskBook:
 
     def _release(self, order: Booked) -> None:
         self._slots.pop(order.no, None)
+        self._retired.pop(order.no, None)
         order.state = FREE
         order.no = 0
 
-    def retire(self, client_ids: Sequence[str]) -> None:
-        """Stops that are being replaced no longer stand in the way of their successors' proof."""
+    def retire(self, client_ids: Sequence[str], now_ns: int) -> None:
+        """Stops that are being replaced do not stand in the way of their successors' proof, for a while."""
         for client_id in client_ids:
             order = self._slots.get(number_of(client_id))
-            if order is not None:
+            if order is not None and order.qty_lots > 0:
+                self._retired[order.no] = (order.qty_lots, now_ns)
                 order.qty_lots = 0
                 risk.recount(self.rules, self.exposures, self.booked, order.instrument)
+
+    def keep(self, client_ids: Sequence[str]) -> None:
+        """Stops that were to be replaced stay: they count again."""
+        for client_id in client_ids:
+            self._count_again(number_of(client_id))
+
+    def lapse(self, now_ns: int) -> None:
+        """Count the stops again that should have been gone by now."""
+        late = [no for no, (_, since_ns) in self._retired.items() if now_ns - since_ns > self._stop_overlap_ns]
+        for no in late:
+            self._count_again(no)
+
+    def _count_again(self, no: int) -> None:
+        qty_lots, _ = self._retired.pop(no, (0, 0))
+        if qty_lots > 0:
+            self._slots[no].qty_lots = qty_lots
+            risk.recount(self.rules, self.exposures, self.booked, self._slots[no].instrument)
 
     def apply(self, instrument: str, events: Sequence[OrderEvent]) -> None:
         """Take in what the exchange said about an instrument's orders."""
@@ -133,37 +205,56 @@ class RiskBook:
             if event.fill is not None:
                 self._apply_fill(event.fill)
                 if order is not None:
-                    order.qty_lots = max(0, order.qty_lots - event.fill.qty_lots)
+                    self._leave(order, max(0, self._left(order) - event.fill.qty_lots))
                 if order is not None and event.qty_lots == 0:
                     self._release(order)
             elif order is not None and event.kind in _ENDS:
                 self._release(order)
             elif order is not None and event.kind is OrderEventKind.AMENDED:
-                order.qty_lots = event.qty_lots
+                self._leave(order, event.qty_lots)
+            elif event.kind is OrderEventKind.CANCEL_FAILED and event.reason is not EndReason.NOT_FOUND:
+                self._count_again(number_of(event.client_id))
         risk.recount(self.rules, self.exposures, self.booked, self.index[instrument])
 
+    def _left(self, order: Booked) -> int:
+        """Give what is left of an order, whether it counts at present or not."""
+        return self._retired[order.no][0] if order.no in self._retired else order.qty_lots
+
+    def _leave(self, order: Booked, qty_lots: int) -> None:
+        """Set what is left of an order."""
+        if order.no in self._retired:
+            self._retired[order.no] = (qty_lots, self._retired[order.no][1])
+        else:
+            order.qty_lots = qty_lots
+
     def _apply_fill(self, fill: Fill) -> None:
-        """Move the position and the money. Fees are the exchange's figure, realised profit is our own."""
+        """Move the position and the money, whose figures are the exchange's own.
+
+        A reduction of more than is held leaves nothing: a position is never below zero.
+        """
         index = self.index[fill.instrument]
         slot = 2 * index + fill.leg
-        notional = ledger.notional_e8(fill.price_ticks, fill.qty_lots, self.rules[index].unit_e8)
-        realised = 0
-        if fill.purpose is Purpose.ENTRY:
-            ledger.increase(self.accounts[slot], fill.qty_lots, notional)
-        else:
-            realised = ledger.reduce(self.accounts[slot], fill.leg, fill.qty_lots, notional)
+        account = self.accounts[slot]
+        is_entry = fill.purpose is Purpose.ENTRY
+        qty_lots = fill.qty_lots if is_entry else min(fill.qty_lots, account.qty_lots)
+        notional = ledger.notional_e8(fill.price_ticks, qty_lots, self.rules[index].unit_e8)
+        if is_entry:
+            ledger.increase(account, qty_lots, notional)
+        elif qty_lots > 0:
+            ledger.reduce(account, fill.leg, qty_lots, notional)
         self.exposures[slot].position_lots = self.accounts[slot].qty_lots
-        self.realised_e8 += realised
+        self.realised_e8 += fill.realised_e8
         self.fees_e8 += fill.fee_e8
-        self.wallet_e8 += realised - fill.fee_e8
+        self.wallet_e8 += fill.realised_e8 - fill.fee_e8
 
     def apply_funding(self, paid: FundingPaid) -> None:
         """Book a settlement, once, unless hydration read a wallet that had it already."""
-        if paid.ts_venue_ns <= self._settled_ns.get(paid.instrument, 0):
-            return
-        self._settled_ns[paid.instrument] = paid.ts_venue_ns
-        self.funding_e8 += paid.long_e8 + paid.short_e8
-        self.wallet_e8 -= paid.long_e8 + paid.short_e8
+        is_new = paid.ts_venue_ns > self._settled_ns.get(paid.instrument, 0)
+        if is_new or self.sums_are_ours:
+            self.funding_e8 += paid.long_e8 + paid.short_e8
+        if is_new:
+            self._settled_ns[paid.instrument] = paid.ts_venue_ns
+            self.wallet_e8 -= paid.long_e8 + paid.short_e8
 
     # --- figures ----------------------------------------------------------------------------------------------------
 
@@ -172,10 +263,14 @@ class RiskBook:
         total = 0
         for index, rule in enumerate(self.rules):
             for leg in (LONG, SHORT):
-                account = self.accounts[2 * index + leg]
-                if account.qty_lots:
-                    total += ledger.unrealised_e8(account, leg, rule.mark_ticks, rule.unit_e8)
+                for account in (self.accounts[2 * index + leg], self.foreign[2 * index + leg]):
+                    if account.qty_lots:
+                        total += ledger.unrealised_e8(account, leg, rule.mark_ticks, rule.unit_e8)
         return total
+
+    def is_leg_flat(self, instrument: str, leg: Leg) -> bool:
+        """Tell whether one leg of an instrument is zero by our books."""
+        return self.accounts[2 * self.index[instrument] + leg].qty_lots == 0
 
     def is_flat(self, instrument: str) -> bool:
         """Tell whether both legs of an instrument are zero by our books."""

@@ -129,6 +129,16 @@ class SessionControls:
             self._resume = (new_peak,)
         return tuple(reason for reason in Reason if new_peak or reason is not Reason.DRAWDOWN)
 
+    def shift(self, delta_e8: int) -> None:
+        """Let money that came or went beside all results move what results are measured from (DESIGN 15.6)."""
+        state = self._state
+        state.peak_e8 += delta_e8
+        state.day_base_e8 += delta_e8
+        state.session_base_e8 += delta_e8
+        state.last_e8 += delta_e8
+        session.reckon_floor(self._limits, state)
+        self._remember()
+
     def _lift(self, equity_e8: int, ts_ns: int, *, new_peak: bool) -> None:
         for bit in session_reasons.EQUITY_BITS:
             session.lift(self._limits, self._state, bit, equity_e8, ts_ns, int(new_peak))

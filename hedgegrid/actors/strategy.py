@@ -1,27 +1,30 @@
 """The strategy of one instrument: it feeds the core and carries the core's wishes to the risk gate.
 
 Invariants: nothing is decided before the exchange's word (``Hydrated``) and the history have come; a batch of fills
-is answered by one batch of intents; a number that stood for an order once never stands for another.
+is answered by one batch of intents; the open lots are the position, whatever order of fills and ends the exchange
+tells; where it does not link exits, ``ExitGuard`` puts right what their races leave behind.
 """
+
+from collections.abc import Sequence
 
 import attrs
 
-from hedgegrid.actors.grid_memory import GridTables, fresh_tables, make_room, restore
+from hedgegrid.actors.exit_guard import ExitGuard
+from hedgegrid.actors.grid_memory import GridTables, fresh_tables, go_on, make_room, restore
+from hedgegrid.actors.lot_births import book_late_fill, lot_of
+from hedgegrid.actors.order_names import Numbering, OrderNames
 from hedgegrid.actors.post import FEED, RISK, Post
-from hedgegrid.core import diff, exits, funding, pipeline, regime
+from hedgegrid.actors.strategy_words import StrategyWords
+from hedgegrid.core import diff, exit_race, exits, funding, pipeline, regime
 from hedgegrid.core.actions import CANCEL, PLACE, RETIRE, RETRY_AT
-from hedgegrid.core.client_id import ClientId, client_id, parse_client_id
-from hedgegrid.core.codes import ENTRY, FREE, TAKE_PROFIT
-from hedgegrid.core.fixed import mul_ppm
-from hedgegrid.core.pause import Reason
-from hedgegrid.core.records import Action, GridParams, Lot
+from hedgegrid.core.codes import ENTRY
+from hedgegrid.core.protection import ProtectionLimits
+from hedgegrid.core.records import Action, GridParams
 from hedgegrid.messages.commands import (
     CancelEntries,
-    ClearReason,
     Flatten,
     IntentBatch,
     NeedHistory,
-    RaiseReason,
     Rehydrate,
     Throttle,
     Wake,
@@ -32,11 +35,8 @@ from hedgegrid.messages.events import (
     ExecutionBatch,
     FundingRate,
     FundingRateMissing,
-    GridMoved,
     HistoryLoaded,
     Hydrated,
-    Incident,
-    LotOpened,
     Message,
     OrderEvent,
     OrderEventKind,
@@ -44,8 +44,8 @@ from hedgegrid.messages.events import (
     RefusedBatch,
     StrategyReady,
 )
-from hedgegrid.model.grid import OpenLot, UnbookedEntry
-from hedgegrid.model.order import Cover, Fill, Kind, Leg, OrderRequest, Purpose
+from hedgegrid.model.market import Bar
+from hedgegrid.model.order import Cover, Fill, Leg, OrderRequest, Purpose
 from hedgegrid.runtime.actor import Actor
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.runtime.mailbox import Mailbox
@@ -66,7 +66,8 @@ StrategyMessage = (
     | Wake
 )
 
-_KIND_OF_PURPOSE = {Purpose.ENTRY: Kind.LIMIT, Purpose.TAKE_PROFIT: Kind.LIMIT}
+LOOK_AGAIN_NS = 1_000_000_000
+"""Least time between two readings of the exchange that a strategy asks for."""
 
 
 class Strategy(Actor[StrategyMessage]):
@@ -80,28 +81,27 @@ class Strategy(Actor[StrategyMessage]):
         clock: Clock,
         post: Post,
         instrument: str,
-        index: int,
-        account: str,
-        epoch: int,
+        numbering: Numbering,
         params: GridParams,
-        order_no_stride: int,
+        unlinked: ProtectionLimits | None,
     ) -> None:
-        """This instrument numbers its orders ``index`` plus multiples of ``order_no_stride``: none is shared."""
+        """``unlinked``: how long races of exits may last; None where the exchange links them, so there are none."""
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._instrument = instrument
-        self._index = index
-        self._account = account
-        self._epoch = epoch
-        self._tables: GridTables = fresh_tables(params, order_no_stride=order_no_stride)
-        self._ids: dict[int, str] = {}
-        self._numbers: dict[str, int] = {}
+        self._first_no = numbering.first
+        self._tables: GridTables = fresh_tables(params, order_no_stride=numbering.stride)
+        self._names = OrderNames(instrument, numbering)
+        self._words = StrategyWords(post, self.name, instrument)
+        self._guard: ExitGuard | None = None
+        if unlinked is not None:
+            self._guard = ExitGuard(post=post, name=self.name, instrument=instrument, limits=unlinked)
+        self._mark_ticks = 0
+        self._wake_ns = 0
+        self._looked_ns = 0
         self._hydrated = False
         self._warm = False
         self._last_bar_ns = 0
-        self._told_grid: tuple[int, int, int, int] = (0, 0, 0, 0)
-        self._told_overflow = 0
-        self._warned_ns = 0
 
     async def on_start(self) -> None:
         """Ask where we stand, and for history. What arrives before the answers is not acted on: they contain it."""
@@ -124,6 +124,8 @@ class Strategy(Actor[StrategyMessage]):
                 self._on_permission(message)
             case Throttle():
                 self._tables.state.throttle_ppm = message.factor_ppm
+            case BarClosed() if not self._hydrated:
+                self._take_bars((message.bar,) if self._warm else ())
             case _ if not self._hydrated:
                 return
             case _:
@@ -138,89 +140,108 @@ class Strategy(Actor[StrategyMessage]):
                     return
                 self._on_bar(message)
             case ExecutionBatch():
+                self._mark_ticks = message.mark_ticks or self._mark_ticks
                 for event in message.events:
                     self._on_order_event(message, event)
-                pipeline.after_batch(
-                    t.params, t.state, t.accounts, t.lots, t.stops, message.mark_ticks, t.actions, t.used
-                )
+                self._lay_stops()
             case RefusedBatch():
                 for refused in message.refused:
-                    self._on_refused(refused.request)
+                    self._on_refused(message, refused.request)
             case CancelEntries():
                 pipeline.drop_entries(t.params, t.state, t.rungs, t.entries, t.actions, t.used)
             case Flatten():
-                pipeline.flatten(t.params, t.state, t.rungs, t.entries, t.lots, t.actions, t.used)
+                self._flatten(message)
             case Wake():
                 diff.on_wake(t.params, t.state, t.rungs, t.entries, self.clock.now_ns(), t.actions, t.used)
-        self._send_actions(message)
+        self._finish(message)
+
+    def _flatten(self, message: Flatten) -> None:
+        """Take the entries away and close the legs that are named, unless the exchange has just refused to."""
+        t = self._tables
+        pipeline.drop_entries(t.params, t.state, t.rungs, t.entries, t.actions, t.used)
+        for leg in message.legs:
+            if self._guard is None or self._guard.may_reduce(leg, self.clock.now_ns()):
+                exits.flatten_leg(t.state, t.lots, leg, t.actions, t.used)
+            standing = diff.count(t.entries)
+            exits.lay_backstop(t.params, t.state, t.rungs, t.lots, leg, standing, t.actions, t.used)
+
+    def _lay_stops(self) -> None:
+        """Lay the stops of the legs that changed; where exits race, the guard does it when all is known."""
+        t = self._tables
+        if self._guard is None and self._mark_ticks > 0:
+            pipeline.after_batch(t.params, t.state, t.accounts, t.lots, t.stops, self._mark_ticks, t.actions, t.used)
+
+    def _finish(self, cause: Message, extra_cancels: tuple[str, ...] = ()) -> None:
+        """Put right what races left behind, send what is wanted, and come again when something is due by time."""
+        now_ns = self.clock.now_ns()
+        due_ns = 0
+        if self._guard is not None:
+            due_ns = self._guard.settle(self._tables, cause, self._mark_ticks, now_ns)
+        self._send_actions(cause, extra_cancels)
+        if self._guard is not None and self._guard.look_why:
+            due_ns = exit_race.earlier(due_ns, self._look_again(cause, self._guard, now_ns))
+        if due_ns > 0 and (self._wake_ns <= now_ns or due_ns < self._wake_ns):
+            self._wake_ns = max(due_ns, now_ns + 1)
+            self.remind_at(self._wake_ns, Wake(**self._post.head(cause)))
+
+    def _look_again(self, cause: Message, guard: ExitGuard, now_ns: int) -> int:
+        """Ask for the exchange's word on this instrument, and forget ours until it comes; give when, if not now."""
+        due_ns = self._looked_ns + LOOK_AGAIN_NS
+        if self._looked_ns > 0 and due_ns > now_ns:
+            return due_ns
+        self._looked_ns = now_ns
+        self._hydrated = False
+        why, guard.look_why = guard.look_why, ""
+        self._post.publish(Rehydrate(**self._post.head(cause), instrument=self._instrument, why=why), RISK)
+        return 0
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 
     def _on_hydrated(self, word: Hydrated) -> None:
         """Rebuild the tables and ask for what is missing, before the first decision."""
+        self._tables = t = go_on(self._tables)
+        self._names.forget_all()
         for order in word.orders:
-            self._name_again(order.client_id)
-        t = self._tables
+            self._names.adopt(order.client_id)
         if word.unbooked:
-            word = attrs.evolve(word, lots=(*word.lots, *(self._book_late(word, entry) for entry in word.unbooked)))
-        orphans = restore(t, word, self._numbers)
-        t.state.next_order_no = word.next_order_no + self._index
+            late = [lot_of(t.params, entry) for entry in word.unbooked]
+            for lot in late:
+                self._words.lot(word, lot)
+            word = attrs.evolve(word, lots=(*word.lots, *late))
+        orphans = restore(t, word, self._names.numbers)
+        t.state.next_order_no = word.next_order_no + self._first_no
         self._hydrated = True
         held = {Leg.LONG: t.state.position_long_lots, Leg.SHORT: t.state.position_short_lots}
         theirs = {position.leg: position.qty_lots for position in word.positions}
         for leg, lots in held.items():
             if lots != theirs.get(leg, 0):
-                self._report_difference(word, leg, lots, theirs.get(leg, 0))
-        exits.resend_take_profits(t.state, t.lots, t.actions, t.used)
-        if word.mark_ticks > 0:
-            pipeline.after_batch(t.params, t.state, t.accounts, t.lots, t.stops, word.mark_ticks, t.actions, t.used)
+                self._words.difference(word, leg, lots, theirs.get(leg, 0))
+        self._mark_ticks = word.mark_ticks or self._mark_ticks
+        if self._guard is not None:
+            self._guard.adopt(word.orders, self._names.numbers, orphans, self.clock.now_ns())
+            for leg in held:
+                exit_race.cut_to(t.params, t.state, t.rungs, t.lots, leg, theirs.get(leg, 0))
+        else:
+            exits.resend_take_profits(t.state, t.lots, t.actions, t.used)
+            self._lay_stops()
         if word.grid is not None:
-            self._told_grid = (word.grid.regime, word.grid.center_ticks, word.grid.step_micro, word.grid.generation)
-        self._send_actions(word, extra_cancels=orphans)
+            self._words.remembers(word.grid)
+        self._finish(word, extra_cancels=orphans)
         self._tell_ready(word)
-
-    def _book_late(self, cause: Message, entry: UnbookedEntry) -> OpenLot:
-        """Make the lot of an entry that filled while nobody could book it, and have it remembered."""
-        params = self._tables.params
-        lot = OpenLot(
-            lot_id=entry.trade_id,
-            leg=entry.leg,
-            level=entry.level,
-            generation=entry.generation,
-            entry_ticks=entry.price_ticks,
-            qty_lots=entry.qty_lots,
-            tp_ticks=exits.take_profit_ticks(entry.leg, entry.price_ticks, entry.tp_micro),
-            stop_ticks=exits.stop_ticks(entry.leg, entry.price_ticks, mul_ppm(entry.step_micro, params.sl_ppm)),
-            step_micro=entry.step_micro,
-        )
-        self._tell_lot(cause, lot)
-        return lot
-
-    def _name_again(self, order_id: str) -> None:
-        parsed = parse_client_id(order_id)
-        assert isinstance(parsed, ClientId), "the executor hands over our own orders only"
-        self._ids[parsed.sequence] = order_id
-        self._numbers[order_id] = parsed.sequence
-
-    def _report_difference(self, cause: Message, leg: Leg, ours: int, theirs: int) -> None:
-        """The lots do not add up to the position: somebody else traded here. Pause for the operator; exits go on."""
-        figures = {"leg": leg.name, "lots": str(ours), "position": str(theirs)}
-        text = "open lots differ from the exchange's position: look for manual trades, then resume"
-        self._post.publish(Incident(**self._post.head(cause), actor=self.name, text=text, figures=figures))
-        raised = RaiseReason(
-            **self._post.head(cause), reason=Reason.SUPERVISOR, scope=self._instrument, figures=figures
-        )
-        self._post.publish(raised, RISK)
 
     def _on_history(self, message: HistoryLoaded) -> None:
         """Feed the indicators without deciding."""
+        self._take_bars(message.bars)
+        self._warm = True
+        self._tell_ready(message)
+
+    def _take_bars(self, bars: Sequence[Bar]) -> None:
+        """Let the indicators see bars that nothing is decided on."""
         t = self._tables
-        for bar in message.bars:
+        for bar in bars:
             if bar.open_ns > self._last_bar_ns:
                 self._last_bar_ns = bar.open_ns
                 regime.update(t.indicators, t.params, bar.high_ticks, bar.low_ticks, bar.close_ticks)
-        self._warm = True
-        self._tell_ready(message)
 
     def _tell_ready(self, cause: Message) -> None:
         if self._hydrated and self._warm:
@@ -233,13 +254,13 @@ class Strategy(Actor[StrategyMessage]):
         t.state.hold_entries = 1 if view.hold_entries else 0
         if view.hold_entries and self._hydrated:
             pipeline.drop_entries(t.params, t.state, t.rungs, t.entries, t.actions, t.used)
-            self._send_actions(view)
+            self._finish(view)
 
     def _on_bar(self, message: BarClosed) -> None:
         t, bar = self._tables, message.bar
         self._last_bar_ns = bar.open_ns
         make_room(t)
-        self._clear_overflow(message)
+        self._words.room_again(message, t.state)
         pipeline.on_bar(
             t.params,
             t.state,
@@ -254,129 +275,124 @@ class Strategy(Actor[StrategyMessage]):
             t.actions,
             t.used,
         )
-        pipeline.after_batch(t.params, t.state, t.accounts, t.lots, t.stops, bar.close_ticks, t.actions, t.used)
-        self._warn_of_funding(message)
-        grid = (t.state.regime, t.state.center_ticks, t.state.step_micro, t.state.generation)
-        if grid != self._told_grid:
-            self._told_grid = grid
-            self._post.publish(
-                GridMoved(
-                    **self._post.head(message),
-                    instrument=self._instrument,
-                    regime=grid[0],
-                    center_ticks=grid[1],
-                    step_micro=grid[2],
-                    generation=grid[3],
-                )
-            )
-
-    def _warn_of_funding(self, cause: BarClosed) -> None:
-        """Say once a settlement that it is near and expensive, where the settings ask for a warning only."""
-        t = self._tables
-        if self._warned_ns == t.state.next_funding_ns or not funding.is_warning_due(
-            t.params, t.state, cause.ts_venue_ns
-        ):
-            return
-        self._warned_ns = t.state.next_funding_ns
-        incident = Incident(
-            **self._post.head(cause),
-            actor=self.name,
-            text="an expensive funding settlement is near",
-            figures={"rate_e8": str(t.state.rate_e8), "next_ns": str(t.state.next_funding_ns)},
-        )
-        self._post.publish(incident)
+        self._mark_ticks = bar.close_ticks
+        self._lay_stops()
+        self._words.funding(message, t.params, t.state)
+        self._words.grid(message, t.state)
 
     def _on_order_event(self, cause: ExecutionBatch, event: OrderEvent) -> None:
         """Tell the core what became of an order."""
-        t = self._tables
         if event.fill is not None:
             self._on_fill(cause, event, event.fill)
             return
-        no = self._numbers.get(event.client_id)
+        no = self._names.numbers.get(event.client_id)
         if no is None:
+            self._on_stranger(event)
             return
         match event.kind:
+            case OrderEventKind.CANCEL_FAILED if self._guard is not None:
+                self._on_cancel_failed(event, no, self._guard)
             case OrderEventKind.CANCELLED | OrderEventKind.EXPIRED | OrderEventKind.CANCEL_FAILED:
-                self._forget(no)
-                diff.on_cancelled(t.params, t.state, t.rungs, t.entries, no, t.actions, t.used)
-                exits.forget_exit(t.state, t.lots, t.stops, no)
-            case OrderEventKind.REJECTED if event.reason is EndReason.POST_ONLY:
-                diff.on_post_only_rejected(
-                    t.params, t.state, t.rungs, t.entries, no, cause.ts_venue_ns, t.actions, t.used
-                )
-                slot = diff.find(t.entries, no)
-                if slot < 0 or t.entries[slot].state != diff.CANCELLING:
-                    self._forget(no)
+                self._on_gone(cause, event, no)
             case OrderEventKind.REJECTED:
-                self._forget(no)
-                diff.on_refused(t.params, t.state, t.rungs, t.entries, no)
-                exits.forget_exit(t.state, t.lots, t.stops, no)
+                self._on_rejected(cause, event, no)
             case _:
                 # Accepted, amended and unknown change nothing here: the order goes on standing for its rung or lot.
-                return
+                if self._guard is not None:
+                    self._guard.on_word(event, no)
+
+    def _on_stranger(self, event: OrderEvent) -> None:
+        """An order of ours that nobody here knows stands at the exchange: look again, so that somebody does."""
+        stands = event.kind is OrderEventKind.ACCEPTED
+        if self._guard is not None and stands and self._names.is_stranger(event.client_id):
+            self._guard.look_why = "the exchange holds an order of ours that is not known here"
+
+    def _on_cancel_failed(self, event: OrderEvent, no: int, guard: ExitGuard) -> None:
+        """A cancel was not carried out, or found nothing: the order lives on until the exchange says otherwise."""
+        slot = diff.find(self._tables.entries, no)
+        if slot < 0:
+            guard.on_word(event, no)
+        elif event.reason is not EndReason.NOT_FOUND and self._tables.entries[slot].state == diff.CANCELLING:
+            self._tables.entries[slot].state = diff.WORKING
+
+    def _on_gone(self, cause: Message, event: OrderEvent, no: int) -> None:
+        """An order has ended unfilled."""
+        t = self._tables
+        self._names.forget(no)
+        diff.on_cancelled(t.params, t.state, t.rungs, t.entries, no, t.actions, t.used)
+        self._end_exit(cause, no, event.reason)
+
+    def _end_exit(self, cause: Message, no: int, reason: EndReason) -> None:
+        """What the exit covered is bare now."""
+        t = self._tables
+        if self._guard is None:
+            exits.forget_exit(t.state, t.lots, t.stops, no)
+        else:
+            self._guard.on_end(t, cause, no, reason, self.clock.now_ns())
+
+    def _on_rejected(self, cause: ExecutionBatch, event: OrderEvent, no: int) -> None:
+        """The exchange would not have an order."""
+        t = self._tables
+        if event.reason is EndReason.POST_ONLY:
+            diff.on_post_only_rejected(t.params, t.state, t.rungs, t.entries, no, cause.ts_venue_ns, t.actions, t.used)
+            slot = diff.find(t.entries, no)
+            if slot < 0 or t.entries[slot].state != diff.CANCELLING:
+                self._names.forget(no)
+            return
+        self._names.forget(no)
+        diff.on_refused(t.params, t.state, t.rungs, t.entries, no)
+        self._end_exit(cause, no, event.reason)
 
     def _on_fill(self, cause: ExecutionBatch, event: OrderEvent, fill: Fill) -> None:
+        """Book a fill: an entry's becomes a lot, an exit's closes its lots."""
         t = self._tables
-        no = self._numbers.get(event.client_id, 0)
+        no = self._names.numbers.get(event.client_id, 0)
+        sent = self._names.sent(event.client_id)
         if fill.purpose is Purpose.ENTRY:
-            make_room(t)
-            index = pipeline.on_entry_fill(
-                t.params,
-                t.state,
-                t.rungs,
-                t.entries,
-                t.accounts,
-                t.lots,
-                no,
-                fill.trade_id,
-                fill.price_ticks,
-                fill.qty_lots,
-                t.actions,
-                t.used,
-            )
+            index = self._on_entry_fill(fill, no, sent)
             if index >= 0:
-                self._tell_lot(cause, t.lots[index])
+                self._words.lot(cause, t.lots[index])
+        elif self._guard is not None:
+            self._guard.on_fill(t, cause, event, () if sent is None else sent.covers, no)
         else:
             pipeline.on_exit_fill(t.params, t.accounts, fill.leg, fill.price_ticks, fill.qty_lots)
             for cover in fill.covers:
                 exits.cut_lot(t.params, t.state, t.rungs, t.lots, cover.lot_id, cover.qty_lots)
         if event.qty_lots == 0:
-            self._forget(no)
+            self._names.forget(no)
             if fill.purpose is not Purpose.ENTRY:
                 exits.forget_exit(t.state, t.lots, t.stops, no)
 
-    def _tell_lot(self, cause: Message, lot: Lot | OpenLot) -> None:
-        """Have a lot's birth prices remembered."""
-        self._post.publish(
-            LotOpened(
-                **self._post.head(cause),
-                instrument=self._instrument,
-                lot_id=lot.lot_id,
-                leg=Leg(lot.leg),
-                level=lot.level,
-                generation=lot.generation,
-                entry_ticks=lot.entry_ticks,
-                qty_lots=lot.qty_lots,
-                tp_ticks=lot.tp_ticks,
-                stop_ticks=lot.stop_ticks,
-                step_micro=lot.step_micro,
-            )
+    def _on_entry_fill(self, fill: Fill, no: int, sent: OrderRequest | None) -> int:
+        """Book an entry's fill as a lot, also where its order was forgotten; give its index, -1 without room."""
+        t = self._tables
+        if diff.find(t.entries, no) < 0:
+            return book_late_fill(t, fill, sent)
+        make_room(t)
+        return pipeline.on_entry_fill(
+            t.params,
+            t.state,
+            t.rungs,
+            t.entries,
+            t.accounts,
+            t.lots,
+            no,
+            fill.trade_id,
+            fill.price_ticks,
+            fill.qty_lots,
+            t.actions,
+            t.used,
         )
 
-    def _on_refused(self, request: OrderRequest) -> None:
-        """The gate said no: an entry's rung waits for the next decision, an exit is asked for again then."""
+    def _on_refused(self, cause: Message, request: OrderRequest) -> None:
+        """The gate said no: an entry's rung waits for the next decision, an exit is asked for again."""
         t = self._tables
-        no = self._numbers.get(request.client_id)
+        no = self._names.numbers.get(request.client_id)
         if no is None:
             return
-        self._forget(no)
+        self._names.forget(no)
         diff.on_refused(t.params, t.state, t.rungs, t.entries, no)
-        exits.forget_exit(t.state, t.lots, t.stops, no)
-
-    def _forget(self, no: int) -> None:
-        order_id = self._ids.pop(no, None)
-        if order_id is not None:
-            self._numbers.pop(order_id, None)
+        self._end_exit(cause, no, EndReason.REFUSED)
 
     # --- what goes out ----------------------------------------------------------------------------------------------
 
@@ -389,15 +405,14 @@ class Strategy(Actor[StrategyMessage]):
         retires: list[str] = []
         for action in t.actions[:used]:
             if action.kind == PLACE:
-                orders.append(self._request(action))
+                orders.append(self._names.request(t, action, self._covers(action), self.clock.now_ns()))
             elif action.kind == RETRY_AT:
                 self.remind_at(action.distance, Wake(**self._post.head(cause)))
-            elif action.no in self._ids:
-                (cancels if action.kind == CANCEL else retires).append(self._ids[action.no])
+            elif (name := self._names.name(action.no)) is not None:
+                (cancels if action.kind == CANCEL else retires).append(name)
             else:
-                assert action.kind == RETIRE, "an entry that is cancelled has a name"
-        if t.state.overflowed > self._told_overflow:
-            self._report_overflow(cause)
+                assert action.kind == RETIRE, "an order that is cancelled has a name"
+        self._words.overflow(cause, t.state, len(t.lots))
         if orders or cancels or retires:
             self._post.publish(
                 IntentBatch(
@@ -410,68 +425,10 @@ class Strategy(Actor[StrategyMessage]):
                 RISK,
             )
 
-    def _report_overflow(self, cause: Message) -> None:
-        """A table of the core was full: pause this instrument; a person must widen its limits."""
-        self._told_overflow = self._tables.state.overflowed
-        raised = RaiseReason(
-            **self._post.head(cause),
-            reason=Reason.OVERFLOW,
-            scope=self._instrument,
-            figures={"overflowed": str(self._told_overflow), "lots": str(len(self._tables.lots))},
-        )
-        self._post.publish(raised, RISK)
-
-    def _clear_overflow(self, cause: Message) -> None:
-        """Say that the tables have room again, a bar after they last had none."""
-        state = self._tables.state
-        if state.overflowed == 0:
-            return
-        state.overflowed = 0
-        self._told_overflow = 0
-        gone = ClearReason(**self._post.head(cause), reason=Reason.OVERFLOW, scope=self._instrument, figures={})
-        self._post.publish(gone, RISK)
-
-    def _request(self, action: Action) -> OrderRequest:
-        """Make an order request of an action, under a client id that explains itself."""
-        t = self._tables
-        leg, purpose = Leg(action.leg), Purpose(action.purpose)
-        order_id = client_id(
-            account=self._account,
-            epoch=self._epoch,
-            leg=leg,
-            purpose=purpose,
-            level=action.level,
-            sequence=action.no,
-        )
-        self._ids[action.no] = order_id
-        self._numbers[order_id] = action.no
-        kind = _KIND_OF_PURPOSE.get(purpose, Kind.STOP_MARKET if action.price_ticks > 0 else Kind.MARKET)
-        entry = t.entries[diff.find(t.entries, action.no)] if purpose is Purpose.ENTRY else None
-        return OrderRequest(
-            client_id=order_id,
-            instrument=self._instrument,
-            leg=leg,
-            purpose=purpose,
-            kind=kind,
-            price_ticks=action.price_ticks,
-            qty_lots=action.qty_lots,
-            post_only=purpose is Purpose.ENTRY and t.params.post_only == 1,
-            close_all=purpose is Purpose.BACKSTOP,
-            level=action.level,
-            generation=action.generation,
-            covers=self._covers(action, purpose),
-            tp_micro=0 if entry is None else entry.tp_micro,
-            step_micro=0 if entry is None else entry.step_micro,
-            decided_ns=self.clock.now_ns(),
-        )
-
-    def _covers(self, action: Action, purpose: Purpose) -> tuple[Cover, ...]:
-        """Give the parts of lots that an exit closes."""
-        if action.purpose == ENTRY or purpose is Purpose.BACKSTOP:
+    def _covers(self, action: Action) -> tuple[Cover, ...]:
+        """Give the parts of lots that an order closes."""
+        if action.purpose == ENTRY:
             return ()
-        by_take_profit = action.purpose == TAKE_PROFIT
-        return tuple(
-            Cover(lot_id=lot.lot_id, qty_lots=lot.qty_lots, level=lot.level, generation=lot.generation)
-            for lot in self._tables.lots
-            if lot.state != FREE and (lot.tp_no if by_take_profit else lot.stop_no) == action.no
-        )
+        if self._guard is not None:
+            return self._guard.covers(action.no)
+        return exit_race.covers_of(self._tables.lots, action.no, action.purpose)

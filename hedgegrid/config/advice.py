@@ -182,8 +182,7 @@ def _worst_case(config: AccountConfig) -> Iterator[Advice]:
     if config.account.mode not in {"sim", "paper"}:
         return
     wallet, legs = config.account.wallet_quote, [_worst_leg(grid, config) for grid in config.grid]
-    leg = min(sum(legs, Decimal(0)), config.risk.max_notional_per_leg_quote)
-    gross = min(2 * leg, config.risk.max_gross_notional_quote)
+    gross = worst_gross(config)
     margin = gross / config.venue.leverage
     if margin > wallet:
         yield Advice(
@@ -204,6 +203,13 @@ def _worst_case(config: AccountConfig) -> Iterator[Advice]:
             message=f"stopping out one full leg of every grid loses {_rounded(loss)}, "
             f"above the wallet of {plain(wallet)}",
         )
+
+
+def worst_gross(config: AccountConfig) -> Decimal:
+    """Return the largest notional that both legs of all grids can come to hold, in quote units."""
+    legs = sum((_worst_leg(grid, config) for grid in config.grid), Decimal(0))
+    leg = min(legs, config.risk.max_notional_per_leg_quote)
+    return min(2 * leg, config.risk.max_gross_notional_quote)
 
 
 def _worst_leg(grid: GridConfig, config: AccountConfig) -> Decimal:

@@ -379,10 +379,23 @@ def flatten_leg(state: GridState, lots: list[Lot], leg: int, out: list[Action], 
 
 
 def lay_backstop(
-    params: GridParams, state: GridState, rungs: list[Rung], lots: list[Lot], leg: int, out: list[Action], used: Counter
+    params: GridParams,
+    state: GridState,
+    rungs: list[Rung],
+    lots: list[Lot],
+    leg: int,
+    working: int,
+    out: list[Action],
+    used: Counter,
 ) -> None:
-    """Keep the leg's one close-everything stop beyond the deepest stop that its ladder or its lots could need."""
-    price = _backstop_ticks(params, state, rungs, lots, leg)
+    """Keep the leg's one close-everything stop beyond the deepest stop that its ladder or its lots could need.
+
+    ``working`` counts the entries of the instrument: where none may be added, none works and nothing is held, there is
+    nothing to guard.
+    """
+    price = 0
+    if state.may_add == 1 or working > 0 or _holds(lots, leg):
+        price = _backstop_ticks(params, state, rungs, lots, leg)
     old_price = state.backstop_long if leg == LONG else state.backstop_short
     old_no = state.backstop_long_no if leg == LONG else state.backstop_short_no
     if price == old_price:
@@ -405,6 +418,15 @@ def lay_backstop(
     else:
         state.backstop_short = price
         state.backstop_short_no = no
+
+
+def _holds(lots: list[Lot], leg: int) -> bool:
+    """Tell whether a leg has an open lot."""
+    held = 0
+    for i in range(len(lots)):
+        if lots[i].state == OPEN and lots[i].leg == leg:
+            held += 1
+    return held > 0
 
 
 def _backstop_ticks(params: GridParams, state: GridState, rungs: list[Rung], lots: list[Lot], leg: int) -> int:

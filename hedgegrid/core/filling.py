@@ -1,12 +1,25 @@
 """One execution: money, position, the event, and what it does to the other exits of its lots.
 
-Invariant: the exits of a lot never close more than the lot; a fill of one shrinks the others in the same instant.
+Invariants: the exits of a lot never close more than the lot; a fill of one shrinks the others in the same instant.
+Exits that no link ties to a lot race each other, and what comes too late never closes more than the leg holds.
 """
 
 from hedgegrid.core import ledger
 from hedgegrid.core.codes import ENTRY, FREE, TAKE_PROFIT
 from hedgegrid.core.records import Counter, LegAccount, Link, Market, VenueEvent, VenueOrder, VenueRules
-from hedgegrid.core.venue_tables import BY_OTHER_EXIT, CUT, FILLED, SHRUNK, drop, end, event, find
+from hedgegrid.core.venue_tables import (
+    BY_OTHER_EXIT,
+    CANCELLED,
+    CUT,
+    FILLED,
+    REDUCE_REFUSED,
+    REJECTED,
+    SHRUNK,
+    drop,
+    end,
+    event,
+    find,
+)
 
 
 def fill(
@@ -25,6 +38,12 @@ def fill(
     """Execute ``qty_lots`` of an order: money, position, the event, and what it does to the other exits of its lots."""
     order = orders[index]
     account = accounts[order.leg]
+    over = order.purpose != ENTRY and qty_lots > account.qty_lots
+    if over:
+        qty_lots = 0 if rules.refuse_over == 1 else account.qty_lots
+        if qty_lots == 0:
+            _end_over(orders, links, index, events, used)
+            return
     notional = ledger.notional_e8(price_ticks, qty_lots, rules.unit_e8)
     fee = ledger.fee_e8(notional, rules.maker_ppm if maker == 1 else rules.taker_ppm)
     realised = 0
@@ -47,14 +66,24 @@ def fill(
     order.filled_lots += qty_lots
     if order.purpose != ENTRY:
         _cut_lots(orders, links, index, qty_lots, events, used)
-    if order.qty_lots == 0:
+    if over:
+        _end_over(orders, links, index, events, used)
+    elif order.qty_lots == 0:
         drop(orders, links, index)
 
 
+def _end_over(orders: list[VenueOrder], links: list[Link], index: int, events: list[VenueEvent], used: Counter) -> None:
+    """End an exit whose position other exits have closed before it: refused, or cancelled where it closed a part."""
+    kind = REJECTED if orders[index].filled_lots == 0 else CANCELLED
+    event(events, used, kind, orders[index], REDUCE_REFUSED)
+    drop(orders, links, index)
+
+
 def _name_by_lot(links: list[Link], no: int, row: VenueEvent) -> None:
-    """Give a stop's fill the level and generation of its lot where it covers exactly one by now, else -1."""
-    row.level = -1
-    row.generation = -1
+    """Give a stop's fill the level and generation of its lot where it covers exactly one by now, -1 where several.
+
+    Without links it keeps those that it was sent with.
+    """
     lots = 0
     for i in range(len(links)):
         if links[i].state != FREE and links[i].no == no and links[i].qty_lots > 0:

@@ -33,9 +33,11 @@ class Exposure:
     """What one leg of one instrument holds and could come to hold, as the gate counts it, at ``mark_ticks``.
 
     ``entry_worst_e8``: live, reserved and unknown entries, each at the larger of its limit and the mark.
+    ``foreign_lots``: what the leg holds that is not ours; it counts against every limit and backs no reduction.
     """
 
     position_lots: int = 0
+    foreign_lots: int = 0
     entry_lots: int = 0
     entry_worst_e8: int = 0
     take_profit_lots: int = 0

@@ -24,6 +24,8 @@ class Reason(StrEnum):
     RATE_LIMITED = "rate_limited"
     CIRCUIT_BREAKER = "circuit_breaker"
     UNKNOWN_ORDER = "unknown_order"
+    STREAM_GAP = "stream_gap"
+    """Private events may be lost: the exchange has to be read, and to agree, before anything is added."""
     FUNDING_MISSING = "funding_missing"
     FUNDING_KILL = "funding_kill"
     VOLATILITY_HALT = "volatility_halt"
@@ -91,6 +93,6 @@ def cancels_entries(reason: Reason, action: ControlAction = ControlAction.CANCEL
     """Whether this reason also takes the resting entries away.
 
     The dangers always do (DESIGN 15.3). A session control does unless its configured ``action`` is PAUSE. The others
-    (operator, rate limit, unknown order, missing funding) leave what rests.
+    (operator, rate limit, unknown order, stream gap, missing funding) leave what rests.
     """
     return reason in _DANGERS or (reason in _CONTROLS and action is not ControlAction.PAUSE)

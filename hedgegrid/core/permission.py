@@ -287,6 +287,17 @@ def _raised(state: PermissionState, event: ReasonRaised, now_ns: int) -> _Outcom
 
 def _flatten(state: PermissionState, event: FlattenStarted, now_ns: int) -> _Outcome:
     latched, notes = _raised(state, ReasonRaised(reason=event.reason, figures=dict(event.figures)), now_ns)
+    if event.figures:
+        # What is to be closed has to be remembered, also where the reason stood before for another cause.
+        latched = attrs.evolve(
+            latched,
+            reasons=tuple(
+                attrs.evolve(one, figures=figures_of(dict(one.figures) | dict(event.figures)))
+                if (one.reason, one.scope) == (event.reason, ACCOUNT)
+                else one
+                for one in latched.reasons
+            ),
+        )
     if latched.flattening:
         return latched, notes
     note = (ChangeKind.FLATTEN_STARTED, event.reason, ACCOUNT, event.figures)

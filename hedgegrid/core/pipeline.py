@@ -61,8 +61,9 @@ def on_bar(
     diff.apply(params, state, rungs, entries, out, used)
     # What a refusal or a rejection stripped from a lot is asked for again at every decision, until it stands.
     exits.resend_take_profits(state, lots, out, used)
+    standing = diff.count(entries)
     for leg in (LONG, SHORT):
-        exits.lay_backstop(params, state, rungs, lots, leg, out, used)
+        exits.lay_backstop(params, state, rungs, lots, leg, standing, out, used)
     # A retry that is given up asks for nothing, but the next ladder is without its order.
     if used.n == first and state.hold_entries == 0 and diff.count(entries) == working:
         state.repeat_below = state.below_minimum - dropped

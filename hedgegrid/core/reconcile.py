@@ -50,11 +50,13 @@ def reconcile(local: LocalView, venue: VenueView, rule: EvidenceRule) -> Plan:
     before = known | {record.client_id: record for record in newcomers}
     fills, table, overfills = filled(before, ours, own_fills)
     absences = {one.client_id: one for one in local.absences}
+    looks = {one.client_id: one for one in venue.looks}
     marked = [
         judged(
             before=before[name],
             record=record,
             shown=ours.get(name),
+            look=looks.get(name),
             absence=absences.get(name),
             read_ns=venue.read_ns,
             rule=rule,

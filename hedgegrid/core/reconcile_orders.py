@@ -21,7 +21,15 @@ from hedgegrid.core.order_state import (
     fill_event,
     is_terminal,
 )
-from hedgegrid.core.reconcile_views import Absence, Difference, DifferenceKind, EvidenceRule, PlannedFill
+from hedgegrid.core.reconcile_views import (
+    Absence,
+    Difference,
+    DifferenceKind,
+    EvidenceRule,
+    Found,
+    Looked,
+    PlannedFill,
+)
 from hedgegrid.model.order import Fill, OpenOrder
 
 NO_GENERATION: Final = -1
@@ -136,37 +144,60 @@ def judged(
     before: OrderRecord,
     record: OrderRecord,
     shown: OpenOrder | None,
+    look: Looked | None,
     absence: Absence | None,
     read_ns: int,
     rule: EvidenceRule,
 ) -> Judged:
-    """Judge one order: ``before`` this read's fills, ``record`` after them, ``shown`` as a list shows it."""
+    """Judge one order: ``before`` this read's fills, ``record`` after them, ``shown`` as a list shows it.
+
+    ``look`` is what the exchange says of this order alone; it was asked after the lists, so it wins over them.
+    """
     in_flight = before.ts_ns + rule.validity_ns >= read_ns
+    if look is not None and look.found is Found.ENDED and not is_terminal(record.state):
+        return _ended(record, look)
     if shown is not None:
-        return _found(record, shown, in_flight, read_ns)
+        return _found(record, shown.qty_lots, shown.filled_lots, in_flight, read_ns)
     if is_terminal(record.state):
         return Judged(record=record)
-    if in_flight and absence is None:
-        return Judged(record=record, unresolved=True)
+    if look is not None and look.found is Found.OPEN:
+        return _found(record, record.qty_lots, look.filled_lots, in_flight, read_ns)
+    if (in_flight and absence is None) or (rule.needs_look and look is None):
+        return Judged(record=record, absence=absence, unresolved=True)
     return _missed(record, absence, read_ns, rule)
 
 
-def _found(record: OrderRecord, shown: OpenOrder, in_flight: bool, read_ns: int) -> Judged:
+def _ended(record: OrderRecord, look: Looked) -> Judged:
+    """Let an order end by the exchange's own word, once the fills that it speaks of are all here."""
+    if look.filled_lots != record.filled_lots:
+        missing = look.filled_lots > record.filled_lots
+        difference = _order_difference(DifferenceKind.FILLED, record, look.filled_lots)
+        return Judged(record=record, unresolved=True, differences=(difference,) if missing else ())
+    cause = f"{look.end or 'ended'} at the venue, looked up at {look.read_ns}"
+    after, told = _advanced(record, [LifeEvent(kind=LifeEventKind.FOUND_DEAD, ts_ns=look.read_ns, cause=cause)])
+    return Judged(record=after, events=told)
+
+
+def _found(record: OrderRecord, qty_lots: int, filled_lots: int, in_flight: bool, read_ns: int) -> Judged:
+    """Judge an order that the exchange shows as open, with its quantity and what is filled of it."""
     if is_terminal(record.state):
-        difference = _order_difference(DifferenceKind.ENDED_BUT_OPEN, record, shown.filled_lots)
+        if in_flight:
+            # The list may be older than the word of its end: the next read tells.
+            return Judged(record=record, unresolved=True)
+        difference = _order_difference(DifferenceKind.ENDED_BUT_OPEN, record, filled_lots)
         revived = record.state is not OrderState.FILLED
         return Judged(record=record, ended_but_open=revived, differences=(difference,))
     cancel_in_flight = record.state is OrderState.CANCELLING and in_flight
     kinds = [LifeEventKind.FOUND_WORKING]
     if record.state is OrderState.CANCELLING and not in_flight:
         kinds.insert(0, LifeEventKind.OUTCOME_UNKNOWN)
-    events = [LifeEvent(kind=kind, ts_ns=read_ns, cause=f"in the open list at {read_ns}") for kind in kinds]
+    events = [LifeEvent(kind=kind, ts_ns=read_ns, cause=f"open at {read_ns}") for kind in kinds]
     differences: tuple[Difference, ...] = ()
-    left_lots = shown.qty_lots - shown.filled_lots
-    if shown.filled_lots != record.filled_lots or (left_lots <= 0 and not record.close_all):
-        differences = (_order_difference(DifferenceKind.FILLED, record, shown.filled_lots),)
+    left_lots = qty_lots - filled_lots
+    if filled_lots != record.filled_lots or (left_lots <= 0 and not record.close_all):
+        differences = (_order_difference(DifferenceKind.FILLED, record, filled_lots),)
     elif left_lots != record.remaining_lots and not record.close_all:
-        cause = f"in the open list at {read_ns} with {left_lots} lots left"
+        cause = f"open at {read_ns} with {left_lots} lots left"
         events.append(LifeEvent(kind=LifeEventKind.AMENDED, ts_ns=read_ns, cause=cause, qty_lots=left_lots))
     after, told = _advanced(record, events)
     return Judged(record=after, events=told, unresolved=cancel_in_flight, differences=differences)

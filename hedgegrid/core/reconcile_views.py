@@ -42,11 +42,13 @@ class EvidenceRule:
 
     Not before ``validity_ns`` after its last change (recv window and clock skew: a request may still arrive), and then
     only after ``absences_min`` reads that lie ``interval_ns`` or more apart, all in the exchange's time.
+    ``needs_look``: a read counts only where the exchange, asked for that order by its id, does not know it either.
     """
 
     validity_ns: int
     absences_min: int
     interval_ns: int
+    needs_look: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -56,6 +58,25 @@ class Absence:
     client_id: str
     reads: int
     last_ns: int
+
+
+class Found(StrEnum):
+    """What the exchange said of one order that it was asked for by our id. UNKNOWN_ID: it does not know the id."""
+
+    OPEN = "open"
+    ENDED = "ended"
+    UNKNOWN_ID = "unknown_id"
+
+
+@attrs.frozen(kw_only=True)
+class Looked:
+    """The answer to one question for one order, by the exchange's clock; ``filled_lots`` in all its life."""
+
+    client_id: str
+    found: Found
+    read_ns: int
+    filled_lots: int = 0
+    end: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -79,13 +100,17 @@ class LocalView:
 
 @attrs.frozen(kw_only=True)
 class VenueView:
-    """What the exchange says: both open-order lists, fills since the cursor, positions; ``read_ns`` by its clock."""
+    """What the exchange says: both open-order lists, fills since the cursor, positions; ``read_ns`` by its clock.
+
+    ``read_ns`` is when the reading began: what changed since may be in it or not. ``looks``: single orders asked for.
+    """
 
     read_ns: int
     limit_orders: tuple[OpenOrder, ...] = ()
     stop_orders: tuple[OpenOrder, ...] = ()
     fills: tuple[Fill, ...] = ()
     positions: tuple[LegLots, ...] = ()
+    looks: tuple[Looked, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -260,7 +260,11 @@ class LegAccount:
 
 @attrs.define(eq=False)
 class VenueRules:
-    """How the simulated venue fills one instrument (section 9). Times in ns, rates in ppm."""
+    """How the simulated venue fills one instrument (section 9). Times in ns, rates in ppm.
+
+    ``refuse_over``: an exit that nothing links and that meets less than it would close is refused whole; otherwise it
+    closes what there is and ends.
+    """
 
     unit_e8: int = 0
     fill_model: int = 0
@@ -270,6 +274,7 @@ class VenueRules:
     taker_ppm: int = 0
     pessimistic: int = 0
     liquidation_fee_ppm: int = 0
+    refuse_over: int = 0
 
 
 @attrs.define(eq=False)

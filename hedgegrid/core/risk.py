@@ -126,7 +126,7 @@ def _check_exposure(limits: RiskLimits, rules: list[InstrumentRisk], exposures: 
     """Refuse an order that could take a leg, the gross or the net position of the account over its limit."""
     rule = rules[order.instrument]
     leg = exposures[2 * order.instrument + order.leg]
-    if leg.position_lots + leg.entry_lots + order.qty_lots > rule.max_position_lots:
+    if leg.position_lots + leg.foreign_lots + leg.entry_lots + order.qty_lots > rule.max_position_lots:
         return MAX_POSITION
     held_long = 0
     held_short = 0
@@ -134,8 +134,8 @@ def _check_exposure(limits: RiskLimits, rules: list[InstrumentRisk], exposures: 
     worst_short = 0
     for i in range(len(rules)):
         unit = rules[i].unit_e8 * rules[i].mark_ticks
-        held_long += exposures[2 * i].position_lots * unit
-        held_short += exposures[2 * i + 1].position_lots * unit
+        held_long += (exposures[2 * i].position_lots + exposures[2 * i].foreign_lots) * unit
+        held_short += (exposures[2 * i + 1].position_lots + exposures[2 * i + 1].foreign_lots) * unit
         worst_long += exposures[2 * i].entry_worst_e8
         worst_short += exposures[2 * i + 1].entry_worst_e8
     added = worst_entry_e8(order.price_ticks, order.qty_lots, rule.mark_ticks, rule.unit_e8)
@@ -267,7 +267,7 @@ def explain(
     rule = rules[order.instrument]
     leg = exposures[2 * order.instrument + order.leg]
     notional = order.price_ticks * order.qty_lots * rule.unit_e8
-    held = leg.position_lots * rule.mark_ticks * rule.unit_e8 + leg.entry_worst_e8
+    held = (leg.position_lots + leg.foreign_lots) * rule.mark_ticks * rule.unit_e8 + leg.entry_worst_e8
     texts: dict[int, tuple[str, str, str]] = {
         PERMISSION: (
             "active",
@@ -292,7 +292,7 @@ def explain(
         MIN_NOTIONAL: (quote_text(rule.min_notional_e8), quote_text(notional), "raise the base quantity"),
         MAX_POSITION: (
             f"{rule.max_position_lots} lots",
-            f"{leg.position_lots + leg.entry_lots + order.qty_lots} lots",
+            f"{leg.position_lots + leg.foreign_lots + leg.entry_lots + order.qty_lots} lots",
             "the leg is full; raise max_position_qty or wait for exits",
         ),
         MAX_LEG_NOTIONAL: (quote_text(limits.max_leg_notional_e8), quote_text(held + notional), "the leg is full"),

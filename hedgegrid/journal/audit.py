@@ -9,6 +9,7 @@ import attrs
 
 from hedgegrid.journal.projections import Opening
 from hedgegrid.messages.events import (
+    AccountChanged,
     AccountHydrated,
     ApprovedBatch,
     EquitySampled,
@@ -16,6 +17,7 @@ from hedgegrid.messages.events import (
     FundingPaid,
     Liquidated,
     Message,
+    WalletRead,
 )
 from hedgegrid.model.order import Fill, Leg, Purpose
 
@@ -98,6 +100,8 @@ class Audit:
                 self._funding(message)
             case AccountHydrated():
                 self._balance(message)
+            case AccountChanged() | WalletRead():
+                self._shift(message)
             case EquitySampled():
                 self._sample(row, message)
             case Liquidated():
@@ -148,6 +152,13 @@ class Audit:
             fees_e8=balance.fees_e8 - self.fees_e8,
             funding_e8=balance.funding_e8 - self.funding_e8,
         )
+
+    def _shift(self, message: AccountChanged | WalletRead) -> None:
+        """Money that is no result, and what the exchange's wallet held beyond all that was told."""
+        delta_e8 = message.delta_e8 if isinstance(message, AccountChanged) else message.unexplained_e8
+        opening = self._opening
+        if opening.wallet_e8 is not None:
+            self._opening = attrs.evolve(opening, wallet_e8=opening.wallet_e8 + delta_e8)
 
     def _sample(self, row: int, sample: EquitySampled) -> None:
         opening = self._opening

@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 
 from hedgegrid.core.permission import LatchedEntry
+from hedgegrid.core.reconcile_views import FillKey
 from hedgegrid.errors import Fatal
 from hedgegrid.journal import schema
 from hedgegrid.journal.changes import Write
@@ -22,7 +23,7 @@ from hedgegrid.journal.quotes import QuoteTape
 from hedgegrid.journal.reader import Boot, one_line
 from hedgegrid.journal.tape import KINDS, Latched, SessionKept, encode, link
 from hedgegrid.journal.writer import Batch, Writer
-from hedgegrid.messages.events import GridMoved, MarkPrice, Message, Quote
+from hedgegrid.messages.events import ForeignSeen, GridMoved, MarkPrice, Message, Quote
 from hedgegrid.model.account import Position, SessionMemory
 from hedgegrid.model.grid import UnbookedEntry
 
@@ -194,6 +195,27 @@ class SqliteJournal:
     def fill_cursors(self) -> dict[str, int]:
         """Give the greatest trade id that was counted, by instrument; absent for none."""
         return self._state.positions.fill_cursors()
+
+    def lagging_cursors(self) -> dict[str, int]:
+        """Give the trade ids from which fills are to be read again: some before the greatest, for late ones."""
+        return self._state.positions.lagging_cursors()
+
+    def recent_fills(self) -> frozenset[FillKey]:
+        """Give the keys of the newest fills that were counted, all from ``lagging_cursors`` on among them."""
+        return self._state.positions.recent_fills()
+
+    def has_fill(self, key: FillKey) -> bool:
+        """Tell whether a fill was counted."""
+        return self._state.positions.has_fill(key)
+
+    def order(self, client_id: str) -> StoredOrder | None:
+        """Give an order, ended or not, of any boot; None where it is not known."""
+        entry = self._state.orders.find(client_id)
+        return None if entry is None else entry.stored()
+
+    def foreign(self) -> Mapping[str, ForeignSeen]:
+        """Give what each instrument held that is not ours, as last seen."""
+        return dict(self._state.foreign)
 
     def funding_cursor(self) -> int:
         """Give the time (ns) of the newest settlement that was counted, 0 for none."""

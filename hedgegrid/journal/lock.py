@@ -56,8 +56,8 @@ def _is_free(file: int) -> bool:
 
 def _freed(file: int, patience_s: float) -> bool:
     """Wait until nobody holds the lock; False where that takes longer than ``patience_s``."""
-    until_s = time.monotonic() + patience_s
-    while time.monotonic() < until_s:
+    until_s = time.monotonic() + patience_s  # ambient: a command that waits for a stranger
+    while time.monotonic() < until_s:  # ambient: as above
         if _is_free(file):
             return True
         time.sleep(0.05)

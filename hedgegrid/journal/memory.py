@@ -1,10 +1,11 @@
 """The journal read back for hydration: what the executor and the strategies must know after a start or a restart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from hedgegrid.core.reconcile_views import LegLots
+from hedgegrid.core.reconcile_views import FillKey
 from hedgegrid.journal.entries import StoredLot, StoredOrder
-from hedgegrid.journal.journal import SqliteJournal
+from hedgegrid.journal.journal import SqliteJournal, Totals
+from hedgegrid.model.account import Balance
 from hedgegrid.model.grid import GridMemory, OpenLot
 from hedgegrid.model.order import OrderRequest
 from hedgegrid.ports import Recollection, RememberedOrder
@@ -27,17 +28,29 @@ class JournalMemory:
         return Recollection(
             first_boot=self._first_boot,
             orders=tuple(_remembered(stored) for stored in journal.live_orders()),
-            applied=frozenset(),
-            fill_cursors=journal.fill_cursors(),
-            positions=tuple(
-                LegLots(instrument=leg.position.instrument, leg=leg.position.leg, qty_lots=leg.position.qty_lots)
-                for leg in journal.legs()
-            ),
+            applied=journal.recent_fills(),
+            fill_cursors=journal.lagging_cursors(),
+            positions=tuple(leg.position for leg in journal.legs() if leg.position.qty_lots > 0),
+            foreign=journal.foreign(),
+            balance=_balance(journal.totals()),
             lots={name: tuple(_lot(lot) for lot in journal.open_lots(name)) for name in self._instruments},
             unbooked={name: journal.unbooked_entries(name) for name in self._instruments},
             grids=self._grids(),
             next_sequence=sequence,
         )
+
+    def order(self, client_id: str) -> RememberedOrder | None:
+        """Give an order of any boot."""
+        stored = self._journal.order(client_id)
+        return None if stored is None else _remembered(stored)
+
+    def has_fill(self, key: FillKey) -> bool:
+        """Tell whether a fill was counted in any boot."""
+        return self._journal.has_fill(key)
+
+    def newest_trades(self) -> Mapping[str, int]:
+        """Give the greatest trade id that was counted, by instrument."""
+        return self._journal.fill_cursors()
 
     def _grids(self) -> dict[str, GridMemory]:
         found: dict[str, GridMemory] = {}
@@ -75,6 +88,18 @@ def _remembered(stored: StoredOrder) -> RememberedOrder:
             step_micro=stored.step_micro,
             decided_ns=record.created_ns,
         ),
+    )
+
+
+def _balance(totals: Totals) -> Balance | None:
+    """Give the account's money as the books have it."""
+    if totals.wallet_e8 is None:
+        return None
+    return Balance(
+        wallet_e8=totals.wallet_e8,
+        realised_e8=totals.realised_e8,
+        fees_e8=totals.fees_e8,
+        funding_e8=totals.funding_e8,
     )
 
 

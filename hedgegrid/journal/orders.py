@@ -79,7 +79,7 @@ class Orders:
 
     def say(self, at: Moment, said: OrderEvent) -> OrderEntry | None:
         """Apply what the exchange said of an order, and give the order (None where it is not known)."""
-        entry = self._find(said.client_id)
+        entry = self.find(said.client_id)
         if entry is None:
             if said.client_id:
                 figures = {"client_id": said.client_id, "event": said.kind.value}
@@ -130,7 +130,8 @@ class Orders:
             self._ended[client_id] = entry
         self._changes.put(ORDERS, entry.no, entry)
 
-    def _find(self, client_id: str) -> OrderEntry | None:
+    def find(self, client_id: str) -> OrderEntry | None:
+        """Give an order, from disk where it left memory; None where it is not known."""
         entry = self.live.get(client_id) or self._ended.get(client_id)
         return entry or (self._archive.order(client_id) if client_id else None)
 

@@ -9,6 +9,7 @@ as long as no fill closes more than its leg holds and no lot is told without an 
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Final, TypeVar
 
 import attrs
@@ -25,6 +26,10 @@ from hedgegrid.model.order import Cover, Fill, Leg, Purpose
 
 _Key = TypeVar("_Key")
 
+OVERLAP_FILLS: Final = 256
+"""Newest fills that are read again from the exchange, in case one of them came before another that was lost."""
+RESTORED_FILLS: Final = 2_048
+"""Newest fills of a file whose keys are taken into memory at its opening."""
 KEYS_KEPT: Final = 16_384
 """Keys of fills, lots and settlements that stay in memory to know repeated ones; older ones are looked up on disk."""
 
@@ -85,8 +90,11 @@ class Positions:
         """Tell whether this fill has not been counted yet."""
         if fill.trade_id > self._trade_ids.get(fill.instrument, -1):
             return True
-        key = fill_key(fill)
-        return key not in self._keys and not self._archive.has_fill(key)
+        return not self.has_fill(fill_key(fill))
+
+    def has_fill(self, key: FillKey) -> bool:
+        """Tell whether a fill was counted."""
+        return key in self._keys or self._archive.has_fill(key)
 
     def fill(self, at: Moment, fill: Fill, order: OrderEntry | None) -> None:
         """Count a new fill: money, position, and the lots it closes.
@@ -262,6 +270,17 @@ class Positions:
         """Give the greatest trade id that was counted, by instrument; absent for none."""
         return {name: trade_id for name, trade_id in self._trade_ids.items() if trade_id > 0}
 
+    def lagging_cursors(self) -> dict[str, int]:
+        """Give the trade ids above which every counted fill is among ``recent_fills``, and the newest ones lie."""
+        cursors = self.fill_cursors()
+        for instrument, trade_id, _ in islice(reversed(self._keys), OVERLAP_FILLS):
+            cursors[instrument] = min(cursors[instrument], trade_id - 1)
+        return cursors
+
+    def recent_fills(self) -> frozenset[FillKey]:
+        """Give the keys of the newest fills."""
+        return frozenset(self._keys)
+
     def settled_ns(self, instrument: str) -> int:
         """Give the time of an instrument's newest settlement that was counted, 0 for none."""
         return max(0, self._settled_ns.get(instrument, 0))
@@ -278,8 +297,10 @@ class Positions:
         unbooked: Iterable[FillEntry],
         trade_ids: Mapping[str, int],
         settled_ns: Mapping[str, int],
+        keys: Mapping[FillKey, int],
     ) -> None:
-        """Take over what a file holds."""
+        """Take over what a file holds; ``keys`` are its newest fills, each with its row, oldest first."""
+        self._keys.update(keys)
         for leg in legs:
             self.legs[leg.instrument, leg.leg] = leg
             self.sums.realised_e8 += leg.account.realised_e8

@@ -12,14 +12,16 @@ from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.journal.changes import Archive, Changes, Moment, Notes, Write
 from hedgegrid.journal.orders import Orders
 from hedgegrid.journal.positions import Positions
-from hedgegrid.journal.schema import ACCOUNT, EQUITY, GRID, LATCHES, PERMISSION, SESSION
+from hedgegrid.journal.schema import ACCOUNT, EQUITY, FOREIGN, GRID, LATCHES, PERMISSION, SESSION
 from hedgegrid.journal.tape import Latched, SessionKept, text
 from hedgegrid.messages.events import (
+    AccountChanged,
     AccountHydrated,
     ActorRestarted,
     ApprovedBatch,
     EquitySampled,
     ExecutionBatch,
+    ForeignSeen,
     FundingPaid,
     GridMoved,
     Incident,
@@ -29,6 +31,7 @@ from hedgegrid.messages.events import (
     OrderEventKind,
     PermissionChanged,
     RefusedBatch,
+    WalletRead,
 )
 from hedgegrid.model.account import Balance, SessionMemory
 
@@ -60,6 +63,7 @@ class Projections:
         self.orders = Orders(self.changes, self.notes, archive)
         self.positions = Positions(self.changes, self.notes, archive)
         self.grids: dict[str, GridMoved] = {}
+        self.foreign: dict[str, ForeignSeen] = {}
         self.latched: tuple[LatchedEntry, ...] = ()
         self.session: SessionMemory | None = None
         self.last_ts_ns = 0
@@ -151,6 +155,19 @@ class Projections:
             case SessionKept():
                 self.session = message.memory
                 self.changes.put(SESSION, 1, (1, at.row, *attrs.astuple(message.memory)))
+            case AccountChanged():
+                self._shift(message.delta_e8)
+            case WalletRead():
+                self._shift(message.unexplained_e8)
+            case ForeignSeen():
+                self.foreign[message.instrument] = message
+                self.changes.put(FOREIGN, message.instrument, (message.instrument, at.row, text(message)))
+            case _:
+                self._note(at, message)
+
+    def _note(self, at: Moment, message: Message) -> None:
+        """Write what a person should know."""
+        match message:
             case Incident():
                 self.notes.incident(at, message.text, kind="Incident", actor=message.actor, figures=message.figures)
             case Liquidated():
@@ -161,6 +178,12 @@ class Projections:
                 self.notes.incident(at, "restarted", kind="ActorRestarted", actor=message.actor, figures=restart)
             case _:
                 """A message of the tape alone: its row is all there is to say."""
+
+    def _shift(self, delta_e8: int) -> None:
+        """Count money that came or went beside all results with what the account began with."""
+        if delta_e8 != 0 and self.opening.wallet_e8 is not None:
+            self.opening = attrs.evolve(self.opening, wallet_e8=self.opening.wallet_e8 + delta_e8)
+            self.write_account()
 
     def _learn(self, balance: Balance) -> None:
         """Take the first balance that the exchange gives as what the account began with, where nobody has said it."""

@@ -21,13 +21,15 @@ from hedgegrid.core.records import LegAccount
 from hedgegrid.errors import Fatal
 from hedgegrid.journal import schema
 from hedgegrid.journal.entries import Cell, FillEntry, LegEntry, LotEntry, OrderEntry
+from hedgegrid.journal.positions import RESTORED_FILLS
 from hedgegrid.journal.projections import Opening, Projections
 from hedgegrid.journal.tape import GENESIS, link
-from hedgegrid.messages.events import GridMoved
+from hedgegrid.messages.events import ForeignSeen, GridMoved
 from hedgegrid.model.account import SessionMemory
 from hedgegrid.model.order import Leg, Purpose
 
 _HEADER = b"SQLite format 3\0"
+_NEWEST = "SELECT instrument, trade_id, client_id, row FROM fills ORDER BY row DESC LIMIT ?"
 _ENDED = ", ".join(f"'{state.value}'" for state in OrderState if is_terminal(state))
 
 
@@ -183,6 +185,7 @@ def restore(projections: Projections, connection: sqlite3.Connection) -> None:
         unbooked=[_unbooked(row, archive) for row in rows(schema.FILLS, unbooked)],
         trade_ids=dict(connection.execute("SELECT instrument, max(trade_id) FROM fills GROUP BY 1").fetchall()),
         settled_ns=dict(connection.execute("SELECT instrument, max(ts_ns) FROM funding GROUP BY 1").fetchall()),
+        keys={row[:3]: row[3] for row in reversed(connection.execute(_NEWEST, (RESTORED_FILLS,)).fetchall())},
     )
     positions.lot_counters.update(connection.execute("SELECT instrument, max(lot_id) FROM lots GROUP BY 1").fetchall())
     positions.fills = one("SELECT count(*) FROM fills")
@@ -195,6 +198,9 @@ def restore(projections: Projections, connection: sqlite3.Connection) -> None:
     for payload in connection.execute("SELECT payload FROM grid ORDER BY instrument"):
         moved = msgspec.json.decode(payload[0], type=GridMoved)
         projections.grids[moved.instrument] = moved
+    for payload in connection.execute("SELECT payload FROM foreign_holdings ORDER BY instrument"):
+        seen = msgspec.json.decode(payload[0], type=ForeignSeen)
+        projections.foreign[seen.instrument] = seen
     latched = connection.execute("SELECT entries FROM latches").fetchone()
     if latched is not None:
         projections.latched = msgspec.json.decode(latched[0], type=tuple[LatchedEntry, ...])

@@ -15,7 +15,7 @@ from hedgegrid.errors import Fatal
 
 APPLICATION_ID: Final = 0x48474A31
 """Marks an SQLite file as a journal of ours ("HGJ1")."""
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 @attrs.frozen(kw_only=True)
@@ -261,6 +261,12 @@ GRID: Final = Table(
     key=("instrument",),
     changing=("row", "payload"),
 )
+FOREIGN: Final = Table(
+    name="foreign_holdings",
+    columns=("instrument TEXT NOT NULL", "row INTEGER NOT NULL", "payload TEXT NOT NULL"),
+    key=("instrument",),
+    changing=("row", "payload"),
+)
 LATCHES: Final = Table(
     name="latches",
     columns=("one INTEGER NOT NULL", "row INTEGER NOT NULL", "entries TEXT NOT NULL"),
@@ -304,13 +310,14 @@ PROJECTED: Final = (
     PERMISSION,
     INCIDENTS,
     GRID,
+    FOREIGN,
     LATCHES,
     SESSION,
     COUNTERS,
 )
 """The tables that a replay of the tape gives."""
 TABLES: Final = (TAPE, BOOTS, INSTRUMENTS, *PROJECTED, QUOTES)
-MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {1: (SESSION.create,)}
+MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {1: (SESSION.create,), 2: (FOREIGN.create,)}
 """Statements that lead from a version to the next one; a version that is not listed cannot be read any more."""
 
 

@@ -84,6 +84,11 @@ class Halt(Message):
 
 
 @attrs.frozen(kw_only=True)
+class StandDown(Message):
+    """The run ends cleanly and keeps orders: the exchange's dead-man's switch is taken off."""
+
+
+@attrs.frozen(kw_only=True)
 class CancelEntries(Message):
     """Take every resting entry away; exits and protective stops stay."""
 

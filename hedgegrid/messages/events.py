@@ -350,6 +350,31 @@ class AccountChanged(Message):
 
 
 @attrs.frozen(kw_only=True)
+class WalletRead(Message):
+    """The wallet was read at the exchange, in quote x 1e8, at a moment when both sides agreed on every position.
+
+    The books take it over; None: a difference waits for its explanation, so only the age of the figures is new.
+    ``unexplained_e8`` is what no message has explained and the books lacked.
+    """
+
+    wallet_e8: int | None
+    unexplained_e8: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class ForeignSeen(Message):
+    """What an instrument holds that is not ours, whole: it counts in exposure, and is left alone.
+
+    ``positions`` are what the legs hold beyond our own; ``last_trade_id`` the newest foreign fill that is in them.
+    """
+
+    instrument: str
+    positions: tuple[Position, ...]
+    orders: tuple[OpenOrder, ...]
+    last_trade_id: int = 0
+
+
+@attrs.frozen(kw_only=True)
 class StreamGap(Message):
     """Private events may have been lost (a lost socket, a bad frame): only a read of the exchange tells where it is."""
 

@@ -96,7 +96,10 @@ class OrderRequest:
 
 @attrs.frozen(kw_only=True)
 class OpenOrder:
-    """An order that the venue holds; level, generation, covers and birth distances are added by the executor."""
+    """An order that the venue holds; level, generation, covers and birth distances are added by the executor.
+
+    ``acknowledged`` False: it was sent and the exchange has not said that it stands, or its outcome is not known.
+    """
 
     client_id: str
     instrument: str
@@ -108,6 +111,7 @@ class OpenOrder:
     filled_lots: int
     close_all: bool
     created_ns: int
+    acknowledged: bool = True
     level: int = -1
     generation: int = -1
     covers: tuple[Cover, ...] = ()

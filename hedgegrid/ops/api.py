@@ -169,12 +169,12 @@ def control_routes(control: Control) -> list[HTTPRouteHandler]:
         return Taken(asked="pause")
 
     @post("/api/v1/resume", status_code=_TAKEN, request_max_body_size=BODY_BYTES_MAX)
-    async def post_resume(data: JSONBody[ResumeBody]) -> Taken:
+    async def post_resume(data: JSONBody[ResumeBody]) -> Taken:  # names: Litestar gives the body by this one
         control.resume(new_peak=data.new_peak)
         return Taken(asked="resume")
 
     @post("/api/v1/throttle", status_code=_TAKEN, request_max_body_size=BODY_BYTES_MAX)
-    async def post_throttle(data: JSONBody[ThrottleBody]) -> Taken:
+    async def post_throttle(data: JSONBody[ThrottleBody]) -> Taken:  # names: as above
         control.throttle(round(data.factor * PPM))
         return Taken(asked="throttle")
 
@@ -184,7 +184,7 @@ def control_routes(control: Control) -> list[HTTPRouteHandler]:
         return Taken(asked="cancel-entries")
 
     @post("/api/v1/flatten", status_code=_TAKEN, request_max_body_size=BODY_BYTES_MAX)
-    async def post_flatten(data: JSONBody[FlattenBody]) -> Taken:
+    async def post_flatten(data: JSONBody[FlattenBody]) -> Taken:  # names: as above
         control.flatten(data.leg.legs)
         return Taken(asked=f"flatten {data.leg.value}")
 

@@ -8,36 +8,66 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
+from hedgegrid.config.advice import worst_gross
 from hedgegrid.config.params import bar_length_ns
 from hedgegrid.config.schema import AccountConfig
+from hedgegrid.config.values import settle_of
 from hedgegrid.core.health import VenueProbe
 from hedgegrid.core.reconcile_views import EvidenceRule
-from hedgegrid.errors import Fatal, HedgegridError
+from hedgegrid.errors import Fatal, HedgegridError, OutcomeUnknown, Rejected, Transient
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.terminal import Progress
 from hedgegrid.ports import MarketData, Trading
 from hedgegrid.runtime.clock import Clock, WallClock
-from hedgegrid.units import NS_PER_MS, NS_PER_S, ppm_from_ratio
+from hedgegrid.units import NS_PER_MS, NS_PER_S, cash_e8, ppm_from_ratio
 from hedgegrid.venues.ccxtpro.budget import Budget
 from hedgegrid.venues.ccxtpro.endpoints import endpoints
 from hedgegrid.venues.ccxtpro.listing import in_order, read_rules
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
+from hedgegrid.venues.ccxtpro.preflight import Expected, Line
+from hedgegrid.venues.ccxtpro.preflight_readings import preflight
 from hedgegrid.venues.ccxtpro.public import CcxtMarket
+from hedgegrid.venues.ccxtpro.scaling import BadPayloadError
 from hedgegrid.venues.ccxtpro.session import Session
 from hedgegrid.venues.ccxtpro.trading import CcxtTrading, TradingSettings
 from hedgegrid.venues.ccxtpro.wire import TradingWire
 from hedgegrid.venues.ccxtpro.ws_api import OrderSocket
+from hedgegrid.venues.simulated.recorded_files import symbol_of
 from hedgegrid.worlds.measuring import LoopLag, measured
 from hedgegrid.worlds.waiting import follow_the_clock, stop_or_until
-from hedgegrid.worlds.world import Bound, RunOptions
+from hedgegrid.worlds.world import Bound, Past, RunOptions
 
-SYNC_NS = 60 * NS_PER_S
 ABSENCES_MIN = 3
 """Reads that must agree that an order is nowhere before it counts as dead."""
 FINISH_S = 15.0
 """What the last requests get to be answered and seen."""
 FINISH_LOOK_S = 0.25
+
+
+def expected_of(config: AccountConfig) -> Expected:
+    """Give what the pre-flight has to find, of the settings."""
+    return Expected(
+        account=config.account.name,
+        instruments={symbol_of(grid.instrument): grid.instrument for grid in config.grid},
+        cross_margin=config.venue.margin_mode == "cross",
+        leverage=config.venue.leverage,
+        max_clock_skew_ms=config.watchdog.max_clock_skew_ms,
+        orders_per_minute=config.risk.max_orders_per_minute,
+        stops_per_leg={symbol_of(grid.instrument): grid.exit.max_stop_orders for grid in config.grid},
+        worst_gross_e8=cash_e8(worst_gross(config)),
+        max_leverage_ppm=ppm_from_ratio(config.risk.max_leverage),
+    )
+
+
+async def check_online(config: AccountConfig) -> tuple[Line, ...]:
+    """Read the exchange and judge whether the account is fit to be traded; nothing is changed. Raises Fatal."""
+    world = ExchangeWorld(config, RunOptions(listen=("", 0)))
+    try:
+        await world.measure()
+        return await world.examine(sets_leverage=False)
+    finally:
+        await world.close()
 
 
 class ExchangeWorld:
@@ -80,7 +110,8 @@ class ExchangeWorld:
         self._stop = asyncio.Event()
         self._lag = LoopLag()
         self._bound: Bound | None = None
-        self._syncing: asyncio.Task[None] | None = None
+        self._public: CcxtMarket | None = None
+        self._private: CcxtTrading | None = None
         self.instruments: tuple[Instrument, ...] = ()
         self.wallet_e8: int | None = None
         names = " ".join(grid.instrument for grid in config.grid)
@@ -94,15 +125,44 @@ class ExchangeWorld:
     async def prepare(self, tell: Callable[[str], None]) -> None:
         """Measure the clock, read the rules, and pass the pre-flight. Raises Fatal with every line that failed."""
         config = self._config
-        await self._session.sync_time()
         names = [grid.instrument for grid in config.grid]
-        rules = await read_rules(self._session, names, signed=True)
-        self._session.budget.set_limits(rules.rate_limits)
+        await self.measure()
+        try:
+            rules = await read_rules(self._session, names, signed=True)
+            self._session.budget.set_limits(rules.rate_limits)
+            lines = await self.examine(sets_leverage=True)
+        except (Transient, Rejected, OutcomeUnknown, BadPayloadError) as error:
+            raise self._unreachable(error) from error
+        failed = [f"{line.name}: {line.words}: {line.remedy}" for line in lines if not line.passed]
+        if failed:
+            raise Fatal(f"pre-flight failed: {'; '.join(failed)} (`hedgegrid check --online` shows every line)")
         self._listed = in_order(rules, names)
         self.instruments = tuple(one.instrument for one in self._listed)
-        tell(f"{config.account.mode}: {self._endpoints.rest}")
+        tell(f"{config.account.mode}: {self._endpoints.rest}, pre-flight passed ({len(lines)} lines)")
 
-    def begin(self, stack: ExitStack, not_before_ns: int, tell: Callable[[str], None]) -> None:  # noqa: ARG002
+    async def measure(self) -> None:
+        """Measure the exchange's clock, which every signed request needs. Raises Fatal where it does not answer."""
+        try:
+            await self._session.start()
+        except (Transient, Rejected, BadPayloadError) as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> Fatal:
+        return Fatal(f"{self._endpoints.rest}: {error}; check the network, the keys and the environment")
+
+    async def examine(self, *, sets_leverage: bool) -> tuple[Line, ...]:
+        """Read and judge the account; ``sets_leverage`` where it differs. Raises Fatal, Transient."""
+        config = self._config
+        return await preflight(
+            self._session,
+            expected_of(config),
+            settle_asset=settle_of(config.grid[0].instrument),
+            # The practice environment does not know the question; a server in its place has to.
+            ask_rights=config.venue.environment == "production" or config.venue.rest_url is not None,
+            sets_leverage=sets_leverage,
+        )
+
+    def begin(self, stack: ExitStack, past: Past, tell: Callable[[str], None]) -> None:  # noqa: ARG002
         """Make both sides of the exchange; nothing is heard or sent yet."""
         config = self._config
         market = CcxtMarket(
@@ -116,8 +176,7 @@ class ExchangeWorld:
         socket = None
         if config.venue.order_channel == "websocket":
             socket = OrderSocket(wire=self._wire, session=self._session, clock=self._clock, report=self._report)
-        self._public = market
-        self._private = CcxtTrading(
+        trading = CcxtTrading(
             session=self._session,
             endpoints=self._endpoints,
             clock=self._clock,
@@ -126,11 +185,14 @@ class ExchangeWorld:
             mark_of=market.mark_ticks,
             report=self._report,
             settings=TradingSettings(
-                stop_trigger=config.venue.stop_trigger, account_poll_ms=config.watchdog.account_poll_ms
+                stop_trigger=config.venue.stop_trigger,
+                account_poll_ms=config.watchdog.account_poll_ms,
+                books_from_ns=past.began_ns,
             ),
         )
         self.market: MarketData = market
-        self.trading: Trading = self._private
+        self.trading: Trading = trading
+        self._public, self._private = market, trading
 
     def attach(self, bound: Bound) -> None:
         """Get to know the bot."""
@@ -142,19 +204,11 @@ class ExchangeWorld:
 
     async def connect(self) -> None:
         """Begin to hear the account, then the market."""
+        assert self._public is not None, "a world begins before it connects"
+        assert self._private is not None, "a world begins before it connects"
         self._lag.start()
         await self._private.start()
         self._public.start()
-        self._syncing = asyncio.get_running_loop().create_task(self._keep_time(), name="time sync")
-
-    async def _keep_time(self) -> None:
-        """Measure the exchange's clock each minute; a failure is reported and tried again."""
-        while True:
-            await self._clock.sleep(SYNC_NS)
-            try:
-                await self._session.sync_time()
-            except HedgegridError as error:
-                self._report("the exchange's clock could not be measured", {"why": str(error)})
 
     async def run(self, until_ns: int | None) -> bool:
         """Wait until stopped: this market never ends."""
@@ -182,7 +236,7 @@ class ExchangeWorld:
             if not entries_gone:
                 return
             try:
-                left = [one.client_id for one in await self._private.open_orders() if one.purpose is Purpose.ENTRY]
+                left = [one.client_id for one in await self.trading.open_orders() if one.purpose is Purpose.ENTRY]
             except HedgegridError as error:
                 left = [f"could not be read: {error}"]
             if not left:
@@ -192,18 +246,17 @@ class ExchangeWorld:
         )
 
     async def close(self) -> None:
-        """Break the connections off."""
-        if self._syncing is not None:
-            self._syncing.cancel()
-            await asyncio.gather(self._syncing, return_exceptions=True)
+        """Break the connections off, those that were made."""
         await self._lag.stop()
-        await self._public.stop()
-        await self._private.stop()
+        if self._public is not None:
+            await self._public.stop()
+        if self._private is not None:
+            await self._private.stop()
         await self._session.close()
 
     def probe(self) -> VenueProbe:
         """Measure the loop, the exchange's clock, and the sockets of the market."""
-        return measured(self._lag, self._session, self._public)
+        return VenueProbe() if self._public is None else measured(self._lag, self._session, self._public)
 
     def ambiguous_bars(self) -> int:
         """Give 0: these fills are real."""

@@ -15,6 +15,7 @@ from hedgegrid.config.params import bar_length_ns, instrument_of, venue_rules
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.health import VenueProbe
 from hedgegrid.core.reconcile_views import EvidenceRule
+from hedgegrid.errors import Fatal, Rejected, Transient
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.ops.terminal import Progress
 from hedgegrid.ports import MarketData, Trading
@@ -26,6 +27,7 @@ from hedgegrid.venues.ccxtpro.listing import in_order, read_rules
 from hedgegrid.venues.ccxtpro.parse_market import TradeSeen
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
 from hedgegrid.venues.ccxtpro.public import CcxtMarket
+from hedgegrid.venues.ccxtpro.scaling import BadPayloadError
 from hedgegrid.venues.ccxtpro.session import Session
 from hedgegrid.venues.ccxtpro.wire import PublicWire
 from hedgegrid.venues.simulated.exchange import Exchange
@@ -35,7 +37,7 @@ from hedgegrid.venues.simulated.store import VenueStore
 from hedgegrid.venues.simulated.venue import SimulatedTrading
 from hedgegrid.worlds.measuring import LoopLag, measured
 from hedgegrid.worlds.waiting import follow_the_clock, stop_or_until
-from hedgegrid.worlds.world import Bound, RunOptions
+from hedgegrid.worlds.world import Bound, Past, RunOptions
 
 FINISH_PATIENCE_NS = 5 * NS_PER_S
 READS_SHARE_PPM = 0
@@ -68,6 +70,7 @@ class PaperWorld:
         self._journal_path = Path(config.journal.path)
         self._stop = asyncio.Event()
         self._lag = LoopLag()
+        self._source: CcxtMarket | None = None
         self._listed: tuple[ListedInstrument, ...] = ()
         self.instruments: tuple[Instrument, ...] = ()
         self.wallet_e8: int | None = cash_e8(config.account.wallet_quote)
@@ -81,9 +84,12 @@ class PaperWorld:
 
     async def prepare(self, tell: Callable[[str], None]) -> None:
         """Read the rules, and make way for a new account where the old one cannot go on."""
-        await self._session.sync_time()
         names = [grid.instrument for grid in self._config.grid]
-        rules = await read_rules(self._session, names, signed=False)
+        try:
+            await self._session.start()
+            rules = await read_rules(self._session, names, signed=False)
+        except (Transient, Rejected, BadPayloadError) as error:
+            raise Fatal(f"{self._endpoints.rest}: {error}; check the network") from error
         self._session.budget.set_limits(rules.rate_limits)
         self._listed = in_order(rules, names)
         # The tiers are told to signed requests only: they come from the config or the stored rules.
@@ -96,7 +102,7 @@ class PaperWorld:
             tell(f"the last run is set aside beside {self._journal_path}: {over}")
         tell(f"paper: live prices of {self._endpoints.rest}, no keys, no orders")
 
-    def begin(self, stack: ExitStack, not_before_ns: int, tell: Callable[[str], None]) -> None:  # noqa: ARG002
+    def begin(self, stack: ExitStack, past: Past, tell: Callable[[str], None]) -> None:  # noqa: ARG002
         """Open the exchange in the process as it was kept, or a new one."""
         config = self._config
         rules = [venue_rules(config, one) for one in self.instruments]
@@ -112,7 +118,7 @@ class PaperWorld:
         else:
             self._paper.next_step = kept.next_step
             tell("going on with the kept simulated exchange")
-        self._source = CcxtMarket(
+        source = CcxtMarket(
             session=self._session,
             endpoints=self._endpoints,
             clock=self._clock,
@@ -120,7 +126,8 @@ class PaperWorld:
             bar_length_ns={grid.instrument: bar_length_ns(grid) for grid in config.grid},
             report=self._report,
         )
-        self._shown = PaperMarket(self._source)
+        self._source = source
+        self._shown = PaperMarket(source)
         self.market: MarketData = self._shown
         self.trading: Trading = self._paper
 
@@ -136,6 +143,7 @@ class PaperWorld:
             bar_length_ns=bar_length_ns(self._config.grid[0]),
             settle=bound.settle,
         )
+        assert self._source is not None, "a world begins before it is attached"
         self._source.subscribe(self._walk.on_updates)
         self._source.subscribe_trades(self._on_trade)
 
@@ -150,6 +158,7 @@ class PaperWorld:
 
     async def connect(self) -> None:
         """Begin to hear the market."""
+        assert self._source is not None, "a world begins before it connects"
         self._lag.start()
         self._source.start()
 
@@ -179,12 +188,13 @@ class PaperWorld:
     async def close(self) -> None:
         """Break the connections off."""
         await self._lag.stop()
-        await self._source.stop()
+        if self._source is not None:
+            await self._source.stop()
         await self._session.close()
 
     def probe(self) -> VenueProbe:
         """Measure the loop, the exchange's clock, and the sockets of the market."""
-        return measured(self._lag, self._session, self._source)
+        return VenueProbe() if self._source is None else measured(self._lag, self._session, self._source)
 
     @property
     def liquidated(self) -> bool:

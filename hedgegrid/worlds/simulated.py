@@ -31,7 +31,7 @@ from hedgegrid.venues.simulated.recorded import recorded_tape
 from hedgegrid.venues.simulated.synthetic import SyntheticTape
 from hedgegrid.venues.simulated.synthetic_path import SyntheticSettings
 from hedgegrid.venues.simulated.tape_bars import BarTape
-from hedgegrid.worlds.world import Bound, RunOptions
+from hedgegrid.worlds.world import Bound, Past, RunOptions
 
 SYNTHETIC_START_NS = 1_767_225_600 * NS_PER_S
 """2026-01-01 00:00 UTC: an invented market has its own calendar, so that a seed means the same market every day."""
@@ -122,7 +122,7 @@ class SimulatedWorld:
         self._tape = tape
         self.identity = tape.identity
 
-    def begin(self, stack: ExitStack, not_before_ns: int, tell: Callable[[str], None]) -> None:
+    def begin(self, stack: ExitStack, past: Past, tell: Callable[[str], None]) -> None:
         """Open the exchange as it was kept, or a new one."""
         assert self._tape is not None, "a world is prepared before it begins"
         config = self._config
@@ -133,7 +133,7 @@ class SimulatedWorld:
             wallet_e8=cash_e8(config.account.wallet_quote),
             path=venue_path(self._journal_path) if config.sim.persist else None,
             identity=self._tape.identity,
-            not_before_ns=not_before_ns,
+            not_before_ns=past.last_ns,
         )
         if simulation.store is not None:
             stack.callback(simulation.store.close)

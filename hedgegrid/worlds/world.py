@@ -63,6 +63,14 @@ class RunOptions:
 
 
 @attrs.frozen(kw_only=True)
+class Past:
+    """What the journal knows of the time before: its newest moment, and when its books began (None: only now)."""
+
+    last_ns: int
+    began_ns: int | None
+
+
+@attrs.frozen(kw_only=True)
 class Bound:
     """What a world is told of the bot that lives in it.
 
@@ -102,8 +110,8 @@ class World(Protocol):
         """Find out what is traded and under which rules; ``tell`` gets what a person should know. Raises Fatal."""
         ...
 
-    def begin(self, stack: ExitStack, not_before_ns: int, tell: Callable[[str], None]) -> None:
-        """Open the account; what has to be closed goes on ``stack``. No time before ``not_before_ns`` is shown."""
+    def begin(self, stack: ExitStack, past: Past, tell: Callable[[str], None]) -> None:
+        """Open the account, whose journal knows ``past``; what has to be closed goes on ``stack``."""
         ...
 
     def attach(self, bound: Bound) -> None:

@@ -21,6 +21,7 @@ from hedgegrid.messages.events import (
     ActorRestarted,
     BarClosed,
     EquitySampled,
+    ExecutionBatch,
     FundingPaid,
     FundingRate,
     Incident,
@@ -271,13 +272,20 @@ class LosingTrading(HangingTrading):
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("pause_ms", [500, 10_000], ids=["old enough to pause", "too young to pause"])
 @pytest.mark.parametrize("taken", [False, True], ids=["request lost", "answer lost"])
-async def test_unknown_outcome_is_resolved_by_the_exchange_and_trading_resumes(taken: bool, tmp_path: Path) -> None:
+async def test_unknown_outcome_is_resolved_by_the_exchange_and_trading_resumes(
+    taken: bool, pause_ms: int, tmp_path: Path
+) -> None:
     """A timeout is not a failure: nothing is sent twice, the exchange's lists decide, and then the pause ends."""
     script = Script(trading=lambda real: LosingTrading(real, "place", 6, taken=taken))
-    one = await boot(settings(tmp_path), market(seed=2, count=100), script)
+    config = settings(tmp_path, watchdog={"unknown_pause_ms": pause_ms})
+    one = await boot(config, market(seed=2, count=100), script)
     assert one.outcome.exit_code == 0, one.outcome.failure
-    assert told(one, "unknown_order")[0][0] == "raised"
+    steps = [change for change, _ in told(one, "unknown_order")]
+    assert steps == (["raised", "recovering", "cleared"] if pause_ms == 500 else [])
+    unknown = [e.client_id for b in messages(one.path, ExecutionBatch) for e in b.events if e.kind == "unknown"]
+    assert len(unknown) == len(set(unknown)) >= 1
     assert one.house.journal.live_orders() == () or not one.outcome.view.orders.unknown
     assert_one_order_a_rung(one)
     assert_agrees(one)

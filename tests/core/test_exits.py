@@ -48,6 +48,8 @@ class Leg:
         self.out, self.used = table(Action, 60), Counter()
         self.far = 30_000 if leg == LONG else 1
         self.next_lot = 1
+        self.working = 0
+        """Entries of the instrument that work."""
 
     def fill(self, price: int, qty: int, *, level: int = 1, generation: int = 1, step: int = STEP) -> Lot:
         """Fill an entry and send its take-profit; 1.5 steps of profit."""
@@ -93,7 +95,7 @@ class Leg:
     def backstop(self) -> list[Action]:
         """Lay the leg's backstop."""
         self.sent()
-        exits.lay_backstop(self.params, self.state, self.rungs, self.lots, self.leg, self.out, self.used)
+        exits.lay_backstop(self.params, self.state, self.rungs, self.lots, self.leg, self.working, self.out, self.used)
         return self.sent()
 
 
@@ -378,6 +380,23 @@ def test_a_moved_backstop_is_placed_before_the_old_one_is_retired() -> None:
 def test_no_backstop_where_there_is_nothing_to_stop(changes: dict[str, int], leg: int) -> None:
     """Switched off, or without a ladder, none is sent."""
     assert Leg(leg, **changes).backstop() == []
+
+
+def test_a_leg_that_cannot_come_to_hold_anything_has_no_backstop() -> None:
+    """Paused, flat and without a working entry: the order goes, and comes back with the first of the three."""
+    desk = Leg()
+    (old,) = desk.backstop()
+    desk.state.may_add, desk.working = 0, 1
+    assert desk.backstop() == []
+    desk.working = 0
+    (gone,) = desk.backstop()
+    assert (gone.kind, gone.no) == (RETIRE, old.no)
+    lot = desk.fill(9_900, 2)
+    assert [row.kind for row in desk.backstop()] == [PLACE]
+    desk.cut(lot, 2)
+    assert [row.kind for row in desk.backstop()] == [RETIRE]
+    desk.state.may_add = 1
+    assert [row.kind for row in desk.backstop()] == [PLACE]
 
 
 def test_a_backstop_at_or_below_zero_is_none() -> None:

@@ -319,7 +319,13 @@ def test_which_reasons_take_the_resting_entries_away() -> None:
         Reason.KILL,
         Reason.SUPERVISOR,
     }
-    never = {Reason.OPERATOR, Reason.RATE_LIMITED, Reason.UNKNOWN_ORDER, Reason.FUNDING_MISSING}
+    never = {
+        Reason.OPERATOR,
+        Reason.RATE_LIMITED,
+        Reason.UNKNOWN_ORDER,
+        Reason.STREAM_GAP,
+        Reason.FUNDING_MISSING,
+    }
     for reason in Reason:
         assert cancels_entries(reason, ControlAction.PAUSE) == (reason in always)
         assert cancels_entries(reason) == (reason not in never)

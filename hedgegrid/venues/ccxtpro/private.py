@@ -81,6 +81,8 @@ class PrivateStream:
 
         Raises Transient where it does not come up, Rejected or Fatal where the exchange gives no listen key.
         """
+        self._came_up.clear()
+        self._refusal = None
         self._socket.start()
         deadline = self._clock.call_at(self._clock.now_ns() + UP_TIMEOUT_NS, self._came_up.set)
         await self._came_up.wait()

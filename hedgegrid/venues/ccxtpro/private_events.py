@@ -110,12 +110,13 @@ class PrivateEvents:
         keep(self._trades, (instrument, trade_id, order_id), None, TOLD_KEPT)
 
     def start_over(self, now_ns: int) -> None:
-        """Begin a new socket: what was held is told, and what orders had filled meanwhile is not known."""
+        """Begin a new socket: what was held is told; what orders had filled and legs held meanwhile is not known."""
         for key in tuple(self._held):
             self._let_go(key, now_ns)
         self._progress.clear()
         self._short.clear()
         self._sent.clear()
+        self.legs.clear()
 
     @property
     def waits(self) -> bool:
@@ -214,6 +215,8 @@ class PrivateEvents:
         if self._is_repeated(report):
             return
         self._count(report, name, now_ns)
+        if report.forced and report.trade is not None:
+            self._to.report("the exchange itself closed a part of a leg", _forced_figures(report))
         told = [event for one in said for event in self._slices.told(_as_answered(one))]
         self._batch(report.instrument, report.ts_ns, told)
 
@@ -339,6 +342,12 @@ class PrivateEvents:
 
     def _gap(self, why: str) -> None:
         self._to.emit(stream_gap(why))
+
+
+def _forced_figures(report: orders.OrderReport) -> dict[str, str]:
+    lots = 0 if report.trade is None else report.trade.qty_lots
+    leg = "" if report.leg is None else report.leg.name
+    return {"instrument": report.instrument, "leg": leg, "order": report.client_id, "lots": str(lots)}
 
 
 def _as_answered(event: OrderEvent) -> OrderEvent:

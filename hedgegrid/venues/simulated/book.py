@@ -3,7 +3,8 @@
 Its tables, and the translation between the core's rows and the model's values.
 
 Invariants: every order has a venue number that is never reused; a client id maps to one number for as long as the
-order lives; the venue shares no mutable object with the bot.
+order lives; the venue shares no mutable object with the bot. Where exits are not linked it knows of no lots: every
+exit is an order of its own, as on a real exchange.
 """
 
 from collections import OrderedDict
@@ -42,6 +43,7 @@ _REASONS = {
     venue_tables.BY_LIQUIDATION: EndReason.LIQUIDATION,
     venue_tables.POST_ONLY: EndReason.POST_ONLY,
     venue_tables.NOTHING_TO_CLOSE: EndReason.NOTHING_TO_CLOSE,
+    venue_tables.REDUCE_REFUSED: EndReason.REDUCE_REFUSED,
 }
 _KINDS = {
     venue_tables.ACCEPTED: OrderEventKind.ACCEPTED,
@@ -63,9 +65,10 @@ def _grow(rows: list[Record], record: type[Record]) -> bool:
 class Book:
     """The venue's tables for one instrument."""
 
-    def __init__(self, instrument: Instrument, rules: VenueRules) -> None:
-        """Make an empty book."""
+    def __init__(self, instrument: Instrument, rules: VenueRules, *, linked_exits: bool = True) -> None:
+        """Make an empty book; ``linked_exits``: the fill of one exit of a lot ends or shrinks the others at once."""
         self.instrument = instrument
+        self.linked_exits = linked_exits
         self.rules = rules
         self.market = Market()
         self.orders = table(VenueOrder, ORDERS_START)
@@ -91,8 +94,9 @@ class Book:
         """Take an order that becomes live one latency after ``ts_ns``; give why not, or None."""
         if request.client_id in self.number_of:
             return EndReason.REFUSED
-        if request.purpose is not Purpose.ENTRY and self.accounts[request.leg].qty_lots == 0 and not request.close_all:
-            return EndReason.NOTHING_TO_CLOSE
+        reason = self._why_no_reduction(request)
+        if reason is not None:
+            return reason
         index = venue_tables.free_order(self.orders)
         if index < 0:
             index = len(self.orders)
@@ -106,12 +110,22 @@ class Book:
         self.number_of[request.client_id] = no
         self.client_of[no] = request.client_id
         self.created_ns[no] = ts_ns
-        for cover in request.covers:
+        for cover in request.covers if self.linked_exits else ():
             while not venue_tables.add_link(
                 self.links, no, cover.lot_id, cover.qty_lots, cover.level, cover.generation
             ):
                 _grow(self.links, Link)
         return None
+
+    def _why_no_reduction(self, request: OrderRequest) -> EndReason | None:
+        """Say why a reduction cannot be taken, or None; without links a conditional one is judged when it triggers."""
+        held_lots = self.accounts[request.leg].qty_lots
+        if request.purpose is Purpose.ENTRY or request.close_all:
+            return None
+        if self.linked_exits:
+            return EndReason.NOTHING_TO_CLOSE if held_lots == 0 else None
+        refused = self.rules.refuse_over == 1 and request.qty_lots > held_lots and request.kind is not Kind.STOP_MARKET
+        return EndReason.REDUCE_REFUSED if refused else None
 
     def _write_order(self, order: VenueOrder, request: OrderRequest, no: int, live_ns: int) -> None:
         """Fill a free slot from a request."""
@@ -194,6 +208,11 @@ class Book:
         """Give what happened since the last call as order events, and the next free trade id of the account."""
         count = self.said.n
         self.said.n = 0
+        # What a fill leaves of an order that ends right behind it.
+        over: dict[int, int] = {}
+        if not self.linked_exits:
+            refused = (row for row in self.events[:count] if row.reason == venue_tables.REDUCE_REFUSED)
+            over = {row.no: row.qty_lots for row in refused}
         out: list[OrderEvent] = []
         index = 0
         while index < count:
@@ -210,7 +229,7 @@ class Book:
             covers = tuple(
                 Cover(lot_id=cut.lot_id, qty_lots=cut.qty_lots) for cut in after if cut.kind == venue_tables.CUT
             )
-            out.append(self._fill_event(row, covers, trade_id))
+            out.append(self._fill_event(row, covers, trade_id, over.get(row.no, 0)))
             out.extend(self._plain_event(other) for other in after if other.kind != venue_tables.CUT)
             trade_id += 1
             index = end
@@ -223,8 +242,8 @@ class Book:
             row.kind in (venue_tables.CANCELLED, venue_tables.SHRUNK) and row.reason == venue_tables.BY_OTHER_EXIT
         )
 
-    def _fill_event(self, row: VenueEvent, covers: tuple[Cover, ...], trade_id: int) -> OrderEvent:
-        """Give a fill as the model has it. Its quantity left is what the order still holds."""
+    def _fill_event(self, row: VenueEvent, covers: tuple[Cover, ...], trade_id: int, over_lots: int) -> OrderEvent:
+        """Give a fill as the model has it. Its quantity left is what the order still holds, or ends with."""
         client_id = self.client_of.get(row.no, "")
         leg, purpose = Leg(row.leg), Purpose(row.purpose)
         left = venue_tables.find(self.orders, row.no) if row.no else -1
@@ -245,12 +264,12 @@ class Book:
             ts_ns=self.market.ts_ns,
             covers=covers,
         )
-        if left < 0:
+        if left < 0 and over_lots == 0:
             self._forget(row.no)
         return OrderEvent(
             kind=OrderEventKind.FILLED,
             client_id=client_id,
-            qty_lots=self.orders[left].qty_lots if left >= 0 else 0,
+            qty_lots=self.orders[left].qty_lots if left >= 0 else over_lots,
             fill=fill,
         )
 

@@ -27,9 +27,17 @@ FILLS_KEPT = 20_000
 class Exchange:
     """One account on the simulated venue."""
 
-    def __init__(self, instruments: Sequence[Instrument], rules: Sequence[VenueRules], wallet_e8: int) -> None:
-        """Open an account with ``wallet_e8`` (quote x 1e8) and no position."""
-        self.books = tuple(Book(i, r) for i, r in zip(instruments, rules, strict=True))
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        rules: Sequence[VenueRules],
+        wallet_e8: int,
+        *,
+        linked_exits: bool = True,
+    ) -> None:
+        """Open an account with ``wallet_e8`` (quote x 1e8) and no position; ``linked_exits`` as its books mean it."""
+        self.linked_exits = linked_exits
+        self.books = tuple(Book(i, r, linked_exits=linked_exits) for i, r in zip(instruments, rules, strict=True))
         self.by_name = {book.instrument.name: book for book in self.books}
         self.initial_wallet_e8 = wallet_e8
         self.next_trade_id = 1

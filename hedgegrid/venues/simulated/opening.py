@@ -111,9 +111,13 @@ def open_simulation(
     path: Path | None,
     identity: str,
     not_before_ns: int,
+    linked_exits: bool = True,
 ) -> Simulation:
-    """Open a simulation at the step where it was kept; ``not_before_ns`` is the newest time that the journal knows."""
-    exchange = Exchange(instruments, rules, wallet_e8)
+    """Open a simulation at the step where it was kept; ``not_before_ns`` is the newest time that the journal knows.
+
+    ``linked_exits`` False: exits race each other as on a real exchange.
+    """
+    exchange = Exchange(instruments, rules, wallet_e8, linked_exits=linked_exits)
     store = None if path is None else VenueStore(path, identity)
     kept = None if store is None else store.load(exchange)
     market = SimulatedMarket(tape, instruments)

@@ -6,12 +6,13 @@ never at once inside a move; public and private events of one step come in the o
 
 from collections.abc import Callable, Sequence
 
+from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.messages.events import FundingPaid, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance, Position
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.market import Bar, MarketUpdate, Settlement, Step, Tape
-from hedgegrid.model.order import Fill, OpenOrder, OrderRequest
-from hedgegrid.ports import FillCursors, LookUp, OrderLook, PrivateEvent
+from hedgegrid.model.order import Fill, Kind, Leg, OpenOrder, OrderRequest
+from hedgegrid.ports import FillCursors, LookUp, OrderLook, PrivateEvent, VenueBatch
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.venues.simulated.exchange import Exchange
 from hedgegrid.venues.simulated.store import VenueStore
@@ -94,11 +95,10 @@ class SimulatedMarket:
 class SimulatedTrading:
     """The private side: the ``Trading`` port over the exchange's account."""
 
-    exits_are_linked = True
-
     def __init__(self, exchange: Exchange, clock: Clock, store: VenueStore | None) -> None:
         """Trade on ``exchange``; ``store`` keeps it on disk."""
         self._exchange = exchange
+        self.exits_are_linked = exchange.linked_exits
         self._clock = clock
         self._store = store
         self._sink: Callable[[PrivateEvent], None] | None = None
@@ -130,12 +130,28 @@ class SimulatedTrading:
     async def place(
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
     ) -> tuple[OrderEvent, ...]:
-        """Take orders and the cancels of the stops that they replace: both take effect at one point, as one."""
+        """Take orders and the cancels of the stops that they replace: both take effect at one point, as one.
+
+        Without linked exits a stop is retired only where every new stop of its leg was taken.
+        """
         now_ns = self._clock.now_ns()
         answers = tuple(self._exchange.place(request, now_ns) for request in requests)
+        bare = {
+            request.leg
+            for request, answer in zip(requests, answers, strict=True)
+            if answer.kind is not OrderEventKind.ACCEPTED and request.kind is Kind.STOP_MARKET
+        }
+        kept = [name for name in retires if not self.exits_are_linked and _leg_of(name) in bare]
         for client_id in retires:
-            self._exchange.cancel(instrument, client_id, now_ns)
+            if client_id not in kept:
+                self._exchange.cancel(instrument, client_id, now_ns)
         self.keep()
+        if kept and self._sink is not None:
+            failed = [OrderEvent(kind=OrderEventKind.CANCEL_FAILED, client_id=name) for name in kept]
+            mark_ticks = self._exchange.by_name[instrument].market.mark_ticks
+            self._sink(
+                VenueBatch(instrument=instrument, ts_venue_ns=now_ns, mark_ticks=mark_ticks, events=tuple(failed))
+            )
         return answers
 
     async def cancel(self, instrument: str, client_ids: Sequence[str]) -> None:
@@ -193,3 +209,9 @@ class SimulatedTrading:
     def instruments(self) -> tuple[Instrument, ...]:
         """Give the rules of the instruments."""
         return tuple(book.instrument for book in self._exchange.books)
+
+
+def _leg_of(client_id: str) -> Leg | None:
+    """Give the leg of an order by its client id."""
+    parts = parse_client_id(client_id)
+    return None if parts is None else parts.leg

@@ -1,0 +1,78 @@
+"""The operator's flatten: a latched reason that names the legs, gone on with until the exchange has shown them flat.
+
+Invariants: the word is in the permission's latched reasons and nowhere else, so a restart goes on with it; the legs are
+closed at every judged point anew (an entry may fill while its cancel travels); only the executor's two readings end it.
+"""
+
+from collections.abc import Callable, Iterable
+
+from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
+from hedgegrid.actors.risk_book import RiskBook
+from hedgegrid.core import permission
+from hedgegrid.core.pause import ACCOUNT, Reason
+from hedgegrid.core.permission import PermissionState
+from hedgegrid.core.permission_events import FlattenStarted, PermissionEvent
+from hedgegrid.messages.commands import ConfirmFlat, Flatten
+from hedgegrid.messages.events import Message
+from hedgegrid.model.order import Leg
+from hedgegrid.runtime.clock import Clock
+
+FLATTEN = "flatten"
+"""The figure of the operator's reason that names the legs to close."""
+CONFIRM_AGAIN_NS = 5_000_000_000
+"""How long the executor gets to say that the exchange is flat before it is asked again."""
+
+
+def legs_to_flatten(state: PermissionState) -> tuple[Leg, ...]:
+    """Give the legs that the operator wants closed; none where no such word stands."""
+    for one in state.reasons:
+        if one.reason is Reason.OPERATOR and one.scope == ACCOUNT:
+            named = str(dict(one.figures).get(FLATTEN, ""))
+            return tuple(Leg[name] for name in named.split(",") if name)
+    return ()
+
+
+def flatten_figures(state: PermissionState, legs: Iterable[Leg]) -> dict[str, int | str]:
+    """Give the figures of a flatten of ``legs``, with those that are being closed already."""
+    wanted = sorted({*legs_to_flatten(state), *legs})
+    return {FLATTEN: ",".join(leg.name for leg in wanted)}
+
+
+class Flattening:
+    """How far the operator's flatten is, as the risk actor carries it."""
+
+    def __init__(self, post: Post, book: RiskBook, clock: Clock) -> None:
+        """Know of none yet."""
+        self._post = post
+        self._book = book
+        self._clock = clock
+        self._said = False
+        self._confirm_ns = 0
+
+    def begin(self) -> None:
+        """Take a new word: what was confirmed before does not count for it."""
+        self._said = False
+        self._confirm_ns = 0
+
+    def done(self) -> None:
+        """The exchange has shown it flat."""
+        self._said = True
+
+    def ask_again(self) -> None:
+        """The exchange has shown that it is not: it will be asked at the next point."""
+        self._confirm_ns = 0
+
+    def go_on(self, cause: Message, state: PermissionState, step: Callable[[Message, PermissionEvent], None]) -> None:
+        """Close what is still held, and have the exchange confirm where nothing is by our books."""
+        legs = legs_to_flatten(state)
+        if not legs or self._said:
+            return
+        if state.mode is not permission.Mode.FLATTENING:
+            step(cause, FlattenStarted())
+        for name in self._book.names:
+            self._post.send(Flatten(**self._post.head(cause), legs=legs), strategy_name(name))
+        held = any(not self._book.is_leg_flat(name, leg) for name in self._book.names for leg in legs)
+        now_ns = self._clock.now_ns()
+        if not held and now_ns >= self._confirm_ns:
+            self._confirm_ns = now_ns + CONFIRM_AGAIN_NS
+            self._post.send(ConfirmFlat(**self._post.head(cause), legs=legs), EXECUTOR)

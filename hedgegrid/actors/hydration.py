@@ -1,0 +1,344 @@
+"""What a reading of the exchange changes in the books: the one way of a start, a restart, a gap and a doubt (law 3).
+
+Invariants: a reading is reconciled with the books as they are when it is applied, never as they were when it began; a
+difference is called one only when it outlives several readings; until a reading agrees after a gap, nothing is added;
+what was found is told like what the stream tells, once.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Final
+
+import attrs
+
+from hedgegrid.actors.executor_notes import ExchangeRead
+from hedgegrid.actors.foreign import Foreign
+from hedgegrid.actors.order_table import OrderTable, request_of
+from hedgegrid.actors.post import EXECUTOR, RISK, Post, strategy_name
+from hedgegrid.core import wallet
+from hedgegrid.core.doubt import LOOK_MAX_NS, LOOK_NS
+from hedgegrid.core.order_state import LifeEventKind
+from hedgegrid.core.pause import ACCOUNT, Reason
+from hedgegrid.core.reconcile import reconcile
+from hedgegrid.core.reconcile_views import Absence, EvidenceRule, LegLots, LocalView, Mark, Plan, held
+from hedgegrid.errors import Fatal
+from hedgegrid.messages.commands import ClearReason, RaiseReason
+from hedgegrid.messages.events import (
+    AccountChanged,
+    EndReason,
+    ExecutionBatch,
+    Incident,
+    Message,
+    OrderEvent,
+    OrderEventKind,
+    WalletRead,
+)
+from hedgegrid.model.order import Fill, Leg, Purpose
+from hedgegrid.ports import Memory
+from hedgegrid.runtime.clock import Clock
+
+READS_MAX: Final = 10
+"""Readings of a start that may disagree before it fails."""
+CALLED_AFTER: Final = 3
+"""Readings in a row that disagree before the difference is called one."""
+RACED_MAX: Final = 10
+"""Of those that a fill came in between, which prove nothing, this many in a row are passed over."""
+WALLET_AGAIN_NS: Final = 5_000_000_000
+"""Until the next reading where the wallets differ: what is on its way has come by then."""
+_KIND_OF_MARK: Final = {
+    LifeEventKind.ACCEPTED: OrderEventKind.ACCEPTED,
+    LifeEventKind.FOUND_WORKING: OrderEventKind.ACCEPTED,
+    LifeEventKind.REJECTED: OrderEventKind.REJECTED,
+    LifeEventKind.EXPIRED: OrderEventKind.EXPIRED,
+    LifeEventKind.CANCELLED: OrderEventKind.CANCELLED,
+    LifeEventKind.FOUND_DEAD: OrderEventKind.CANCELLED,
+    LifeEventKind.OUTCOME_UNKNOWN: OrderEventKind.UNKNOWN,
+    LifeEventKind.AMENDED: OrderEventKind.AMENDED,
+}
+_REASON_OF_MARK: Final = {
+    LifeEventKind.FOUND_WORKING: EndReason.FOUND,
+    LifeEventKind.OUTCOME_UNKNOWN: EndReason.NONE,
+    LifeEventKind.AMENDED: EndReason.FOUND,
+}
+
+
+class Hydration:
+    """The books of one account against its exchange."""
+
+    def __init__(
+        self,
+        *,
+        post: Post,
+        memory: Memory,
+        table: OrderTable,
+        instruments: Iterable[str],
+        account: str,
+        evidence: EvidenceRule,
+        polled: bool,
+        queued: Callable[[], Collection[str]],
+    ) -> None:
+        """``evidence``: when an order that no source shows counts as dead; ``polled``: the wallet is read too.
+
+        ``queued`` gives the orders that wait to be sent: the exchange cannot know them.
+        """
+        self._post = post
+        self._memory = memory
+        self._table = table
+        self._account = account
+        self._evidence = evidence
+        self._polled = polled
+        self._queued = queued
+        self._foreign = Foreign(post, instruments)
+        self._absences: tuple[Absence, ...] = ()
+        self._held = Counter[tuple[str, Leg]]()
+        self._cancels: dict[str, list[str]] = {}
+        self._first = True
+        self._failures = 0
+        self._disagreements = 0
+        self._raced = 0
+        self._unresolved = 0
+        self._wallet_difference_e8: int | None = None
+        self._told = False
+        self.gap = False
+        """Whether nothing may be added before a reading agrees."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the exchange could be read, and nothing is known to be wrong."""
+        return not (self.gap or self._failures or self._first)
+
+    def foreign_legs(self) -> tuple[LegLots, ...]:
+        """Give what the legs hold that is not ours."""
+        return self._foreign.legs()
+
+    @property
+    def foreign_orders(self) -> int:
+        """How many open orders are not ours."""
+        return self._foreign.orders
+
+    # --- a start ----------------------------------------------------------------------------------------------------
+
+    async def begin(self, read_now: Callable[[], Awaitable[ExchangeRead]], clock: Clock) -> None:
+        """Read until both sides agree. Raises Fatal if they never do."""
+        memory = await self._memory.recall()
+        for remembered in memory.orders:
+            self._table.remember(remembered.record, remembered.request)
+        self._table.note_old(self._memory.newest_trades())
+        self._foreign.recall(memory.foreign)
+        for one in memory.positions:
+            self._held[one.instrument, one.leg] = one.qty_lots
+        why = ""
+        for attempt in range(READS_MAX):
+            if attempt:
+                await clock.sleep(LOOK_NS)
+            read = await read_now()
+            plan = await self._apply(read, ())
+            if plan is not None and plan.agreed:
+                return
+            why = f"the exchange cannot be read: {read.error}" if plan is None else _differences(plan)
+        raise Fatal(
+            f"the exchange and the journal disagree after {READS_MAX} reads: {why}; "
+            "look at the account, then start again"
+        )
+
+    # --- a reading --------------------------------------------------------------------------------------------------
+
+    async def take(self, read: ExchangeRead, *, after_gap: bool) -> int | None:
+        """Apply a reading and tell what it changed; give in how many ns another one is needed, None for none.
+
+        ``after_gap``: it began after the last word of a gap, so that it can end one.
+        """
+        plan = await self._apply(read, (RISK,))
+        if plan is None:
+            return self._on_failure(read)
+        self._failures = 0
+        if not plan.agreed:
+            return self._on_difference(read, plan)
+        self._disagreements = self._raced = 0
+        self._told = False
+        if after_gap:
+            self._clear_gap(read)
+        wait_ns = await self._compare_wallets(read)
+        self._unresolved = self._unresolved + 1 if plan.unresolved else 0
+        if self._unresolved:
+            again_ns = min(LOOK_NS << min(self._unresolved, 8), LOOK_MAX_NS)
+            wait_ns = again_ns if wait_ns is None else min(wait_ns, again_ns)
+        return wait_ns
+
+    def take_cancels(self, *, adopt_foreign: bool) -> dict[str, list[str]]:
+        """Give, and forget, what the last reading showed to be too much: duplicates, orphans, and foreign orders."""
+        cancels, self._cancels = self._cancels, {}
+        if adopt_foreign:
+            for instrument, names in self._foreign.names().items():
+                cancels.setdefault(instrument, []).extend(names)
+        return cancels
+
+    async def _apply(self, read: ExchangeRead, to: tuple[str, ...]) -> Plan | None:
+        """Reconcile a reading with the books of this moment and apply what follows; None for one that failed."""
+        view = read.view
+        if view is None:
+            return None
+        memory = await self._memory.recall()
+        for fill in view.fills:
+            self._table.know(fill.client_id)
+        foreign_fills = [fill for fill in view.fills if not self._table.is_ours_or_forced(fill)]
+        # An account without a past knows nothing of what others hold in it: whatever is not ours is foreign.
+        unknown = self._first and memory.first_boot and not memory.fill_cursors and not memory.foreign
+        local = LocalView(
+            account=self._account,
+            orders=self._table.sent_records(self._queued()),
+            applied=memory.applied | frozenset(self._table.applied) | self._foreign.counted(foreign_fills),
+            positions=held(memory.positions),
+            foreign=None if unknown else self._foreign.legs(),
+            absences=self._absences,
+        )
+        plan = reconcile(local, view, self._evidence)
+        self._absences = plan.absences
+        self._carry_out(plan, to)
+        after = await self._memory.recall()
+        self._foreign.take(plan, read.positions, after.positions, read, to)
+        if plan.agreed:
+            self._first = False
+        return plan
+
+    def _carry_out(self, plan: Plan, to: tuple[str, ...]) -> None:
+        """Adopt, tell the fills and the marks, and keep the cancels for the executor."""
+        for record in plan.adopted:
+            self._table.remember(record, request_of(record))
+        by_instrument: dict[str, list[OrderEvent]] = {}
+        for planned in plan.fills:
+            fill = planned.fill
+            event = OrderEvent(
+                kind=OrderEventKind.FILLED,
+                client_id=fill.client_id,
+                fill=fill,
+                qty_lots=self._table.left_after(fill),
+            )
+            fresh = self._table.fresh(event)
+            if fresh is not None:
+                by_instrument.setdefault(fill.instrument, []).append(fresh)
+        for mark in plan.marks:
+            record = self._table.records[mark.client_id]
+            by_instrument.setdefault(record.instrument, []).append(_event_of(mark))
+        for instrument, events in by_instrument.items():
+            self._tell_found(instrument, events, to)
+        for cancel in plan.cancels:
+            self._cancels.setdefault(cancel.instrument, []).append(cancel.client_id)
+
+    def _tell_found(self, instrument: str, events: list[OrderEvent], to: tuple[str, ...]) -> None:
+        """Journal what a reading proved, and tell those who were up already."""
+        batch = ExecutionBatch(**self._post.head(), instrument=instrument, mark_ticks=0, events=tuple(events))
+        for event in events:
+            if event.fill is not None:
+                self.count(event.fill)
+            self._table.advance(event, batch.ts_venue_ns)
+        self._post.publish(batch, *to, *((strategy_name(instrument),) if to else ()))
+
+    # --- what did not agree -----------------------------------------------------------------------------------------
+
+    def _on_failure(self, read: ExchangeRead) -> int:
+        """Say once an episode that the exchange cannot be read; wait longer each time."""
+        self._failures += 1
+        if self._failures == CALLED_AFTER:
+            self._report(read, "the exchange cannot be read", {"error": read.error})
+        wait_ns = min(LOOK_NS << min(self._failures - 1, 8), LOOK_MAX_NS)
+        return wait_ns if read.until_ns is None else max(wait_ns, read.until_ns - read.ts_recv_ns)
+
+    def _on_difference(self, read: ExchangeRead, plan: Plan) -> int:
+        """Read again soon; what outlives several readings pauses, and is told once an episode."""
+        if self._table.fills != read.fills_before and self._raced < RACED_MAX:
+            self._raced += 1
+            return LOOK_NS
+        self._disagreements += 1
+        if self._disagreements >= CALLED_AFTER and not self._told:
+            self._told = True
+            figures = {"differences": _differences(plan)}
+            self._report(read, "the exchange and the journal disagree", figures)
+            self.raise_gap(read, figures)
+        return LOOK_NS if self._disagreements < READS_MAX else LOOK_MAX_NS
+
+    def raise_gap(self, cause: Message, figures: Mapping[str, str]) -> None:
+        """Let nothing be added until a reading agrees."""
+        if not self.gap:
+            self.gap = True
+            raised = RaiseReason(
+                **self._post.head(cause), reason=Reason.STREAM_GAP, scope=ACCOUNT, figures=dict(figures)
+            )
+            self._post.publish(raised, RISK)
+
+    def _clear_gap(self, cause: Message) -> None:
+        if self.gap:
+            self.gap = False
+            gone = ClearReason(**self._post.head(cause), reason=Reason.STREAM_GAP, scope=ACCOUNT, figures={})
+            self._post.publish(gone, RISK)
+
+    def _report(self, cause: Message, text: str, figures: Mapping[str, str]) -> None:
+        self._post.publish(Incident(**self._post.head(cause), actor=EXECUTOR, text=text, figures=figures))
+
+    # --- positions and money ----------------------------------------------------------------------------------------
+
+    def count(self, fill: Fill) -> None:
+        """Move our own position."""
+        self._held[fill.instrument, fill.leg] += fill.qty_lots if fill.purpose is Purpose.ENTRY else -fill.qty_lots
+
+    def is_flat(self, instrument: str) -> bool:
+        """Tell whether both legs of an instrument are zero by our books."""
+        return all(self._held[instrument, leg] == 0 for leg in Leg)
+
+    def tell_money(self, changed: AccountChanged) -> None:
+        """Tell risk that the exchange spoke of the wallet; money that came or went beside all results is journaled."""
+        told = attrs.evolve(changed, **self._post.head(None, changed.ts_venue_ns))
+        if told.delta_e8:
+            self._post.publish(told, RISK)
+        else:
+            self._post.send(told, RISK)
+
+    def tell_foreign(self, cause: Message) -> None:
+        """Tell a risk actor that is new what the account holds that is not ours."""
+        self._foreign.tell_again(cause)
+
+    async def _compare_wallets(self, read: ExchangeRead) -> int | None:
+        """Compare the wallet that was read with ours; a difference that stays is told with both figures."""
+        memory = await self._memory.recall()
+        if not self._polled or read.balance is None or memory.balance is None:
+            return None
+        if self._table.fills != read.fills_before:
+            self._post.send(WalletRead(**self._post.head(read), wallet_e8=None), RISK)
+            return None
+        ours_e8, theirs_e8 = memory.balance.wallet_e8, read.balance.wallet_e8
+        judged = wallet.judge(ours_e8=ours_e8, theirs_e8=theirs_e8, last_difference_e8=self._wallet_difference_e8)
+        if judged.verdict is wallet.WalletVerdict.WAIT:
+            self._wallet_difference_e8 = judged.difference_e8
+            self._post.send(WalletRead(**self._post.head(read), wallet_e8=None), RISK)
+            return WALLET_AGAIN_NS
+        self._wallet_difference_e8 = None
+        word = WalletRead(**self._post.head(read), wallet_e8=theirs_e8, unexplained_e8=judged.difference_e8)
+        if judged.difference_e8 == 0:
+            self._post.send(word, RISK)
+            return None
+        self._post.publish(word, RISK)
+        if judged.verdict is wallet.WalletVerdict.UNEXPLAINED:
+            figures = {"ours_e8": str(ours_e8), "theirs_e8": str(theirs_e8)}
+            self._report(word, "the exchange's wallet differs from the books, and nothing explains it", figures)
+        return None
+
+
+def _event_of(mark: Mark) -> OrderEvent:
+    """Give what a reading proved of an order as the stream would have said it."""
+    kind = mark.event.kind
+    amended = kind is LifeEventKind.AMENDED
+    return OrderEvent(
+        kind=_KIND_OF_MARK[kind],
+        client_id=mark.client_id,
+        reason=_REASON_OF_MARK.get(kind, EndReason.NOT_FOUND),
+        qty_lots=mark.event.qty_lots if amended else 0,
+        detail=mark.event.cause,
+    )
+
+
+def _differences(plan: Plan) -> str:
+    """Give the differences in one line, for a person."""
+    return "; ".join(
+        f"{one.kind} {one.instrument} {one.leg.name} {one.client_id} ours {one.local_lots} theirs {one.venue_lots}"
+        for one in plan.differences
+    )

@@ -1,0 +1,222 @@
+"""The executor's table of orders: what each was sent with, how far its life has come, and which fills are in it.
+
+Invariants: an order changes only by ``core.order_state``; a fill is applied once, by (instrument, trade id, client id);
+ended orders stay for late fills, the newest of them, and older ones are asked of the journal.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+import attrs
+
+from hedgegrid.core.client_id import parse_client_id
+from hedgegrid.core.fill_origin import explained
+from hedgegrid.core.order_state import (
+    IllegalTransition,
+    LifeEvent,
+    LifeEventKind,
+    OrderRecord,
+    OrderState,
+    advance,
+    is_live,
+    is_terminal,
+    life_event,
+)
+from hedgegrid.core.reconcile_views import FillKey, fill_key
+from hedgegrid.messages.events import OrderEvent
+from hedgegrid.model.order import Fill, Kind, OpenOrder, OrderRequest, Purpose
+from hedgegrid.ports import Memory
+
+APPLIED_KEPT: Final = 20_000
+ENDED_KEPT: Final = 2_000
+"""Ended orders kept for late fills; older ones are in the journal."""
+
+_ACKNOWLEDGED: Final = (OrderState.WORKING, OrderState.PARTIAL, OrderState.CANCELLING)
+
+
+class OrderTable:
+    """All orders of one account that the executor knows."""
+
+    def __init__(self, account: str, memory: Memory) -> None:
+        """Start empty; ``memory`` answers for the orders and fills of earlier lives."""
+        self._account = account
+        self._memory = memory
+        self._requests: dict[str, OrderRequest] = {}
+        self._applied: OrderedDict[FillKey, None] = OrderedDict()
+        self._old: dict[str, int] = {}
+        self._ended = 0
+        self.records: OrderedDict[str, OrderRecord] = OrderedDict()
+        self.fills = 0
+        """Fills that were applied in this life."""
+
+    @property
+    def applied(self) -> Collection[FillKey]:
+        """The fills of this life."""
+        return self._applied
+
+    def note_old(self, trade_ids: Mapping[str, int]) -> None:
+        """Take note of the newest trade ids of earlier lives: what is not above them may be in the journal."""
+        self._old = dict(trade_ids)
+
+    def remember(self, record: OrderRecord, request: OrderRequest) -> None:
+        """Take an order."""
+        self.records[record.client_id] = record
+        self._requests[record.client_id] = request
+
+    def is_ours(self, client_id: str) -> bool:
+        """Tell whether an order is this account's own, by the table or by its id."""
+        parts = parse_client_id(client_id)
+        return client_id in self.records or (parts is not None and parts.account == self._account)
+
+    def is_ours_or_forced(self, fill: Fill) -> bool:
+        """Tell whether a fill moves our own position: of our order, or of one that the exchange forces on us."""
+        return fill.purpose is Purpose.LIQUIDATION or self.is_ours(fill.client_id)
+
+    def may_live(self, client_id: str) -> bool:
+        """Tell whether an order is known and has not ended."""
+        record = self.records.get(client_id)
+        return record is not None and not is_terminal(record.state)
+
+    def state(self, client_id: str) -> OrderState | None:
+        """Give an order's state; None where it is not known."""
+        record = self.records.get(client_id)
+        return None if record is None else record.state
+
+    def mark(self, client_ids: Iterable[str], kind: LifeEventKind, ts_ns: int) -> None:
+        """Take note of what is being sent about orders that have not ended."""
+        for client_id in client_ids:
+            record = self.records.get(client_id)
+            if record is not None and not is_terminal(record.state):
+                after = advance(record, LifeEvent(kind=kind, ts_ns=ts_ns, cause=kind.value))
+                if isinstance(after, OrderRecord):
+                    self.records[client_id] = after
+
+    # --- what the exchange says -------------------------------------------------------------------------------------
+
+    def fresh(self, event: OrderEvent) -> OrderEvent | None:
+        """Give an event with its fill explained, and take note of the fill; None for one that was applied already."""
+        fill = event.fill
+        if fill is None:
+            return event
+        key = fill_key(fill)
+        if key in self._applied:
+            return None
+        if fill.trade_id <= self._old.get(fill.instrument, -1) and self._memory.has_fill(key):
+            return None
+        self._applied[key] = None
+        self.fills += 1
+        if len(self._applied) > APPLIED_KEPT:
+            self._applied.popitem(last=False)
+        full = self._explained(fill)
+        return event if full is fill else attrs.evolve(event, fill=full)
+
+    def know(self, client_id: str) -> None:
+        """Take an order of ours that left the table, or was never in it, from the journal."""
+        if client_id not in self.records and self.is_ours(client_id):
+            old = self._memory.order(client_id)
+            if old is not None:
+                self.remember(old.record, old.request)
+                self._ended += is_terminal(old.record.state)
+
+    def _explained(self, fill: Fill) -> Fill:
+        self.know(fill.client_id)
+        record = self.records.get(fill.client_id)
+        return explained(fill, self._requests.get(fill.client_id), 0 if record is None else record.filled_lots)
+
+    def advance(self, event: OrderEvent, ts_ns: int) -> OrderRecord | IllegalTransition | None:
+        """Apply an event to its order: give the order after it, or why it cannot be; None for an order not known."""
+        record = self.records.get(event.client_id)
+        if record is None:
+            return None
+        after = advance(record, life_event(record, event, ts_ns))
+        if isinstance(after, IllegalTransition):
+            return after
+        if is_terminal(after.state) and not is_terminal(record.state):
+            self._ended += 1
+        self.records[event.client_id] = after
+        return after
+
+    def left_after(self, fill: Fill) -> int:
+        """Give what is left of an order after a fill that a read of the exchange told."""
+        record = self.records.get(fill.client_id)
+        return 0 if record is None else max(0, record.remaining_lots - fill.qty_lots)
+
+    def drop_oldest_ended(self) -> None:
+        """Keep the table bounded: forget the oldest of the orders that ended."""
+        if self._ended <= 2 * ENDED_KEPT:
+            return
+        ended = [client_id for client_id, record in self.records.items() if is_terminal(record.state)]
+        for client_id in ended[:-ENDED_KEPT]:
+            del self.records[client_id]
+            del self._requests[client_id]
+        self._ended = min(len(ended), ENDED_KEPT)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def sent_records(self, queued: Collection[str]) -> tuple[OrderRecord, ...]:
+        """Give the orders that the exchange may know: all but those that still wait in an outbox."""
+        return tuple(record for client_id, record in self.records.items() if client_id not in queued)
+
+    def missing(self, shown: Collection[str], queued: Collection[str]) -> tuple[OrderRecord, ...]:
+        """Give the orders that may live, were sent, and are not among those that the exchange shows; oldest first."""
+        return tuple(
+            record
+            for client_id, record in self.records.items()
+            if not is_terminal(record.state) and client_id not in shown and client_id not in queued
+        )
+
+    def open_orders(self, instrument: str) -> list[OpenOrder]:
+        """Give our live orders of an instrument, with what only we know about them."""
+        return [
+            _open_order(record, self._requests[record.client_id])
+            for record in self.records.values()
+            if record.instrument == instrument and is_live(record.state)
+        ]
+
+
+def conditional(record: OrderRecord) -> bool:
+    """Tell whether an order waits for its trigger in the exchange's own list of stops."""
+    return record.purpose is Purpose.BACKSTOP or (record.purpose is Purpose.STOP and record.price_ticks > 0)
+
+
+def _open_order(record: OrderRecord, request: OrderRequest) -> OpenOrder:
+    return OpenOrder(
+        client_id=record.client_id,
+        instrument=record.instrument,
+        leg=record.leg,
+        purpose=record.purpose,
+        kind=request.kind,
+        price_ticks=record.price_ticks,
+        qty_lots=record.qty_lots,
+        filled_lots=record.filled_lots,
+        close_all=record.close_all,
+        created_ns=record.created_ns,
+        acknowledged=record.state in _ACKNOWLEDGED,
+        level=record.level,
+        generation=record.generation,
+        covers=request.covers,
+        tp_micro=request.tp_micro,
+        step_micro=request.step_micro,
+    )
+
+
+def request_of(record: OrderRecord) -> OrderRequest:
+    """Give the request of an order that was found under our id and is not in the journal.
+
+    What it covers is not known.
+    """
+    return OrderRequest(
+        client_id=record.client_id,
+        instrument=record.instrument,
+        leg=record.leg,
+        purpose=record.purpose,
+        kind=Kind.LIMIT if record.purpose.value <= 1 else Kind.STOP_MARKET,
+        price_ticks=record.price_ticks,
+        qty_lots=record.qty_lots,
+        post_only=False,
+        close_all=record.close_all,
+        level=record.level,
+        generation=record.generation,
+        decided_ns=record.created_ns,
+    )

@@ -1,0 +1,93 @@
+"""The outbox: what waits to be sent for one instrument, sent one after the other beside the executor's mailbox.
+
+Invariants: first in, first out, one at a time; what waits or is being sent counts in the activity until its answer is
+in the mailbox, so that virtual time waits for it; it never holds more than its capacity; a call that outlives its
+limit is given up, and nobody knows then what became of it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Generic, TypeVar
+
+from hedgegrid.errors import OutcomeUnknown
+from hedgegrid.runtime.activity import Activity
+from hedgegrid.runtime.clock import Clock
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+OUTBOX_MAX: Final = 64
+"""Batches that may wait before entries are refused: at one a decision, far above what an answering exchange leaves."""
+OUTBOX_HARD_MAX: Final = 4 * OUTBOX_MAX
+"""Batches that may wait at all. More means that even what reduces is stuck: the executor starts anew and reads."""
+
+
+class Outbox(Generic[J]):
+    """The queue of one instrument and the loop that empties it."""
+
+    def __init__(self, send: Callable[[J], Awaitable[None]], activity: Activity) -> None:
+        """Hand each job to ``send``, whose answer is in a mailbox when it returns; count in ``activity``."""
+        self._send = send
+        self._activity = activity
+        self._jobs: deque[J] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self.peak = 0
+        """The most that ever waited."""
+
+    @property
+    def depth(self) -> int:
+        """Jobs that wait or are being sent."""
+        return len(self._jobs)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether entries are to be refused."""
+        return len(self._jobs) >= OUTBOX_MAX
+
+    def put(self, job: J) -> None:
+        """Take a job. AssertionError beyond the hard limit: whoever sends is restarted and reads the exchange."""
+        assert len(self._jobs) < OUTBOX_HARD_MAX, "an outbox overflows with orders that reduce"
+        self._jobs.append(job)
+        self._activity.begin()
+        self.peak = max(self.peak, len(self._jobs))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def work(self) -> None:
+        """Send for as long as the actor lives."""
+        while True:
+            if not self._jobs:
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
+            try:
+                await self._send(self._jobs[0])
+            finally:
+                self._jobs.popleft()
+                self._activity.end()
+
+    def close(self) -> None:
+        """Let go of what was not sent; the intents stay in the journal for whoever comes next."""
+        self._activity.end(len(self._jobs))
+        self._jobs.clear()
+
+
+async def within(clock: Clock, limit_ns: int | None, call: Awaitable[R]) -> R:
+    """Await a call for at most ``limit_ns`` of the injected clock (None: without limit).
+
+    Raises OutcomeUnknown where it did not end in time, and whatever the call raises.
+    """
+    if limit_ns is None:
+        return await call
+    scope = asyncio.timeout(None)
+    loop = asyncio.get_running_loop()
+    timer = clock.call_at(clock.now_ns() + limit_ns, lambda: scope.reschedule(loop.time()))
+    try:
+        async with scope:
+            return await call
+    except TimeoutError as error:
+        if not scope.expired():
+            raise
+        raise OutcomeUnknown(f"no answer within {limit_ns // 1_000_000} ms") from error
+    finally:
+        timer.cancel()

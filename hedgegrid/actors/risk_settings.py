@@ -1,0 +1,22 @@
+"""What the risk actor is told at its start."""
+
+import attrs
+
+from hedgegrid.actors.risk_session import SessionSettings
+from hedgegrid.core.codes import NEVER_NS
+from hedgegrid.core.gate_records import RiskLimits
+
+
+@attrs.frozen(kw_only=True)
+class RiskSettings:
+    """What the risk actor is told at its start; ``limits_version`` names the limits in every approval."""
+
+    limits: RiskLimits
+    limits_version: str
+    session: SessionSettings
+    resume_after_ns: int
+    start_halted: bool
+    wallet_is_polled: bool = False
+    """Whether the age of the wallet's figures counts from its reads, and not from quotes (a simulated exchange)."""
+    stop_overlap_ns: int = NEVER_NS
+    """For how long a stop that is being replaced does not count in the proof."""

@@ -1,0 +1,182 @@
+"""The executor's outboxes, and how a job is sent: made durable, marked, asked of the venue, answered by a note.
+
+Invariants: nothing is sent before the journal has it on disk; an entry whose approval has expired by the time that its
+turn comes, or for which there must be no new risk now, is not sent; of what was asked for there is one answer each.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from hedgegrid.actors.executor_notes import Job, Sent
+from hedgegrid.actors.order_table import OrderTable
+from hedgegrid.actors.outbox import Outbox, within
+from hedgegrid.actors.post import EXECUTOR, Post
+from hedgegrid.actors.resolving import Resolving
+from hedgegrid.core.order_state import LifeEventKind
+from hedgegrid.errors import OutcomeUnknown, Rejected, Transient
+from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
+from hedgegrid.model.order import OrderRequest, Purpose
+from hedgegrid.ports import Journal, Trading
+from hedgegrid.runtime.activity import Activity
+from hedgegrid.runtime.clock import Clock
+
+
+@attrs.define(kw_only=True)
+class _Answer:
+    """What becomes of a job while it is being sent."""
+
+    events: list[OrderEvent] = attrs.field(factory=list)
+    lost_cancels: list[str] = attrs.field(factory=list)
+    limited: bool = False
+    until_ns: int | None = None
+
+
+class Sender:
+    """The outboxes of one account, one an instrument."""
+
+    def __init__(
+        self,
+        *,
+        trading: Trading,
+        journal: Journal,
+        clock: Clock,
+        post: Post,
+        table: OrderTable,
+        resolving: Resolving,
+        activity: Activity,
+        limit_ns: int | None,
+        may_add: Callable[[], bool],
+    ) -> None:
+        """``limit_ns``: how long a request may take; ``may_add``: whether entries may be sent at all now."""
+        self._trading = trading
+        self._journal = journal
+        self._clock = clock
+        self._post = post
+        self._table = table
+        self._resolving = resolving
+        self._activity = activity
+        self._limit_ns = limit_ns
+        self._may_add = may_add
+        self._boxes: dict[str, Outbox[Job]] = {}
+        self.queued: set[str] = set()
+        """Orders that wait to be sent."""
+        self.moved_ns = clock.now_ns()
+        """When the newest job was begun, or ended."""
+
+    def open(self, instruments: Iterable[str]) -> tuple[Outbox[Job], ...]:
+        """Make the outboxes; somebody has to let them work."""
+        self._boxes = {name: Outbox(self._send, self._activity) for name in instruments}
+        return tuple(self._boxes.values())
+
+    def close(self) -> None:
+        """Let go of what was not sent."""
+        for box in self._boxes.values():
+            box.close()
+
+    def put(self, job: Job) -> None:
+        """Take a job."""
+        self.queued.update(one.request.client_id for one in job.approved)
+        self._boxes[job.instrument].put(job)
+
+    def is_full(self, instrument: str) -> bool:
+        """Tell whether an outbox takes no more entries."""
+        return self._boxes[instrument].is_full
+
+    def is_idle(self, instrument: str) -> bool:
+        """Tell whether nothing of an instrument ("": of any) waits or is being sent."""
+        boxes = self._boxes.values() if instrument == "" else (self._boxes[instrument],)
+        return all(box.depth == 0 for box in boxes)
+
+    @property
+    def depth(self) -> int:
+        """Jobs that wait or are being sent, of all instruments."""
+        return sum(box.depth for box in self._boxes.values())
+
+    async def _send(self, job: Job) -> None:
+        """Send a job, and bring its answer to the mailbox."""
+        self.moved_ns = self._clock.now_ns()
+        await self._journal.commit()
+        answer = _Answer()
+        requests = self._due(job, answer)
+        retires = tuple(name for name in job.retires if self._table.may_live(name))
+        # No placement of a batch waits for a cancel of it (a rung that does is sent after the confirmation), so both
+        # are under way at once, the cancels first.
+        async with asyncio.TaskGroup() as group:
+            if job.cancels:
+                group.create_task(self._cancel(job, answer))
+            if requests or retires:
+                group.create_task(self._place(job, requests, retires, answer))
+        note = Sent(
+            **self._post.head(job.cause),
+            job=job,
+            events=tuple(answer.events),
+            lost_cancels=tuple(answer.lost_cancels),
+            limited=answer.limited,
+            until_ns=answer.until_ns,
+        )
+        self._post.send(note, EXECUTOR)
+        self.moved_ns = self._clock.now_ns()
+
+    def _due(self, job: Job, answer: _Answer) -> list[OrderRequest]:
+        """Give what is to be sent now; an entry that is too late, or comes while nothing may be added, has ended."""
+        now_ns = self._clock.now_ns()
+        due: list[OrderRequest] = []
+        for one in job.approved:
+            request = one.request
+            self.queued.discard(request.client_id)
+            adds = request.purpose is Purpose.ENTRY
+            if adds and now_ns > one.expires_ns:
+                answer.events.append(_refused(request, EndReason.EXPIRED_APPROVAL, ""))
+            elif adds and not self._may_add():
+                answer.events.append(_refused(request, EndReason.REFUSED, "the exchange has to be read first"))
+            else:
+                due.append(request)
+        return due
+
+    async def _cancel(self, job: Job, answer: _Answer) -> None:
+        """Ask for cancels; those that were not taken, or of which nobody knows, are looked at later."""
+        self._table.mark(job.cancels, LifeEventKind.CANCEL_SENT, self._trading.venue_ns())
+        self._resolving.sent(job.instrument, job.cancels)
+        try:
+            await within(self._clock, self._limit_ns, self._trading.cancel(job.instrument, job.cancels))
+        except (Transient, Rejected, OutcomeUnknown) as error:
+            answer.lost_cancels.extend(job.cancels)
+            self._note_limit(error, answer)
+
+    async def _place(self, job: Job, requests: list[OrderRequest], retires: tuple[str, ...], answer: _Answer) -> None:
+        """Send orders, and retire stops once they stand."""
+        now_ns = self._trading.venue_ns()
+        self._table.mark([request.client_id for request in requests], LifeEventKind.SENT, now_ns)
+        self._table.mark(retires, LifeEventKind.CANCEL_SENT, now_ns)
+        self._resolving.sent(job.instrument, ())
+        try:
+            answers = await within(self._clock, self._limit_ns, self._trading.place(job.instrument, requests, retires))
+        except (Transient, Rejected) as error:
+            self._note_limit(error, answer)
+            reason = EndReason.RATE_LIMITED if answer.limited else EndReason.REFUSED
+            answer.events.extend(_refused(request, reason, str(error)) for request in requests)
+            answer.events.extend(
+                OrderEvent(kind=OrderEventKind.CANCEL_FAILED, client_id=name, reason=reason, detail=str(error))
+                for name in retires
+            )
+        except OutcomeUnknown as error:
+            answer.events.extend(
+                OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=request.client_id, detail=str(error))
+                for request in requests
+            )
+            answer.lost_cancels.extend(retires)
+        else:
+            assert len(answers) == len(requests), "one answer a request"
+            answer.events.extend(one for one in answers if one.kind is not OrderEventKind.ACCEPTED)
+
+    @staticmethod
+    def _note_limit(error: Exception, answer: _Answer) -> None:
+        if isinstance(error, Transient) and error.until_ns is not None:
+            answer.limited = True
+            answer.until_ns = max(error.until_ns, answer.until_ns or 0)
+
+
+def _refused(request: OrderRequest, reason: EndReason, detail: str) -> OrderEvent:
+    return OrderEvent(kind=OrderEventKind.REJECTED, client_id=request.client_id, reason=reason, detail=detail)

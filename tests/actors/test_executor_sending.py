@@ -1,0 +1,418 @@
+"""The executor and the network: nothing it asks for holds up what it is told, and what nobody knows is looked up.
+
+Invariants: what is compared is what reached the venue, what risk was told, and what the journal holds.
+"""
+
+import sqlite3
+from collections import deque
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import pytest
+
+from hedgegrid.actors.outbox import OUTBOX_MAX
+from hedgegrid.actors.post import EXECUTOR
+from hedgegrid.core.order_state import OrderState
+from hedgegrid.errors import OutcomeUnknown, Rejected, Transient
+from hedgegrid.messages.commands import Rehydrate
+from hedgegrid.messages.events import EndReason, Hydrated, OrderEvent, OrderEventKind
+from hedgegrid.model.order import Purpose
+from hedgegrid.ports import LookUp
+from tests.actors.desk import REAL, SECOND, Desk, desk
+from tests.actors.fake_venue import HANG, LOSE, NOT_TAKEN, TAKEN_HANG, Fault, open_order, said, told
+from tests.journal.life import BTC, ETH
+
+K = OrderEventKind
+
+
+def placed(at: Desk) -> list[str]:
+    """Every order that the venue was asked for."""
+    return [name for asked in at.venue.called("place") for name in asked[1]]  # type: ignore[index]
+
+
+@pytest.mark.asyncio
+async def test_a_hanging_request_holds_up_nothing_else(tmp_path: Path) -> None:
+    """While one instrument's request hangs: the stream is heard, the other instrument trades, progress is seen."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([HANG])
+        stuck, next_one = at.request(), at.request(level=2)
+        other = attrs.evolve(at.request(), instrument=ETH)
+        at.approve(stuck)
+        at.approve(next_one)
+        await at.rest()
+        before = at.executor.reading().progress
+        at.approve(other)
+        await at.rest()
+        assert list(at.venue.orders) == [other.client_id]
+        at.report(said(K.ACCEPTED, other.client_id))
+        await at.rest()
+        assert at.kinds(other.client_id) == ["accepted"]
+        reading = at.executor.reading()
+        assert reading.progress > before
+        assert reading.busy_since_ns is None
+        assert reading.depth == 0, "a request within its limit is no sign of trouble"
+        assert at.kinds(stuck.client_id) == []
+        await at.wait(5)
+        assert at.kinds(stuck.client_id)[:1] == ["unknown"], "a request ends at its limit"
+        assert next_one.client_id in at.venue.orders, "first in, first out"
+
+
+@pytest.mark.asyncio
+async def test_work_that_is_stuck_for_good_is_seen_by_the_guard(tmp_path: Path) -> None:
+    """Without a limit a request that hangs is work without progress: whoever looks must see it."""
+    async with desk(tmp_path, attrs.evolve(REAL, request_limit_ns=None, poll_ns=None)) as at:
+        at.venue.faults["place"] = deque([HANG])
+        at.approve(at.request())
+        await at.rest()
+        seen = [at.executor.reading() for _ in range(2)]
+        assert [one.depth for one in seen] == [1, 1]
+        assert seen[0].progress == seen[1].progress
+
+
+@pytest.mark.asyncio
+async def test_a_request_is_on_disk_before_it_is_sent(tmp_path: Path) -> None:
+    """Law 4: the venue never gets an order that the journal's file does not hold."""
+    async with desk(tmp_path) as at:
+        request = at.request()
+        rows: list[int] = []
+
+        def look() -> None:
+            with closing(sqlite3.connect(tmp_path / "desk.db")) as file:
+                rows.append(file.execute("SELECT count(*) FROM orders").fetchone()[0])
+
+        at.venue.hooks["place"] = look
+        at.approve(request)
+        await at.rest()
+        assert rows == [1]
+
+
+@pytest.mark.asyncio
+async def test_an_entry_that_waited_too_long_is_not_sent(tmp_path: Path) -> None:
+    """An approval expires in the outbox too; what reduces is never too old."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([HANG])
+        at.approve(at.request())
+        late, exit_ = at.request(level=2), at.request(Purpose.STOP)
+        at.approve(late, exit_, ttl_s=1)
+        await at.wait(6)
+        assert placed(at)[1:] == [exit_.client_id]
+        (event,) = [one for one in at.events() if one.client_id == late.client_id]
+        assert (event.kind, event.reason) == (K.REJECTED, EndReason.EXPIRED_APPROVAL)
+
+
+@pytest.mark.asyncio
+async def test_a_full_outbox_refuses_entries_and_never_reductions(tmp_path: Path) -> None:
+    """Overflow pauses, says so, and is gone when there is room again; stops get in whatever waits."""
+    async with desk(tmp_path, attrs.evolve(REAL, request_limit_ns=100 * SECOND)) as at:
+        at.venue.faults["place"] = deque([HANG])
+        entries = [at.request(level=level % 900) for level in range(1, OUTBOX_MAX + 3)]
+        for one in entries:
+            at.approve(one, ttl_s=1_000)
+        stop = at.request(Purpose.STOP)
+        at.approve(stop)
+        await at.rest()
+        refused = [one.client_id for one in at.events() if one.kind is K.REJECTED]
+        assert refused == [one.client_id for one in entries[OUTBOX_MAX:]]
+        assert at.reasons("overflow") == ["raised"]
+        await at.wait(101)
+        assert stop.client_id in placed(at)
+        assert not set(refused) & set(placed(at))
+        assert at.reasons("overflow") == ["raised", "gone"]
+
+
+@pytest.mark.asyncio
+async def test_where_things_stand_is_told_after_what_was_asked_before(tmp_path: Path) -> None:
+    """A strategy that starts anew must not be told of a state without the orders that are being sent for it."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([TAKEN_HANG])
+        request = at.request()
+        at.approve(request)
+        at.post.send(Rehydrate(**at.post.head(), instrument=BTC, why="test"), EXECUTOR)
+        await at.rest()
+        assert not [one for one in at.strategy.heard if isinstance(one, Hydrated)]
+        await at.wait(6)
+        (word,) = [one for one in at.strategy.heard if isinstance(one, Hydrated)]
+        (order,) = word.orders
+        assert (order.client_id, order.level, order.generation) == (request.client_id, 1, 4)
+
+
+# --- what is not known ----------------------------------------------------------------------------------------------
+
+NO_WORD: dict[str, Fault] = {
+    "request lost": NOT_TAKEN,
+    "answer lost": LOSE,
+    "hangs before": HANG,
+    "hangs after": TAKEN_HANG,
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("fault", NO_WORD.values(), ids=NO_WORD)
+async def test_an_unknown_order_ends_by_the_exchange_s_evidence_alone(fault: Fault, tmp_path: Path) -> None:
+    """A timeout is no failure: never sent again; alive as soon as it is shown, dead only after time and three reads."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([fault])
+        request = at.request()
+        at.approve(request)
+        await at.wait(4.5)
+        assert at.kinds(request.client_id)[:1] == ["unknown"]
+        alive = fault in (LOSE, TAKEN_HANG)
+        if not alive:
+            assert at.state(request.client_id) == "unknown", "not before its request can no longer arrive"
+        await at.wait(20)
+        assert at.state(request.client_id) == ("working" if alive else "cancelled")
+        assert len(at.venue.called("place")) == 1
+        looked = [asked for asked in at.venue.called("look_up") if asked[1] == request.client_id]  # type: ignore[index]
+        assert alive or len(looked) >= 3
+
+
+@pytest.mark.asyncio
+async def test_a_lagging_source_kills_nothing(tmp_path: Path) -> None:
+    """Lists that do not show an order, and a look-up that does: it lives. Nobody but the rule ends it."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([LOSE])
+        request = at.request()
+        at.venue.hidden.add(request.client_id)
+        at.approve(request)
+        await at.wait(15)
+        assert at.state(request.client_id) == "working"
+
+
+@pytest.mark.asyncio
+async def test_silence_to_a_question_is_no_evidence(tmp_path: Path) -> None:
+    """A reading in which the exchange did not answer for an order says nothing of it, however often it comes."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([NOT_TAKEN])
+        at.venue.faults["look_up"] = deque([Transient("busy")] * 50)
+        request = at.request()
+        at.approve(request)
+        await at.wait(60)
+        assert at.state(request.client_id) == "unknown"
+        at.venue.faults["look_up"].clear()
+        await at.wait(60)
+        assert at.state(request.client_id) == "cancelled"
+
+
+@pytest.mark.asyncio
+async def test_an_end_counts_only_with_all_its_fills(tmp_path: Path) -> None:
+    """The exchange says it ended filled, its list of fills lags: the order stays in doubt until the fills are here."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([LOSE])
+        request = at.request()
+        at.approve(request)
+        await at.rest()
+        fill = at.venue.fill(request.client_id, 10)
+        at.venue.hidden_fills.add(fill.trade_id)
+        await at.wait(8)
+        assert at.state(request.client_id) == "unknown"
+        assert [one for one in at.events() if one.fill is not None] == []
+        at.venue.hidden_fills.clear()
+        await at.wait(10)
+        assert at.state(request.client_id) == "filled"
+        (event,) = [one for one in at.events() if one.fill is not None]
+        assert event.fill is not None
+        assert (event.fill.level, event.fill.generation) == (1, 4)
+
+
+@pytest.mark.asyncio
+async def test_the_stream_ends_a_doubt_at_once(tmp_path: Path) -> None:
+    """What the stream says of an UNKNOWN order is the exchange's word: no look is needed."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([LOSE])
+        request = at.request()
+        at.approve(request)
+        await at.rest()
+        at.report(told(at.venue.fill(request.client_id, 10), 0))
+        await at.rest()
+        assert at.kinds(request.client_id) == ["unknown", "filled"]
+        await at.wait(15)
+        assert at.kinds(request.client_id) == ["unknown", "filled"]
+        assert at.reasons("unknown_order") == []
+
+
+@pytest.mark.asyncio
+async def test_each_doubt_pauses_by_its_own_clock(tmp_path: Path) -> None:
+    """Younger than the limit pauses nothing; an older one pauses its instrument alone, until it is resolved."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([NOT_TAKEN])
+        at.venue.faults["look_up"] = deque([Transient("busy")] * 12)
+        request = at.request()
+        at.approve(request)
+        await at.wait(9.9)
+        assert at.reasons("unknown_order") == []
+        await at.wait(0.2)
+        assert at.reasons("unknown_order") == ["raised"]
+        (raised,) = [one for one in at.risk.heard if getattr(one, "reason", "") == "unknown_order"]
+        assert raised.scope == BTC  # type: ignore[attr-defined]
+        await at.wait(120)
+        assert at.reasons("unknown_order") == ["raised", "gone"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("fault", [NOT_TAKEN, HANG, Transient("busy"), Rejected("no")], ids=str)
+async def test_a_cancel_that_did_not_take_is_asked_for_again(fault: Fault, tmp_path: Path) -> None:
+    """An order that should go goes: it stays CANCELLING, is looked up, and its cancel is repeated while it lives."""
+    async with desk(tmp_path) as at:
+        request = at.request()
+        await at.resting(request)
+        at.venue.faults["cancel"] = deque([fault])
+        at.approve(cancels=[request.client_id])
+        await at.wait(30)
+        assert request.client_id not in at.venue.orders
+        assert len(at.venue.called("cancel")) == 2
+        assert at.kinds(request.client_id)[-1] == "cancelled"
+        assert "cancel_failed" not in at.kinds(request.client_id)
+
+
+@pytest.mark.asyncio
+async def test_a_cancel_whose_word_never_comes_is_looked_up(tmp_path: Path) -> None:
+    """The exchange took the cancel, its stream lost the word: the order is found ended, once the wait is over."""
+    async with desk(tmp_path) as at:
+        request = at.request()
+        await at.resting(request)
+        at.approve(cancels=[request.client_id])
+        await at.wait(2.5)
+        assert at.kinds(request.client_id) == ["accepted"]
+        await at.wait(2)
+        assert at.kinds(request.client_id) == ["accepted", "cancelled"]
+
+
+@pytest.mark.asyncio
+async def test_a_cancel_that_found_no_order_is_a_doubt_not_an_end(tmp_path: Path) -> None:
+    """-2011 may mean filled: nobody is told that the rung is free before the exchange has shown the fill."""
+    async with desk(tmp_path) as at:
+        request = at.request()
+        await at.resting(request)
+        fill = at.venue.fill(request.client_id, 10)
+        at.report(said(K.CANCEL_FAILED, request.client_id, EndReason.NOT_FOUND))
+        await at.rest()
+        assert at.kinds(request.client_id) == ["accepted"]
+        await at.wait(3)
+        found = [one for one in at.events() if one.client_id == request.client_id][1:]
+        assert [one.kind for one in found] == [K.FILLED]
+        assert found[0].fill is not None
+        assert found[0].fill.trade_id == fill.trade_id
+
+
+@pytest.mark.asyncio
+async def test_a_stop_whose_replacement_failed_is_told_to_stand(tmp_path: Path) -> None:
+    """The strategy has to know that the old stop is still there; its own cancels the executor sees to itself."""
+    async with desk(tmp_path) as at:
+        stop = at.request(Purpose.STOP)
+        await at.resting(stop)
+        at.venue.faults["place"] = deque([Transient("busy")])
+        at.approve(at.request(Purpose.STOP), retires=[stop.client_id])
+        await at.rest()
+        assert at.kinds(stop.client_id) == ["accepted", "cancel_failed"]
+        assert at.state(stop.client_id) == OrderState.WORKING
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def limited(until_ns: int) -> Transient:
+    """A refusal by a rate limit whose end is known."""
+    error = Transient("-1003 too many requests")
+    error.until_ns = until_ns
+    return error
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("call", ["place", "cancel", "positions"])
+async def test_a_ban_pauses_until_it_ends(call: str, tmp_path: Path) -> None:
+    """429 and 418, on whatever request: the pause says until when, and is gone then, not before."""
+    async with desk(tmp_path) as at:
+        request = at.request()
+        await at.resting(request)
+        at.venue.faults[call] = deque([limited(at.clock.now_ns() + 60 * SECOND)] * 3)
+        if call == "place":
+            at.approve(at.request(level=2))
+        elif call == "cancel":
+            at.approve(cancels=[request.client_id])
+        await at.wait(59)
+        assert at.reasons("rate_limited") == ["raised"]
+        await at.wait(62)
+        assert at.reasons("rate_limited")[:2] == ["raised", "gone"]
+
+
+@pytest.mark.asyncio
+async def test_a_ban_stops_the_readings_too(tmp_path: Path) -> None:
+    """Nothing is read before a ban has ended, so that it does not grow."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["fills_since"] = deque([limited(at.clock.now_ns() + 200 * SECOND)])
+        await at.wait(21)
+        before = len(at.venue.called("fills_since"))
+        await at.wait(170)
+        assert len(at.venue.called("fills_since")) == before
+        await at.wait(40)
+        assert len(at.venue.called("fills_since")) > before
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(Transient("busy"), EndReason.REFUSED), (Rejected("-2019 margin"), EndReason.REFUSED), (None, EndReason.MARGIN)],
+    ids=["transient", "rejected", "answered"],
+)
+async def test_a_refusal_ends_the_order_with_its_reason(
+    answer: Fault | None, reason: EndReason, tmp_path: Path
+) -> None:
+    """What is proven not to be accepted has ended, and its words are kept; it is never sent again."""
+    async with desk(tmp_path) as at:
+        request = at.request()
+        at.venue.faults["place"] = deque([answer])
+        if answer is None:
+            refusal = OrderEvent(kind=K.REJECTED, client_id=request.client_id, reason=reason, detail="-2019")
+            at.venue.answers[request.client_id] = refusal
+        at.approve(request)
+        await at.wait(30)
+        (event,) = [one for one in at.events() if one.client_id == request.client_id]
+        assert (event.kind, event.reason) == (K.REJECTED, reason)
+        assert event.detail
+        assert at.state(request.client_id) == "rejected"
+        assert len(at.venue.called("place")) == 1
+
+
+@pytest.mark.asyncio
+async def test_sources_that_contradict_each_other_change_nothing(tmp_path: Path) -> None:
+    """A list that still shows what the stream ended, an answer that knows nothing of what the list shows: no harm."""
+    async with desk(tmp_path) as at:
+        gone, here = at.request(), at.request(level=2)
+        await at.resting(gone, here)
+        at.venue.end(gone.client_id)
+        at.venue.shown.append(open_order(gone))
+        at.report(said(K.CANCELLED, gone.client_id))
+        at.venue.looks[here.client_id] = LookUp.ABSENT
+        at.report(said(K.UNKNOWN, here.client_id))
+        await at.wait(2.5)
+        assert at.kinds(gone.client_id) == ["accepted", "cancelled"]
+        assert at.venue.called("cancel") == [], "a list that lags is not answered with a cancel"
+        assert at.state(here.client_id) == "working", "what a list shows is not dead"
+
+
+async def _unknown(at: Desk, error: Exception) -> str:
+    at.venue.faults["place"] = deque([error])
+    request = at.request()
+    at.approve(request)
+    await at.rest()
+    return request.client_id
+
+
+@pytest.mark.asyncio
+async def test_a_restart_looks_for_what_the_last_life_sent(tmp_path: Path) -> None:
+    """Intents that a killed process may have sent are UNKNOWN: told with their rungs, and resolved by evidence."""
+    async with desk(tmp_path) as at:
+        alive = await _unknown(at, OutcomeUnknown("lost"))
+        at.venue.orders[alive] = open_order(at.request(client_id=alive))
+        dead = await _unknown(at, OutcomeUnknown("lost"))
+        venue = at.venue
+    async with desk(tmp_path, venue=venue) as again:
+        again.post.send(Rehydrate(**again.post.head(), instrument=BTC, why="test"), EXECUTOR)
+        await again.rest()
+        (word,) = [one for one in again.strategy.heard if isinstance(one, Hydrated)]
+        assert {order.client_id for order in word.orders} == {alive, dead}, "an unknown order keeps its rung"
+        assert again.state(alive) == "working"
+        await again.wait(20)
+        assert again.state(dead) == "cancelled"
+        assert len(venue.called("place")) == 2

@@ -1,0 +1,108 @@
+"""The bare script that the bot is raced against: ccxt.pro as its examples use it, two orders a closed bar, no bot.
+
+    python -m tools.bench.live_bare --origin http://127.0.0.1:9000 --timeframe 1s --seconds 60
+
+It watches best bids and asks and the bars of one instrument; at each closed bar it places one order on each side, as a
+grid of one rung does, and then cancels the two of the bar before. It has no journal, no gate and no account, and its
+limiter is off. ccxt's unified candles do not say whether a bar has closed, so the handler looks at the raw flag: that
+is the earliest moment at which such a script can know.
+"""
+
+import argparse
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import ccxt.pro
+
+from tools.rehearsal.processes import KEY
+from tools.standin.serving import DEFAULT_SECRET
+
+SYMBOL: Final = "BTC/USDT:USDT"
+AMOUNT: Final = 0.01
+STEP: Final = 0.01
+SIDES: Final = (("buy", "LONG", 1 - STEP), ("sell", "SHORT", 1 + STEP))
+
+
+class Watched(ccxt.pro.binanceusdm):  # type: ignore[misc]  # ccxt ships no types
+    """ccxt's exchange, which also counts the bars that have closed."""
+
+    closed = 0
+
+    def handle_ohlcv(self, client: Any, message: Any) -> None:  # noqa: ANN401 - ccxt's own types
+        """Note a closed bar before ccxt hands the candle on."""
+        if message["k"]["x"]:
+            self.closed += 1
+        super().handle_ohlcv(client, message)
+
+
+def exchange(origin: str) -> Watched:
+    """Make ccxt's exchange with every address at ``origin``."""
+    made = Watched(
+        {
+            "apiKey": KEY,
+            "secret": DEFAULT_SECRET,
+            "enableRateLimit": False,
+            "options": {"fetchCurrencies": False},
+        }
+    )
+    api = made.urls["api"]
+    for section in ("Public", "Private"):
+        for version in ("", "V2", "V3"):
+            api[f"fapi{section}{version}"] = f"{origin}/fapi/v{version.removeprefix('V') or '1'}"
+    sockets = "ws" + origin.removeprefix("http")
+    api["ws"]["linear"] = f"{sockets}/ws"
+    api["ws"]["ws-api"]["linear"] = f"{sockets}/ws-fapi/v1"
+    return made
+
+
+async def quotes(one: Watched) -> None:
+    """Watch the best bids and asks for ever."""
+    while True:
+        await one.watch_bids_asks([SYMBOL])
+
+
+async def bars(one: Watched, timeframe: str) -> None:
+    """Watch the bars for ever, and trade at each that has closed."""
+    traded, resting = one.closed, []
+    while True:
+        candles = await one.watch_ohlcv(SYMBOL, timeframe)
+        if one.closed == traded:
+            continue
+        traded, old, resting = one.closed, resting, []
+        close = candles[-1][4]
+        for side, leg, away in SIDES:
+            price = one.price_to_precision(SYMBOL, close * away)
+            params = {"positionSide": leg, "timeInForce": "GTX"}
+            resting.append((await one.create_order(SYMBOL, "limit", side, AMOUNT, price, params))["id"])
+        for number in old:
+            await one.cancel_order(number, SYMBOL)
+
+
+async def trade(origin: str, timeframe: str, seconds: float) -> None:
+    """Run the script for a while, and take away what rests at the end."""
+    one = exchange(origin)
+    try:
+        await one.load_markets()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
+                tasks.create_task(quotes(one))
+                tasks.create_task(bars(one, timeframe))
+        await one.cancel_all_orders(SYMBOL)
+    finally:
+        await one.close()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--origin", required=True, help="the stand-in's origin")
+    parser.add_argument("--timeframe", default="1s", help="length of a bar")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long it trades")
+    given = parser.parse_args(argv)
+    asyncio.run(trade(given.origin, given.timeframe, given.seconds))
+
+
+if __name__ == "__main__":
+    main()
