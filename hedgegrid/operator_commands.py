@@ -13,7 +13,7 @@ import attrs
 import click
 
 from hedgegrid.errors import Fatal
-from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, fail, load_account, run_account
+from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, load_account, run_account
 
 if TYPE_CHECKING:
     from hedgegrid.config.schema import AccountConfig
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), help="The account's TOML file; without it the built-in demo's."
+)
+EXCHANGE = click.option(
+    "--exchange", "exchange_url", help="For a dead account: another server that speaks the exchange's wire."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
@@ -126,14 +129,16 @@ def throttle(factor: float, config: Path | None) -> None:
 @click.command("cancel-entries")
 @CONFIG
 @click.option("--dead", is_flag=True, help="The account does not run: do it here, under its lock, and end.")
-def cancel_entries(config: Path | None, dead: bool) -> None:  # noqa: FBT001 - a flag of the command
+@EXCHANGE
+def cancel_entries(config: Path | None, dead: bool, exchange_url: str | None) -> None:  # noqa: FBT001 - a flag of the command
     """Take every resting entry of an account away; exits and protective stops stay."""
     if not dead:
         click.echo(f"asked for: {_ask(config, '/api/v1/cancel-entries', {})['asked']}")
         return
     from hedgegrid.worlds.world import Errand, ErrandKind
 
-    _run_errand(load_account(config, {}), Errand(kind=ErrandKind.CANCEL_ENTRIES), take_over=False)
+    account = load_account(config, at_another_server(exchange_url))
+    _run_errand(account, Errand(kind=ErrandKind.CANCEL_ENTRIES), take_over=False)
 
 
 @click.command()
@@ -146,8 +151,17 @@ def cancel_entries(config: Path | None, dead: bool) -> None:  # noqa: FBT001 - a
     "--timeout", "timeout_s", type=click.FloatRange(1.0), default=120.0, show_default=True, help="Seconds to wait."
 )
 @click.option("--take-over", is_flag=True, help="End the process that holds the account first, however it answers.")
+@EXCHANGE
 @JSON
-def flatten(config: Path | None, leg: str, wait: bool, timeout_s: float, take_over: bool, as_json: bool) -> None:  # noqa: FBT001
+def flatten(
+    config: Path | None,
+    leg: str,
+    wait: bool,  # noqa: FBT001 - a flag of the command
+    timeout_s: float,
+    take_over: bool,  # noqa: FBT001 - the same
+    exchange_url: str | None,
+    as_json: bool,  # noqa: FBT001 - the same
+) -> None:
     """Close an account's positions at the market and take its orders away; it stays paused until `resume`.
 
     A running account is asked through its interface. For one that does not run the command acts itself, under the
@@ -159,7 +173,7 @@ def flatten(config: Path | None, leg: str, wait: bool, timeout_s: float, take_ov
     """  # noqa: D301 - \b keeps click from rewrapping the examples
     from hedgegrid.ops.client import NoAnswerError
 
-    account = load_account(config, {})
+    account = load_account(config, at_another_server(exchange_url))
     if account.ops.control_token is None and not take_over:
         click.echo("no [ops] control_token in the config: acting under the account's lock", err=True)
     elif not take_over:

@@ -62,6 +62,7 @@ POLL: Final = "poll"
 BREATH_NS: Final = 500_000_000
 STUCK_LIMITS: Final = 4
 """Times its limit after which a job that is still being sent is stuck elsewhere: on the disk, or for ever."""
+_NOT_HEARD_OF: Final = (OrderState.INTENT, OrderState.SENT)
 _STOPS: Final = (Purpose.STOP, Purpose.BACKSTOP)
 
 
@@ -88,6 +89,7 @@ class Executor(Actor[ExecutorMessage]):
         self._breath: TimerHandle | None = None
         self._reading = False
         self._read_again = False
+        self._read_after_ns = 0
         self._aside = 0
         around = Surroundings(
             post=post,
@@ -206,8 +208,14 @@ class Executor(Actor[ExecutorMessage]):
     def _on_sent(self, note: Sent) -> None:
         """Tell what came of a job; what is not known is looked at."""
         instrument = note.job.instrument
-        if note.events:
-            self._tell(note.job.cause, instrument, 0, note.events)
+        # Of an order of which the stream has spoken meanwhile it is no news that its answer was lost.
+        events = [
+            event
+            for event in note.events
+            if event.kind is not OrderEventKind.UNKNOWN or self._table.state(event.client_id) in _NOT_HEARD_OF
+        ]
+        if events:
+            self._tell(note.job.cause, instrument, 0, events)
         self._resolving.lost(instrument, note.lost_cancels)
         if note.limited or any(event.reason is EndReason.RATE_LIMITED for event in note.events):
             self._limits.raise_limited(note, note.until_ns)
@@ -281,6 +289,10 @@ class Executor(Actor[ExecutorMessage]):
         if self._reading:
             self._read_again = True
             return
+        if self.clock.now_ns() < self._read_after_ns:
+            # What is asked while a ban stands makes it longer.
+            self._agenda.put_first(READ, self._read_after_ns)
+            return
         self._reading = True
         self._beside(self._read_aside(), "reading")
 
@@ -295,6 +307,7 @@ class Executor(Actor[ExecutorMessage]):
             self._note_all()
         if read.view is None and read.until_ns is not None:
             self._limits.raise_limited(read, read.until_ns)
+            self._read_after_ns = read.until_ns
         self._act_on_plan(read)
         self._resolving.looked(read)
         if self._flat.look(read) or self._read_again:
@@ -315,7 +328,7 @@ class Executor(Actor[ExecutorMessage]):
 
     def _doubt_what_was_not_heard_of(self) -> None:
         """An intent of an earlier life that no source shows yet may still arrive: its outcome is not known."""
-        silent = [one for one in self._table.records.values() if one.state in (OrderState.INTENT, OrderState.SENT)]
+        silent = [one for one in self._table.records.values() if one.state in _NOT_HEARD_OF]
         for record in silent:
             event = OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=record.client_id)
             batch = ExecutionBatch(**self._post.head(), instrument=record.instrument, mark_ticks=0, events=(event,))

@@ -49,6 +49,10 @@ class Flattening:
         self._said = False
         self._confirm_ns = 0
 
+    def is_under_way(self, state: PermissionState) -> bool:
+        """Tell whether the operator's word stands and the exchange has not yet shown it flat."""
+        return not self._said and legs_to_flatten(state) != ()
+
     def begin(self) -> None:
         """Take a new word: what was confirmed before does not count for it."""
         self._said = False
@@ -64,9 +68,9 @@ class Flattening:
 
     def go_on(self, cause: Message, state: PermissionState, step: Callable[[Message, PermissionEvent], None]) -> None:
         """Close what is still held, and have the exchange confirm where nothing is by our books."""
-        legs = legs_to_flatten(state)
-        if not legs or self._said:
+        if not self.is_under_way(state):
             return
+        legs = legs_to_flatten(state)
         if state.mode is not permission.Mode.FLATTENING:
             step(cause, FlattenStarted())
         for name in self._book.names:

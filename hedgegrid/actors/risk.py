@@ -227,9 +227,8 @@ class Risk(Actor[RiskMessage]):
 
     def _on_execution(self, message: ExecutionBatch) -> None:
         self._book.apply(message.instrument, message.events)
-        if self._permission.mode is permission.Mode.FLATTENING and all(
-            self._book.is_flat(name) for name in self._book.names
-        ):
+        flattening = self._permission.mode is permission.Mode.FLATTENING
+        if flattening and not self._flattening.is_under_way(self._permission) and self._book.is_all_flat():
             self._step(message, FlattenDone())
 
     # --- session controls -------------------------------------------------------------------------------------------

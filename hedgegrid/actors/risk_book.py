@@ -268,6 +268,10 @@ class RiskBook:
                         total += ledger.unrealised_e8(account, leg, rule.mark_ticks, rule.unit_e8)
         return total
 
+    def is_all_flat(self) -> bool:
+        """Tell whether every leg is zero by our books."""
+        return all(self.is_flat(name) for name in self.names)
+
     def is_leg_flat(self, instrument: str, leg: Leg) -> bool:
         """Tell whether one leg of an instrument is zero by our books."""
         return self.accounts[2 * self.index[instrument] + leg].qty_lots == 0
