@@ -6,7 +6,7 @@ the others; a stop is retired only when every new stop of its leg stands.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -14,7 +14,7 @@ import attrs
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.errors import HedgegridError, OutcomeUnknown, Transient
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
-from hedgegrid.model.order import OrderRequest, Purpose
+from hedgegrid.model.order import Leg, OrderRequest, Purpose
 from hedgegrid.venues.ccxtpro.budget import CallKind
 from hedgegrid.venues.ccxtpro.errors import classify_row
 from hedgegrid.venues.ccxtpro.order_requests import (
@@ -83,8 +83,18 @@ class OrderDesk:
     async def place(
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
     ) -> tuple[OrderEvent, ...]:
-        """Send orders all at once, then retire the stops that the new ones replace. One answer a request."""
+        """Send orders all at once, then retire the stops that the new ones replace. One answer a request.
+
+        A backstop goes before its successor comes: the exchange refuses a second of a leg (-4130), and the lots'
+        own stops stand meanwhile.
+        """
         listed = self._listed[instrument]
+        moved = {request.leg for request in requests if request.close_all}
+        before = [name for name in retires if _is_backstop_of(name, moved)]
+        if before:
+            refused = await self._cancel_all(instrument, before)
+            self._say(instrument, [one.of_cancel(name) for name, one in refused.items()])
+            retires = [name for name in retires if name not in before]
         parts = [part for request in requests for part in self._parts(request, listed)]
         for part in parts:
             self._note_sent(attrs.evolve(part.request, client_id=part.name))
@@ -220,8 +230,8 @@ class OrderDesk:
         retires: Sequence[str],
     ) -> None:
         """Cancel the stops whose successors stand; keep the others, and say so."""
-        missing = {
-            request.leg: answer
+        missing: dict[tuple[Leg, Purpose], OrderEvent] = {
+            (request.leg, request.purpose): answer
             for request, answer in zip(requests, answers, strict=True)
             if request.purpose in _CONDITIONAL and answer.kind is not OrderEventKind.ACCEPTED
         }
@@ -229,7 +239,7 @@ class OrderDesk:
         kept: list[OrderEvent] = []
         for name in retires:
             parts = parse_client_id(name)
-            failed = None if parts is None else missing.get(parts.leg)
+            failed = None if parts is None else missing.get((parts.leg, parts.purpose))
             if failed is None:
                 going.append(name)
             else:
@@ -320,6 +330,11 @@ def _by_index(answer: object, count: int) -> Sequence[Any]:
 def _is_stop(name: str) -> bool:
     parts = parse_client_id(name)
     return parts is not None and parts.purpose in _CONDITIONAL
+
+
+def _is_backstop_of(name: str, legs: Collection[Leg]) -> bool:
+    parts = parse_client_id(name)
+    return parts is not None and parts.purpose is Purpose.BACKSTOP and parts.leg in legs
 
 
 def _unread(error: BadPayloadError) -> Refusal:

@@ -59,7 +59,7 @@ def trade(name: str, trade_id: int, lots: str, z: str, **changes: Any) -> dict[s
     """Word a fill of ``lots`` that brings the order to ``z``."""
     q = changes.get("q", "0.010")
     status = "FILLED" if z == q else "PARTIALLY_FILLED"
-    fill = {"l": lots, "L": "60000.0", "t": trade_id, "n": "0.01", "N": "USDT", "m": True}
+    fill: dict[str, Any] = {"l": lots, "L": "60000.0", "t": trade_id, "n": "0.01", "N": "USDT", "m": True}
     return order_update(name, "TRADE", status, z=z, **(fill | changes))
 
 

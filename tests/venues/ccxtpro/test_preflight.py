@@ -140,7 +140,8 @@ def test_the_configuration_is_half_of_every_judgement() -> None:
 @pytest.mark.parametrize("reading", [one.name for one in attrs.fields(Readings) if one.name != "elsewhere"])
 def test_what_could_not_be_read_does_not_pass(reading: str) -> None:
     """No reading has a default: unread means not passed, in the exchange's words."""
-    lines = judge(attrs.evolve(GOOD, **{reading: Unread(why="-1003 too many requests")}), EXPECTED)
+    changes: dict[str, Any] = {reading: Unread(why="-1003 too many requests")}
+    lines = judge(attrs.evolve(GOOD, **changes), EXPECTED)
     (line,) = [one for one in lines if not one.passed]
     assert "-1003" in line.words
 
@@ -218,7 +219,7 @@ async def test_the_leverage_is_set_at_a_start_and_only_there() -> None:
 @pytest.mark.asyncio
 async def test_the_account_is_read_as_it_is() -> None:
     """Rights, modes and what lies there come from the exchange, line by line."""
-    async with running_standin(still=True, leverage=5) as standin:
+    async with running_standin(still=True, leverage=5, wallet=20_000) as standin:
         standin.gateway.permissions["enableWithdrawals"] = True
         standin.exchange.set_position_mode(standin.clock.now_ms(), hedge=False)
         standin.exchange.set_multi_assets(standin.clock.now_ms(), on=True)

@@ -175,16 +175,18 @@ async def test_a_deaf_stream_is_found_out() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("_fast")
-async def test_a_stream_that_is_only_late_is_not_deaf() -> None:
+async def test_a_stream_that_is_only_late_is_not_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     """A read may be ahead of the stream by a moment: what the stream then says counts, and nothing is rebuilt."""
+    monkeypatch.setattr(private, "CONFIRM_NS", 500 * NS_PER_MS)
     async with house(started=False, settings=TradingSettings(account_poll_ms=20)) as one:
         one.venue.answer(RENEW, {})
         one.venue.answer(POSITIONS, [row("0.010")])
         await one.trading.start()
-        await until(lambda: len(one.sent(POSITIONS)) >= 1)
-        await one.venue.say(account_update("ORDER", long="0.004"))
+        await until(lambda: len(one.sent(POSITIONS)) >= 2)
         one.venue.answer(POSITIONS, [row("0.004")])
         asked = len(one.sent(POSITIONS))
+        await until(lambda: len(one.sent(POSITIONS)) > asked)
+        await one.venue.say(account_update("ORDER", long="0.004"))
         await until(lambda: len(one.sent(POSITIONS)) >= asked + 4)
         assert one.gaps == []
         assert len(one.venue.paths) == 1

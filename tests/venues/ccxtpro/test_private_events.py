@@ -1,8 +1,11 @@
 """The private stream's words as events: once each, whosever order it is, and nothing lost in silence."""
 
 import itertools
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hedgegrid.messages.events import EndReason, OrderEventKind
 from hedgegrid.model.order import Leg, Purpose
@@ -257,6 +260,7 @@ def test_forced_orders_are_liquidations(name: str) -> None:
     fill = told.orders[-1].fill
     assert fill is not None
     assert (fill.purpose, fill.leg, fill.client_id) == (Purpose.LIQUIDATION, Leg.LONG, name)
+    assert told.reports == ["the exchange itself closed a part of a leg"]
 
 
 # --- the account ------------------------------------------------------------------------------------------------------
@@ -323,3 +327,30 @@ def test_a_trade_that_a_read_has_given_is_not_told_again() -> None:
     told.hear(trade(ENTRY, 1, "0.010", "0.010"))
     assert told.said == []
     assert told.reader.delivered("BTC/USDT:USDT", 1, 77)
+
+
+_JUNK: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.just([]) | st.just({})
+)
+_PAYLOADS = [
+    trade(ENTRY, 1, "0.004", "0.004"),
+    trade("x-foreign", 9, "0.010", "0.010", order_id=88, **SELL_STOP),
+    algo_update(STOP, "TRIGGERED", actual=88),
+    account_update("ORDER", long="0.010"),
+]
+
+
+@given(payload=st.sampled_from(_PAYLOADS), part=st.sampled_from(["o", "a", ""]), place=st.integers(0, 40), junk=_JUNK)
+def test_no_payload_raises_or_is_half_taken(payload: dict[str, Any], part: str, place: int, junk: object) -> None:
+    """Any field of any event replaced by anything: it is told whole, or it is a gap and nothing of it is told."""
+    inner = payload.get(part, payload) if part else payload
+    key = sorted(inner)[place % len(inner)]
+    changed = {**payload, part: {**inner, key: junk}} if part in payload else {**payload, key: junk}
+    told = Told()
+    told.reader.sent(request(Purpose.STOP))
+    told.hear(changed)
+    assert len(told.gaps) <= 1
+    if told.gaps:
+        assert told.orders == []
+        assert told.changes == []
+        assert told.reader.legs == {}

@@ -179,6 +179,19 @@ async def test_a_refused_part_ends_the_order_with_the_others() -> None:
         assert [event.kind for event in one.orders] == [OrderEventKind.FILLED, OrderEventKind.CANCELLED]
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("code", [-1007, -2022])
+async def test_an_order_is_as_unknown_as_its_parts(code: int) -> None:
+    """One part UNKNOWN leaves the whole UNKNOWN, whatever became of the others; all refused is REJECTED."""
+    async with house(started=False, rules=(listed(market_max_lots=5),)) as one:
+        one.venue.answer(BATCH, [refused(-2022), refused(code)])
+        whole = request(Purpose.FLATTEN, qty_lots=10, level=-1)
+        (answer,) = await one.trading.place(BTC, [whole], [])
+        assert answer.kind is (UNKNOWN if code == -1007 else REJECTED)
+        assert answer.client_id == whole.client_id
+        assert one.orders == []
+
+
 # --- stops and their successors ---------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """The trading side at the stand-in: what it tells and reads is the exchange's own account, faults included."""
 
-import asyncio
+from typing import Any
 
 import attrs
 import pytest
@@ -111,7 +111,7 @@ async def test_a_triggered_stop_fills_under_our_id(triggered_id: str, close_all:
     async with desk(switches={"triggered_id": triggered_id}) as one:
         await one.hold(10)
         purpose = Purpose.BACKSTOP if close_all else Purpose.STOP
-        changes = {"close_all": True, "qty_lots": 0} if close_all else {}
+        changes: dict[str, Any] = {"close_all": True, "qty_lots": 0} if close_all else {}
         stop = attrs.evolve(request(purpose, sequence=500), price_ticks=one.bid_ticks - 1_000, **changes)
         (answer,) = await one.trading.place(BTC, [stop], [])
         assert answer.kind is ACCEPTED
@@ -129,6 +129,11 @@ async def test_a_triggered_stop_fills_under_our_id(triggered_id: str, close_all:
         assert (filled.fill.purpose, filled.fill.qty_lots, filled.qty_lots) == (purpose, 10, 0)
         look = await one.trading.look_up(BTC, stop.client_id, conditional=True)
         assert (look.state, look.end, look.filled_lots) == (LookUp.ENDED, FILLED, 10)
+        async with desk_at(one.standin, books_from_ns=began_ns) as other:
+            look = await other.trading.look_up(BTC, stop.client_id, conditional=True)
+            assert (look.state, look.filled_lots) == (LookUp.ENDED, 10)
+            order_id = one.standin.exchange.trades[-1].order_id
+            assert other.trading._traded.names.name_of(BTC, order_id) == stop.client_id
         async with desk_at(one.standin, books_from_ns=began_ns) as other:
             read = await other.trading.fills_since({})
             assert read[-1] == filled.fill
@@ -321,8 +326,31 @@ async def test_the_countdown_is_armed_and_disarmed() -> None:
         await one.trading.refresh_countdown(BTC, 200)
         await one.told_of(first.client_id, CANCELLED)
         await one.trading.place(BTC, [second], [])
-        await one.trading.refresh_countdown(BTC, 300)
+        await one.trading.refresh_countdown(BTC, 60_000)
         await one.trading.refresh_countdown(BTC, 0)
-        await asyncio.sleep(0.5)
+        one.standin.exchange.tick(one.standin.clock.now_ms() + 120_000)
         assert [order.client_id for order in await one.trading.open_orders()] == [second.client_id]
         assert await one.trading.mark_ticks(BTC) == one.standin.exchange.quote("BTCUSDT").mark_ticks
+
+
+@pytest.mark.asyncio
+async def test_a_backstop_is_moved() -> None:
+    """The exchange has one of a leg and refuses a second: the old one goes first, and a lot's own stop stays."""
+    async with desk() as one:
+        await one.hold(10)
+        stop = attrs.evolve(request(Purpose.STOP, sequence=500), price_ticks=one.bid_ticks - 1_000)
+        old, new = (
+            attrs.evolve(
+                request(Purpose.BACKSTOP, sequence=501 + place),
+                price_ticks=one.bid_ticks - deep,
+                close_all=True,
+                qty_lots=0,
+            )
+            for place, deep in enumerate((3_000, 2_500))
+        )
+        answers = [
+            *await one.trading.place(BTC, [old, stop], []),
+            *await one.trading.place(BTC, [new], [old.client_id]),
+        ]
+        assert [answer.kind for answer in answers] == [ACCEPTED] * 3
+        assert {order.client_id for order in await one.trading.open_stops()} == {stop.client_id, new.client_id}
