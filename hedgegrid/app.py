@@ -41,6 +41,7 @@ from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.codes import NEVER_NS
 from hedgegrid.core.countdown import Arming, CountdownRule
 from hedgegrid.core.health import HealthLimits
+from hedgegrid.core.order_state import OrderState
 from hedgegrid.core.protection import ProtectionLimits
 from hedgegrid.errors import Fatal
 from hedgegrid.journal.journal import SqliteJournal
@@ -48,7 +49,8 @@ from hedgegrid.journal.lock import AccountLock
 from hedgegrid.journal.memory import JournalMemory
 from hedgegrid.journal.opening import open_journal
 from hedgegrid.messages.events import Incident
-from hedgegrid.ops.control import LimitReading
+from hedgegrid.model.order import Purpose
+from hedgegrid.ops.control import FlattenStage, LimitReading
 from hedgegrid.ops.http import HttpServer
 from hedgegrid.ops.operator import Operator
 from hedgegrid.ops.readings import RuntimeReading, every_child
@@ -67,7 +69,6 @@ from hedgegrid.runtime.specs import (
 )
 from hedgegrid.runtime.supervisor import Supervisor
 from hedgegrid.units import NS_PER_S, ns_from_ms
-from hedgegrid.worlds.simulated import SimulatedWorld
 from hedgegrid.worlds.world import Bound, Past, RunOptions, World
 
 ANSWER_MORE_NS = NS_PER_S
@@ -79,6 +80,7 @@ BAR_COMMIT_NS = 50_000_000
 INSTRUMENTS_MAX = 64
 """Instruments of one account; their order numbers are apart by this."""
 HISTORY_BARS_MIN = 200
+_MAY_ARRIVE = (OrderState.SENT, OrderState.UNKNOWN)
 MENDING_PASSES = 64
 """Quiet passes of the event loop after which a restarting tree has done what it can without time moving on."""
 
@@ -86,10 +88,13 @@ MENDING_PASSES = 64
 def world_of(config: AccountConfig, options: RunOptions) -> World:
     """Choose the world that the account's mode asks for. Raises Fatal for a mode that is not here."""
     mode = config.account.mode
+    # Here, not above: a simulation must not pay for a library that speaks to exchanges, nor a real market for the
+    # readers of recorded ones.
     if mode == "sim":
+        from hedgegrid.worlds.simulated import SimulatedWorld  # noqa: PLC0415
+
         return SimulatedWorld(config, options)
     _refuse_what_a_real_market_has_not(mode, options)
-    # Here, not above: a simulation must not pay for a library that speaks to exchanges.
     if mode == "paper":
         if config.venue.environment == "production" and not options.allow_production_data:
             raise Fatal('paper on the real market: add --allow-production-data, or set venue.environment = "testnet"')
@@ -216,7 +221,10 @@ class House:
         self.memory = JournalMemory(journal, [one.name for one in self.instruments], order_no_stride=INSTRUMENTS_MAX)
         self.times = SourceTimes()
         self.mailbox = mailbox_maker(self.activity)
-        world.attach(Bound(settle=self.settle, quiet=self.quiet, activity=self.activity, report=self.report))
+        bound = Bound(
+            settle=self.settle, quiet=self.quiet, left=self.left, activity=self.activity, report=self.report
+        )
+        world.attach(bound)
         self.supervisor = self.tree()
         self._mending = False
         self._closings = 0
@@ -438,6 +446,19 @@ class House:
     def quiet(self) -> bool:
         """Tell whether nobody has anything left to do at this moment."""
         return self.activity.busy == 0
+
+    def left(self) -> list[str]:
+        """Say what a stop must wait for: a flatten that is not confirmed, entries that may still arrive."""
+        doubtful = [
+            f"entry {one.record.client_id}: its outcome is not known"
+            for one in self.journal.live_orders()
+            if one.record.purpose is Purpose.ENTRY and one.record.state in _MAY_ARRIVE
+        ]
+        flatten = self.view.flatten
+        if flatten.stage in (FlattenStage.UNDER_WAY, FlattenStage.LEFT):
+            legs = " and ".join(leg.name for leg in flatten.legs)
+            doubtful.append(f"NOT FLAT: {', '.join(flatten.left) or legs}")
+        return doubtful
 
     async def settle(self) -> None:
         """Return once nobody has anything left to do at this point of market time, restarts under way included."""

@@ -60,6 +60,8 @@ READ: Final = "read"
 POLL: Final = "poll"
 """In the agenda: the exchange is to be read because nothing has asked for it for a while."""
 BREATH_NS: Final = 500_000_000
+AGAIN_NS: Final = 250_000_000
+"""Least time between two readings: whatever asks for them, the exchange's weight limit must hold."""
 STUCK_LIMITS: Final = 4
 """Times its limit after which a job that is still being sent is stuck elsewhere: on the disk, or for ever."""
 _NOT_HEARD_OF: Final = (OrderState.INTENT, OrderState.SENT)
@@ -158,7 +160,7 @@ class Executor(Actor[ExecutorMessage]):
     def _on_account(self, message: AccountChanged | StreamGap | StandDown | CountdownSet | ConfirmFlat) -> None:
         match message:
             case ConfirmFlat():
-                self._flat.ask(message)
+                self._flat.ask(message, reading=self._reading)
                 self._begin_read()
             case AccountChanged():
                 self._hydration.tell_money(message)
@@ -259,6 +261,7 @@ class Executor(Actor[ExecutorMessage]):
         """Apply an event; False where nobody else is to hear of it."""
         if event.fill is not None:
             self._hydration.count(event.fill)
+        self._flat.heard(reading=self._reading)
         lived = self._table.may_live(event.client_id)
         after = self._table.advance(event, cause.ts_venue_ns)
         if isinstance(after, IllegalTransition):
@@ -312,7 +315,7 @@ class Executor(Actor[ExecutorMessage]):
         self._resolving.looked(read)
         if self._flat.look(read) or self._read_again:
             self._read_again = False
-            wait_ns = 1
+            wait_ns = AGAIN_NS
         if wait_ns is not None:
             self._agenda.put_first(READ, self.clock.now_ns() + wait_ns)
         self._poll_later()

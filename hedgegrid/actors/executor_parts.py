@@ -118,20 +118,23 @@ class Parts:
             balance=settings.polled,
             on_answer=around.breathe,
         )
-        self.teller = StateTeller(
-            trading=trading,
-            post=post,
-            clock=clock,
-            table=self.table,
-            limit_ns=limit_ns,
-            polled=settings.polled,
-        )
+        self.teller = self._teller(around, settings)
         self.switch = self._switch(around, settings)
         self.flat = FlatWatch(
             post=post,
             table=self.table,
             foreign=self.hydration.foreign_legs,
-            queued=lambda: bool(self.sender.queued),
+            queued=lambda: not self.sender.is_idle(""),
+        )
+
+    def _teller(self, around: Surroundings, settings: ExecutorSettings) -> StateTeller:
+        return StateTeller(
+            trading=around.trading,
+            post=around.post,
+            clock=around.clock,
+            table=self.table,
+            limit_ns=settings.request_limit_ns,
+            polled=settings.polled,
         )
 
     def _switch(self, around: Surroundings, settings: ExecutorSettings) -> DeadMansSwitch:

@@ -1,7 +1,8 @@
 """FLAT is said only by law 8: two readings of the exchange, both later than the asking, that show nothing of ours.
 
-Invariants: a reading counts only where nothing of ours is on its way, unknown, or live in the table; the first reading
-that shows something ends the asking with what is left; what is not ours is named beside it and does not count.
+Invariants: a reading counts only where it began after the asking and after the exchange's last word on an order, and
+nothing of ours is on its way, unknown, or live in the table; the first reading that shows something ends the asking
+with what is left; what is not ours is named beside it and does not count.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,30 +32,43 @@ class FlatWatch:
         self._queued = queued
         self._asked: ConfirmFlat | None = None
         self._seen = 0
+        self._is_old = False
+        """Whether the reading that comes next began too early to count."""
 
-    def ask(self, message: ConfirmFlat) -> None:
-        """Begin anew with the readings that follow."""
+    def ask(self, message: ConfirmFlat, *, reading: bool) -> None:
+        """Begin with the readings that follow; one that is under way (``reading``) is none of them.
+
+        Who asks again for the same legs, perhaps because the exchange is slow, goes on with what was read since.
+        """
+        if self._asked is not None and self._asked.legs == message.legs:
+            return
         self._asked = message
+        self.heard(reading=reading)
+
+    def heard(self, *, reading: bool) -> None:
+        """Take note that the exchange spoke of an order: what was read before, or is being read, counts no more."""
         self._seen = 0
+        self._is_old = reading
 
     def look(self, read: ExchangeRead) -> bool:
         """Take a reading, and tell what it shows; True where one more is needed."""
-        asked = self._asked
+        asked, is_old = self._asked, self._is_old
+        self._is_old = False
         if asked is None:
             return False
-        if read.view is None:
+        if read.view is None or is_old:
             return True
         left = self._left(read, asked.legs)
         if left:
             self._asked = None
-            held = StillHeld(**self._post.head(read), legs=asked.legs, left=left, foreign=self._foreign_words())
+            held = StillHeld(**self._post.head(read), legs=asked.legs, left=left, foreign=self._foreign_words(read))
             self._post.publish(held, RISK)
             return False
         self._seen += 1
         if self._seen < READS:
             return True
         self._asked = None
-        flat = FlatConfirmed(**self._post.head(read), legs=asked.legs, foreign=self._foreign_words())
+        flat = FlatConfirmed(**self._post.head(read), legs=asked.legs, foreign=self._foreign_words(read))
         self._post.publish(flat, RISK)
         return False
 
@@ -81,5 +95,15 @@ class FlatWatch:
             left.append("requests wait to be sent")
         return tuple(dict.fromkeys(left))
 
-    def _foreign_words(self) -> tuple[str, ...]:
-        return tuple(f"{one.instrument} {one.leg.name} {one.qty_lots} lots" for one in self._foreign() if one.qty_lots)
+    def _foreign_words(self, read: ExchangeRead) -> tuple[str, ...]:
+        """Name what the account holds, and what rests in it, that is not ours."""
+        assert read.view is not None, "only a whole reading is looked at"
+        orders = (*read.view.limit_orders, *read.view.stop_orders)
+        return (
+            *(f"{one.instrument} {one.leg.name} {one.qty_lots} lots" for one in self._foreign() if one.qty_lots),
+            *(
+                f"{one.instrument} {one.leg.name} order {one.client_id}"
+                for one in orders
+                if not self._table.is_ours(one.client_id)
+            ),
+        )

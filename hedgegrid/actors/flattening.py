@@ -12,13 +12,11 @@ from hedgegrid.core import permission
 from hedgegrid.core.pause import ACCOUNT, Reason
 from hedgegrid.core.permission import PermissionState
 from hedgegrid.core.permission_events import FlattenStarted, PermissionEvent
-from hedgegrid.messages.commands import ConfirmFlat, Flatten
-from hedgegrid.messages.events import Message
+from hedgegrid.messages.commands import FLATTEN_LEGS, ConfirmFlat, Flatten, named_legs
+from hedgegrid.messages.events import FlatConfirmed, Message
 from hedgegrid.model.order import Leg
 from hedgegrid.runtime.clock import Clock
 
-FLATTEN = "flatten"
-"""The figure of the operator's reason that names the legs to close."""
 CONFIRM_AGAIN_NS = 5_000_000_000
 """How long the executor gets to say that the exchange is flat before it is asked again."""
 
@@ -27,15 +25,14 @@ def legs_to_flatten(state: PermissionState) -> tuple[Leg, ...]:
     """Give the legs that the operator wants closed; none where no such word stands."""
     for one in state.reasons:
         if one.reason is Reason.OPERATOR and one.scope == ACCOUNT:
-            named = str(dict(one.figures).get(FLATTEN, ""))
-            return tuple(Leg[name] for name in named.split(",") if name)
+            return named_legs(dict(one.figures))
     return ()
 
 
 def flatten_figures(state: PermissionState, legs: Iterable[Leg]) -> dict[str, int | str]:
     """Give the figures of a flatten of ``legs``, with those that are being closed already."""
     wanted = sorted({*legs_to_flatten(state), *legs})
-    return {FLATTEN: ",".join(leg.name for leg in wanted)}
+    return {FLATTEN_LEGS: ",".join(leg.name for leg in wanted)}
 
 
 class Flattening:
@@ -58,9 +55,10 @@ class Flattening:
         self._said = False
         self._confirm_ns = 0
 
-    def done(self) -> None:
-        """The exchange has shown it flat."""
-        self._said = True
+    def done(self, message: FlatConfirmed, state: PermissionState) -> bool:
+        """Take what the exchange has shown flat; True where that is all that the operator wants closed by now."""
+        self._said = set(message.legs) >= set(legs_to_flatten(state))
+        return self._said
 
     def ask_again(self) -> None:
         """The exchange has shown that it is not: it will be asked at the next point."""
@@ -68,7 +66,8 @@ class Flattening:
 
     def go_on(self, cause: Message, state: PermissionState, step: Callable[[Message, PermissionEvent], None]) -> None:
         """Close what is still held, and have the exchange confirm where nothing is by our books."""
-        if not self.is_under_way(state):
+        if not self.is_under_way(state) or not permission.may_reduce(state):
+            # Before the exchange was read the books say nothing; the word is latched and waits.
             return
         legs = legs_to_flatten(state)
         if state.mode is not permission.Mode.FLATTENING:

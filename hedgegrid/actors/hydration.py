@@ -183,7 +183,7 @@ class Hydration:
             self._table.know(fill.client_id)
         foreign_fills = [fill for fill in view.fills if not self._table.is_ours_or_forced(fill)]
         # An account without a past knows nothing of what others hold in it: whatever is not ours is foreign.
-        unknown = self._first and memory.first_boot and not memory.fill_cursors and not memory.foreign
+        unknown = self._first and memory.first_boot and not self._memory.newest_trades() and not memory.foreign
         local = LocalView(
             account=self._account,
             orders=self._table.sent_records(self._queued()),

@@ -17,7 +17,7 @@ from hedgegrid.actors.risk_session import SessionControls
 from hedgegrid.actors.risk_settings import RiskSettings
 from hedgegrid.core import permission, permission_events, risk
 from hedgegrid.core.fixed import ceil_div
-from hedgegrid.core.gate_records import Booked, InstrumentRisk, RiskLimits
+from hedgegrid.core.gate_records import Booked, InstrumentRisk
 from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason, cancels_entries
 from hedgegrid.core.permission_events import (
     FlattenDone,
@@ -287,8 +287,8 @@ class Risk(Actor[RiskMessage]):
                 self._flattening.begin()
                 self._flattening.go_on(message, self._permission, self._step)
             case FlatConfirmed():
-                self._flattening.done()
-                self._step(message, FlattenDone())
+                if self._flattening.done(message, self._permission):
+                    self._step(message, FlattenDone())
             case StillHeld():
                 self._flattening.ask_again()
 

@@ -8,6 +8,7 @@ Invariants:
 - an automatic reason goes only by a ``Tick`` after its cause has been gone, without a break, for the time it is given;
 - a latched reason goes only by ``OperatorResume``, whatever else happens, and survives a restart by export and import;
 - losing hydration loses no reason, no flatten under way and no halt;
+- a flatten ends when it is done, or when the operator lifts every latched reason;
 - what changes nothing gives no change; every change tells reason, scope, figures and time.
 """
 
@@ -61,7 +62,8 @@ TRANSITIONS: Final[Mapping[tuple[Mode, type[PermissionEvent]], tuple[Mode, ...]]
     (Mode.ACTIVE, OperatorPause): (Mode.REDUCING,),
     (Mode.REDUCING, Tick): (Mode.ACTIVE,),
     (Mode.REDUCING, OperatorResume): (Mode.ACTIVE,),
-    (Mode.FLATTENING, FlattenDone): (Mode.WARMING, Mode.ACTIVE, Mode.REDUCING, Mode.HALTED),
+    (Mode.FLATTENING, FlattenDone): (Mode.WARMING, Mode.REDUCING, Mode.HALTED),
+    (Mode.FLATTENING, OperatorResume): (Mode.WARMING, Mode.ACTIVE, Mode.REDUCING),
     (Mode.HALTED, OperatorResume): (Mode.WARMING, Mode.ACTIVE, Mode.REDUCING),
     (Mode.HALTED, FlattenStarted): (Mode.FLATTENING,),
     **{(mode, FlattenStarted): (Mode.FLATTENING,) for mode in (Mode.WARMING, Mode.ACTIVE, Mode.REDUCING)},
@@ -335,4 +337,6 @@ def _resumed(state: PermissionState, event: OperatorResume) -> _Outcome:
     if not notes:
         return state, ()
     reasons = tuple(one for one in state.reasons if one not in cleared)
-    return attrs.evolve(state, reasons=reasons, halted=False), notes
+    # A flatten is wanted for a latched reason: with the last of them it is given up, whatever it has left.
+    flattening = state.flattening and any(is_latched(one.reason) for one in reasons)
+    return attrs.evolve(state, reasons=reasons, halted=False, flattening=flattening), notes

@@ -271,7 +271,12 @@ class Positions:
         return {name: trade_id for name, trade_id in self._trade_ids.items() if trade_id > 0}
 
     def lagging_cursors(self) -> dict[str, int]:
-        """Give the trade ids above which every counted fill is among ``recent_fills``, and the newest ones lie."""
+        """Give the trade ids above which every counted fill is among ``recent_fills``, and the newest ones lie.
+
+        Without any while there are few fills: then they are read from where the books began.
+        """
+        if len(self._keys) <= OVERLAP_FILLS:
+            return {}
         cursors = self.fill_cursors()
         for instrument, trade_id, _ in islice(reversed(self._keys), OVERLAP_FILLS):
             cursors[instrument] = min(cursors[instrument], trade_id - 1)

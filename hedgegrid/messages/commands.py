@@ -1,6 +1,7 @@
 """What one actor asks of another."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -102,6 +103,15 @@ class Flatten(Message):
     """
 
     legs: tuple[Leg, ...] = (Leg.LONG, Leg.SHORT)
+
+
+FLATTEN_LEGS: Final = "flatten"
+"""The figure of the operator's latched reason that names the legs to close."""
+
+
+def named_legs(figures: Mapping[str, int | str]) -> tuple[Leg, ...]:
+    """Give the legs that the figures of a reason name to be closed; none where they name no flatten."""
+    return tuple(Leg[name] for name in str(figures.get(FLATTEN_LEGS, "")).split(",") if name)
 
 
 @attrs.frozen(kw_only=True)

@@ -117,14 +117,16 @@ class AccountCollector(Collector):
     def _legs(self, now_ns: int) -> Iterator[Metric]:
         position = self._gauge(now_ns, "position_base", "Position of a leg, not signed.", "instrument", "leg")
         entry = self._gauge(now_ns, "position_entry_price", "Average entry in quote.", "instrument", "leg")
+        foreign = self._gauge(now_ns, "foreign_position_base", "What is not ours of a leg.", "instrument", "leg")
         for name, one in self._each():
             for leg, leg_name in LEGS:
                 held = one.legs[leg]
                 position.put(qty(one.rules, held.qty_lots), held.at_ns, name, leg_name)
                 average = average_entry(one.rules, held)
                 entry.put(None if average is None else float(average), held.at_ns, name, leg_name)
-        yield from position.families()
-        yield from entry.families()
+                foreign.put(qty(one.rules, one.foreign_lots[leg]), one.foreign_ns, name, leg_name)
+        for gauge in (position, entry, foreign):
+            yield from gauge.families()
 
     def _open_orders(self, now_ns: int) -> Iterator[Metric]:
         view = self._view
@@ -137,8 +139,8 @@ class AccountCollector(Collector):
         unknown = self._gauge(now_ns, "unknown_orders", "Orders whose outcome is not known.")
         told = [one.orders_ns for _, one in self._each() if one.orders_ns is not None]
         unknown.put(view.orders.unknown, max(told, default=None))
-        foreign = self._gauge(now_ns, "foreign_orders", "Open orders that are not ours, at the last hydration.")
-        foreign.put(view.foreign_orders, view.hydrated_ns)
+        foreign = self._gauge(now_ns, "foreign_orders", "Open orders that are not ours.")
+        foreign.put(view.foreign_orders, view.foreign_ns)
         for gauge in (resting, unknown, foreign):
             yield from gauge.families()
 

@@ -28,6 +28,8 @@ ACTIVE: Final = "active"
 """The mode in which no pause reason stands."""
 CLEARED: Final = "cleared"
 """The change in which a reason goes."""
+STILL_LATCHED: Final = "still_latched"
+"""What is told at a start of a reason that has outlived the last life."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +95,12 @@ class InstrumentView:
     generation: int | None = None
     grid_ns: int | None = None
 
+    foreign_lots: list[int] = attrs.field(factory=lambda: [0] * len(Leg))
+    """What each leg holds that is not ours."""
+    foreign_orders: int = 0
+    foreign_ns: int | None = None
+    """When the two were told; None while there was never anything to tell."""
+
     def grid(self, told: events.GridMoved | GridMemory, at_ns: int) -> None:
         """Take where the grid stands."""
         self.center_ticks, self.step_micro, self.generation = told.center_ticks, told.step_micro, told.generation
@@ -131,6 +139,8 @@ class AccountView:
     before: tuple[int, int, int]
     """Realised, fees and funding before this run, in quote x 1e8."""
     foreign_orders: int | None
+    foreign_ns: int | None
+    """When that was last told."""
     hydrated_ns: int | None
     """When the whole account was last read from the exchange."""
     mode: str | None
@@ -164,7 +174,7 @@ class AccountView:
         self.wallet_e8 = self.realised_e8 = self.fees_e8 = self.funding_e8 = self.balance_ns = None
         self.equity_e8 = self.unrealised_e8 = self.equity_ns = self.first_equity_e8 = None
         self.before = (0, 0, 0)
-        self.foreign_orders = self.hydrated_ns = self.mode = self.mode_ns = None
+        self.foreign_orders = self.foreign_ns = self.hydrated_ns = self.mode = self.mode_ns = None
         self.reasons, self.refusals, self.rejections, self.restarts = {}, {}, {}, {}
         self.cancels = self.incidents = 0
         self.liquidated = False
@@ -184,6 +194,7 @@ class AccountView:
             events.GridMoved: self._grid_moved,
             events.Hydrated: self._hydrated,
             events.AccountHydrated: self._account_hydrated,
+            events.ForeignSeen: self._foreign_seen,
             events.PermissionChanged: self._permission_changed,
             events.ActorRestarted: self._actor_restarted,
             events.Incident: self._incident,
@@ -330,6 +341,18 @@ class AccountView:
         self.fees_e8, self.funding_e8 = balance.fees_e8, balance.funding_e8
         self.balance_ns = self.hydrated_ns = message.ts_recv_ns
         self.foreign_orders = message.foreign_orders
+        self.foreign_ns = message.ts_recv_ns
+        for one in self.instruments.values():
+            one.foreign_ns = message.ts_recv_ns
+
+    def _foreign_seen(self, message: events.ForeignSeen) -> None:
+        one = self.instruments[message.instrument]
+        self.foreign_orders = (self.foreign_orders or 0) + len(message.orders) - one.foreign_orders
+        one.foreign_orders = len(message.orders)
+        one.foreign_lots = [0] * len(Leg)
+        for position in message.positions:
+            one.foreign_lots[position.leg] = position.qty_lots
+        one.foreign_ns = self.foreign_ns = message.ts_recv_ns
 
     def _permission_changed(self, message: events.PermissionChanged) -> None:
         self.mode, self.mode_ns = message.after, message.ts_recv_ns
@@ -340,6 +363,9 @@ class AccountView:
             self.reasons.pop(standing, None)
         elif message.reason:
             self.reasons.setdefault(standing, message.ts_recv_ns)
+        if message.change == STILL_LATCHED and (legs := commands.named_legs(message.figures)):
+            # A flatten of an earlier life, which goes on.
+            self._flatten_of(legs, message.ts_recv_ns)
         cause = f" {message.reason}" if message.reason else ""
         scope = f" of {message.scope}" if message.scope else ""
         figures = _figures(message.figures)
@@ -363,12 +389,20 @@ class AccountView:
         self._notice(message, "LIQUIDATED: equity fell under the maintenance margin")
 
     def _flatten(self, message: commands.Flatten) -> None:
-        self.flatten = FlattenView(stage=FlattenStage.UNDER_WAY, legs=message.legs, asked_ns=message.ts_recv_ns)
+        self._flatten_of(message.legs, message.ts_recv_ns)
+
+    def _flatten_of(self, legs: Iterable[Leg], at_ns: int) -> None:
+        """Take what is being closed, with what was to be closed before: the word stands until a resume."""
+        wanted = tuple(sorted({*self.flatten.legs, *legs}))
+        self.flatten = FlattenView(stage=FlattenStage.UNDER_WAY, legs=wanted, asked_ns=at_ns)
 
     def _resume(self, message: commands.Resume) -> None:  # noqa: ARG002 - that it came is all that counts
         self.flatten = FlattenView()
 
     def _flat_confirmed(self, message: events.FlatConfirmed) -> None:
+        if not set(message.legs) >= set(self.flatten.legs):
+            # Another leg was asked for since: flat is what all of them are.
+            return
         asked_ns = self.flatten.asked_ns or message.ts_recv_ns
         self.flatten = FlattenView(
             stage=FlattenStage.FLAT, legs=message.legs, foreign=message.foreign, asked_ns=asked_ns

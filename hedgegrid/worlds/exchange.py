@@ -40,9 +40,9 @@ from hedgegrid.worlds.world import Bound, Past, RunOptions
 
 ABSENCES_MIN = 3
 """Reads that must agree that an order is nowhere before it counts as dead."""
-FINISH_S = 15.0
+FINISH_S = 30.0
 """What the last requests get to be answered and seen."""
-FINISH_LOOK_S = 0.25
+FINISH_LOOK_S = 0.1
 
 
 def expected_of(config: AccountConfig) -> Expected:
@@ -227,7 +227,7 @@ class ExchangeWorld:
         """Wait for what was asked last; where the entries should be gone, read that they are. Raises Fatal if not."""
         bound = self._bound
         assert bound is not None, "a world is attached before it ends"
-        left: list[str] = []
+        left = ["requests without answer"]
         until_s = asyncio.get_running_loop().time() + FINISH_S
         while asyncio.get_running_loop().time() < until_s:
             await asyncio.sleep(FINISH_LOOK_S)
@@ -235,15 +235,18 @@ class ExchangeWorld:
                 continue
             if not entries_gone:
                 return
-            try:
-                left = [one.client_id for one in await self.trading.open_orders() if one.purpose is Purpose.ENTRY]
-            except HedgegridError as error:
-                left = [f"could not be read: {error}"]
+            left = list(bound.left()) or await self._entries_left()
             if not left:
                 return
-        raise Fatal(
-            f"entries are still open at the exchange: {', '.join(left) or 'requests without answer'}; look there"
-        )
+        raise Fatal(f"{'; '.join(left)}; look at the exchange")
+
+    async def _entries_left(self) -> list[str]:
+        """Say which entries of ours rest, by a read of the exchange."""
+        try:
+            resting = await self.trading.open_orders()
+        except HedgegridError as error:
+            return [f"the open orders could not be read: {error}"]
+        return [f"entry {one.client_id} is still open" for one in resting if one.purpose is Purpose.ENTRY]
 
     async def close(self) -> None:
         """Break the connections off, those that were made."""

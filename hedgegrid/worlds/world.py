@@ -4,7 +4,7 @@ Invariants: ``prepare`` comes first and opens nothing that a journal would have 
 journal is open; nothing moves before ``attach``; after ``close`` nothing is sent.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -75,11 +75,14 @@ class Bound:
     """What a world is told of the bot that lives in it.
 
     ``settle`` returns once nobody has anything left to do at this moment; ``quiet`` tells whether nothing that was
-    asked of the exchange is still on its way; ``report`` takes a problem of a connection, in words and figures.
+    asked of the exchange is still on its way; ``left`` says what a stop must wait for beside that, in words (a flatten
+    that is not confirmed, entries whose outcome is not known); ``report`` takes a problem of a connection, in words and
+    figures.
     """
 
     settle: Callable[[], Awaitable[object]]
     quiet: Callable[[], bool]
+    left: Callable[[], Sequence[str]]
     activity: Activity
     report: Callable[[str, Mapping[str, str]], None]
 

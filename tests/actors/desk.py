@@ -28,6 +28,7 @@ from hedgegrid.messages.events import (
     Incident,
     Message,
     OrderEvent,
+    OrderEventKind,
     VenueReport,
 )
 from hedgegrid.model.order import Cover, Kind, Leg, OrderRequest, Purpose
@@ -187,7 +188,8 @@ async def desk(
     venue.clock = clock
     wallet_e8 = WALLET_E8
     journal = opened(path / "desk.db", mode="testnet", wallet_e8=wallet_e8, boot_wall_ns=last_ns, market="")
-    activity, published = Activity(), []
+    activity = Activity()
+    published: list[Message] = []
     router = Router(on_dead_letter=lambda _: None, on_overflow=lambda _name, _message: None)
     post = Post(router=router, journal=journal, clock=clock, tap=published.append)
     ears = [Ears(name) for name in (RISK, strategy_name(BTC), strategy_name(ETH))]

@@ -19,7 +19,7 @@ from hedgegrid.messages.commands import Rehydrate
 from hedgegrid.messages.events import EndReason, Hydrated, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Purpose
 from hedgegrid.ports import LookUp
-from tests.actors.desk import REAL, SECOND, Desk, desk
+from tests.actors.desk import EVIDENCE, REAL, SECOND, Desk, desk
 from tests.actors.fake_venue import HANG, LOSE, NOT_TAKEN, TAKEN_HANG, Fault, open_order, said, told
 from tests.journal.life import BTC, ETH
 
@@ -156,7 +156,8 @@ async def test_an_unknown_order_ends_by_the_exchange_s_evidence_alone(fault: Fau
         request = at.request()
         at.approve(request)
         await at.wait(4.5)
-        assert at.kinds(request.client_id)[:1] == ["unknown"]
+        # What hangs for long is found before its request is given up: that is no doubt any more.
+        assert at.kinds(request.client_id)[:1] == ["accepted" if fault == TAKEN_HANG else "unknown"]
         alive = fault in (LOSE, TAKEN_HANG)
         if not alive:
             assert at.state(request.client_id) == "unknown", "not before its request can no longer arrive"
@@ -416,3 +417,64 @@ async def test_a_restart_looks_for_what_the_last_life_sent(tmp_path: Path) -> No
         await again.wait(20)
         assert again.state(dead) == "cancelled"
         assert len(venue.called("place")) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_restart_doubts_what_the_last_life_had_in_hand(tmp_path: Path) -> None:
+    """Killed with a request on the wire and one behind it: neither rung is free before the exchange has shown it."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([HANG])
+        names = [at.request().client_id, at.request(level=2).client_id]
+        for level, name in enumerate(names, 1):
+            at.approve(at.request(client_id=name, level=level))
+        await at.rest()
+        venue = at.venue
+    async with desk(tmp_path, venue=venue) as again:
+        again.post.send(Rehydrate(**again.post.head(), instrument=BTC, why="test"), EXECUTOR)
+        await again.rest()
+        (word,) = [one for one in again.strategy.heard if isinstance(one, Hydrated)]
+        assert [order.client_id for order in word.orders] == names
+        assert [again.state(name) for name in names] == ["unknown", "unknown"]
+        await again.wait(20)
+        assert [again.state(name) for name in names] == ["cancelled", "cancelled"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("looks", [True, False], ids=["single orders asked for", "lists alone"])
+async def test_what_waits_in_the_outbox_is_not_missed_at_the_exchange(looks: bool, tmp_path: Path) -> None:
+    """Readings come and go while a request hangs: what stands behind it was never sent, so nobody buries it."""
+    evidence = attrs.evolve(EVIDENCE, needs_look=looks)
+    async with desk(tmp_path, attrs.evolve(REAL, request_limit_ns=100 * SECOND, evidence=evidence)) as at:
+        at.venue.faults["place"] = deque([HANG])
+        at.approve(at.request())
+        waiting = at.request(level=2)
+        at.approve(waiting, ttl_s=1_000)
+        await at.wait(95)
+        assert at.kinds(waiting.client_id) == []
+        await at.wait(6)
+        assert waiting.client_id in at.venue.orders
+
+
+@pytest.mark.asyncio
+async def test_a_cancel_that_was_refused_does_not_wait_for_the_stream(tmp_path: Path) -> None:
+    """What is known not to have taken is looked at at once, however long the stream may be silent."""
+    async with desk(tmp_path, attrs.evolve(REAL, answer_wait_ns=600 * SECOND, poll_ns=600 * SECOND)) as at:
+        request = at.request()
+        await at.resting(request)
+        at.venue.faults["cancel"] = deque([Transient("busy")])
+        at.approve(cancels=[request.client_id])
+        await at.wait(15)
+        assert request.client_id not in at.venue.orders
+
+
+@pytest.mark.asyncio
+async def test_an_order_on_its_way_is_not_asked_for(tmp_path: Path) -> None:
+    """A reading that falls between a request and its arrival costs no question, and proves nothing."""
+    async with desk(tmp_path) as at:
+        await at.wait(19.9)
+        request = at.request()
+        at.venue.hidden.add(request.client_id)
+        at.approve(request)
+        await at.wait(0.2)
+        assert at.venue.called("look_up") == []
+        assert at.kinds(request.client_id) == []

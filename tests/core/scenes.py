@@ -23,6 +23,7 @@ from hedgegrid.core.codes import (
     FUNDING_HALT,
     FUNDING_SCALE,
     LONG,
+    MARKET,
     POLICY_CORE,
     POLICY_THROTTLED,
     SHORT,
@@ -126,6 +127,8 @@ def play(scene: Scene, core: SimpleNamespace, tables: Tables, bars: list[Ohlc] |
         _meddle(desk, dice, last_ns)
     _strip(desk, last_ns)
     desk.liquidate(last_ns + QUARTER)
+    for refuse in (0, 1):
+        _overreach(desk, last_ns + QUARTER, refuse)
     return desk
 
 
@@ -179,6 +182,26 @@ def _strip(desk: Desk, ts_ns: int) -> None:
     desk.said.n = 0
     for turn, far in enumerate((price * 7 // 10, price * 13 // 10)):
         desk.point(ts_ns + 1 + turn, far, jump=True)
+
+
+def _overreach(desk: Desk, ts_ns: int, refuse: int) -> None:
+    """Let an exit without links meet less than it would close, at a venue that refuses that, or caps it."""
+    core, market = desk.core, desk.market
+    desk.rules.refuse_over = refuse
+    core.ledger.increase(desk.venue_accounts[SHORT], 3, int(market.price_ticks) * 3 * made.UNIT_E8)
+    order = desk.orders[int(core.venue_tables.free_order(desk.orders))]
+    order.state, order.no, order.leg, order.purpose = core.venue_tables.PENDING, 10**6 + refuse, SHORT, FLATTEN
+    order.kind, order.price_ticks, order.qty_lots, order.filled_lots = MARKET, 0, 7, 0
+    order.post_only, order.close_all, order.level, order.generation = 0, 0, -1, -1
+    order.live_ns, order.seq, order.queue_lots, order.held_bar = ts_ns, int(market.next_seq), -1, -1
+    market.next_seq += 1
+    market.next_due_ns = ts_ns
+    market.ts_ns = ts_ns
+    tables = (market, desk.orders, desk.links, desk.cancels, desk.venue_accounts, desk.rules)
+    core.matching.fall_due(*tables, desk.events, desk.said)
+    for row in desk.events[: int(desk.said.n)]:
+        desk.told.append((ts_ns, *(int(x) for x in (row.kind, row.no, row.qty_lots, row.reason))))
+    desk.said.n = 0
 
 
 def judge(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[int], list[Any]]:

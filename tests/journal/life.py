@@ -18,12 +18,14 @@ from hedgegrid.core.records import LegAccount
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.opening import open_journal
 from hedgegrid.messages.events import (
+    AccountChanged,
     Approved,
     ApprovedBatch,
     BarClosed,
     EndReason,
     EquitySampled,
     ExecutionBatch,
+    ForeignSeen,
     FundingPaid,
     GridMoved,
     Incident,
@@ -33,7 +35,9 @@ from hedgegrid.messages.events import (
     OrderEvent,
     OrderEventKind,
     PermissionChanged,
+    WalletRead,
 )
+from hedgegrid.model.account import Position
 from hedgegrid.model.instrument import Instrument, Tier
 from hedgegrid.model.market import Bar
 from hedgegrid.model.order import Cover, Fill, Kind, Leg, OrderRequest, Purpose, side_of
@@ -100,6 +104,7 @@ class Life:
         self.now_ns = START_NS
         self.trade_id = 0
         self.wallet_e8 = WALLET_E8
+        self.moved_e8 = 0
         self.realised_e8 = self.fees_e8 = self.funding_e8 = 0
         self.working: dict[str, Rung] = {}
         self.lots: dict[tuple[str, Leg], dict[int, int]] = {}
@@ -138,6 +143,8 @@ class Life:
         if self.rng.random() < 0.05:
             yield self.permission()
             yield Incident(**self.head(), actor="feed", text="a gap was filled", figures={"bars": "2"})
+            yield self.foreign(name)
+            yield from self.transfer()
         yield self.sample()
 
     def grid(self, name: str, price: int) -> GridMoved:
@@ -145,6 +152,19 @@ class Life:
         return GridMoved(
             **self.head(), instrument=name, regime=1, center_ticks=price, step_micro=12_000_000, generation=self.seq
         )
+
+    def foreign(self, name: str) -> ForeignSeen:
+        """Tell of a position that is not ours."""
+        position = Position(instrument=name, leg=Leg.SHORT, qty_lots=3, cost_e8=self.now_ns % 1_000)
+        return ForeignSeen(**self.head(), instrument=name, positions=(position,), orders=(), last_trade_id=7)
+
+    def transfer(self) -> Iterator[Message]:
+        """Let money come, and a little more that nobody explains."""
+        self.moved_e8 += 7
+        self.wallet_e8 += 12
+        yield AccountChanged(**self.head(), wallet_e8=self.wallet_e8, why="DEPOSIT", delta_e8=12)
+        self.wallet_e8 -= 5
+        yield WalletRead(**self.head(), wallet_e8=self.wallet_e8, unexplained_e8=-5)
 
     def permission(self) -> PermissionChanged:
         """Pause."""

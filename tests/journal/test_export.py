@@ -57,7 +57,7 @@ def test_every_sheet_adds_up_to_the_account(journal: Path, life: Life, tmp_path:
         assert total(rows, "fee_e8" if rows is fills else "fees_e8") == life.fees_e8
     paid = sheets["funding"]
     assert total(paid, "long_e8") + total(paid, "short_e8") == life.funding_e8 == total(days, "funding_e8")
-    assert WALLET_E8 + total(days, "change_e8") == life.wallet_e8 == int(days[-1]["wallet_e8"])
+    assert WALLET_E8 + life.moved_e8 + total(days, "change_e8") == life.wallet_e8 == int(days[-1]["wallet_e8"])
     assert [row["day_utc"] for row in days] == sorted({row["day_utc"] for row in days})
     assert len(days) > 3
     filled = {row["client_id"]: int(row["filled_lots"]) for row in sheets["orders"] if row["filled_lots"] != "0"}

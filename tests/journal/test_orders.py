@@ -38,7 +38,7 @@ def say(journal: SqliteJournal, life: Life, *events: OrderEvent) -> None:
 
 def state_of(journal: SqliteJournal, client_id: str) -> str:
     """Give an order's state, from memory if it lives, else from the entries that are kept."""
-    entry = journal._state.orders._find(client_id)
+    entry = journal._state.orders.find(client_id)
     return MISSING if entry is None else entry.record.state.value
 
 

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from hedgegrid.journal.journal import SqliteJournal
+from hedgegrid.journal.positions import OVERLAP_FILLS
 from hedgegrid.journal.verify import verify
 from hedgegrid.messages.events import ExecutionBatch, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Cover, Fill, Leg, OrderRequest, Purpose
@@ -245,3 +246,24 @@ def incidents(path: Path) -> list[tuple[str]]:
     found: list[tuple[str]] = journal._archive.execute("SELECT text FROM incidents WHERE kind = 'journal'").fetchall()
     journal.close("done")
     return found
+
+
+def test_cursors_lag_so_that_a_late_fill_is_read_again(tmp_path: Path) -> None:
+    """Few fills: everything since the books began; many: from some before the newest, all of those above known."""
+    journal, life = opened(tmp_path / "a.db"), Life(1)
+    entered(journal, life, 1)
+    assert journal.lagging_cursors() == {}
+    known = {(one.instrument, one.trade_id, one.client_id) for one in (entered(journal, life, 1) for _ in range(300))}
+    _assert_lags(journal, known)
+    journal.close("done")
+    again = opened(tmp_path / "a.db")
+    _assert_lags(again, known)
+    again.close("done")
+
+
+def _assert_lags(journal: SqliteJournal, known: set[tuple[str, int, str]]) -> None:
+    (cursor,) = journal.lagging_cursors().values()
+    assert journal.fill_cursors()[BTC] - cursor == OVERLAP_FILLS
+    assert {key for key in known if key[1] > cursor} <= journal.recent_fills()
+    assert all(journal.has_fill(key) for key in known)
+    assert not journal.has_fill((BTC, cursor + 1, "another"))

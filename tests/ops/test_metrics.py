@@ -97,6 +97,18 @@ def test_positions_orders_and_market() -> None:
     assert figure(samples, "bars_total", instrument=BTC) == 1
 
 
+def test_what_is_not_ours_has_its_own_gauges() -> None:
+    """A position or an order of somebody else shows as soon as it is seen, and goes when it is gone."""
+    account = busy_account()
+    held = Position(instrument=BTC, leg=Leg.SHORT, qty_lots=7, cost_e8=1)
+    account.publish(events.ForeignSeen, instrument=BTC, positions=(held,), orders=(), last_trade_id=1)
+    samples = scrape(account)
+    assert figure(samples, "foreign_position_base", instrument=BTC, leg="short") == pytest.approx(0.007)
+    assert figure(samples, "foreign_position_base", instrument=BTC, leg="long") == 0
+    account.publish(events.ForeignSeen, instrument=BTC, positions=(), orders=(), last_trade_id=1)
+    assert figure(scrape(account), "foreign_position_base", instrument=BTC, leg="short") == 0
+
+
 def test_permission_is_one_hot_with_its_reasons() -> None:
     """An alert on a mode needs a sample for each of them, and the reason beside it."""
     samples = scrape(busy_account())

@@ -56,6 +56,7 @@ def test_nothing_is_known_before_it_is_told() -> None:
         "instruments",
         "orders",
         "cancels",
+        "flatten",
         "incidents",
         "liquidated",
         "notices",

@@ -50,8 +50,11 @@ def request(client_id: str, price: int, **changes: Any) -> OrderRequest:
 class Walked:
     """An exchange on a market of flat bars at given prices."""
 
-    def __init__(self, *prices: int, funding: tuple[tuple[int, int], ...] = ()) -> None:
-        self.exchange = Exchange([RULES], [made.rules()], WALLET_E8)
+    def __init__(
+        self, *prices: int, funding: tuple[tuple[int, int], ...] = (), linked: bool = True, refuse: bool = False
+    ) -> None:
+        rules = made.rules(refuse_over=int(refuse))
+        self.exchange = Exchange([RULES], [rules], WALLET_E8, linked_exits=linked)
         self.steps = market([(p, p, p, p) for p in prices], funding=funding).steps(0)
         self.told: list[Any] = []
 

@@ -17,8 +17,8 @@ from typing import Any, Final
 import ccxt.pro
 
 from tools.rehearsal.processes import KEY
-from tools.standin.serving import DEFAULT_SECRET
 
+SECRET: Final = "standin-secret"  # noqa: S105 - opens nothing but a stand-in
 SYMBOL: Final = "BTC/USDT:USDT"
 AMOUNT: Final = 0.01
 STEP: Final = 0.01
@@ -42,7 +42,7 @@ def exchange(origin: str) -> Watched:
     made = Watched(
         {
             "apiKey": KEY,
-            "secret": DEFAULT_SECRET,
+            "secret": SECRET,
             "enableRateLimit": False,
             "options": {"fetchCurrencies": False},
         }
@@ -72,12 +72,20 @@ async def bars(one: Watched, timeframe: str) -> None:
             continue
         traded, old, resting = one.closed, resting, []
         close = candles[-1][4]
-        for side, leg, away in SIDES:
-            price = one.price_to_precision(SYMBOL, close * away)
-            params = {"positionSide": leg, "timeInForce": "GTX"}
-            resting.append((await one.create_order(SYMBOL, "limit", side, AMOUNT, price, params))["id"])
-        for number in old:
-            await one.cancel_order(number, SYMBOL)
+        wanted = [
+            {
+                "symbol": SYMBOL,
+                "type": "limit",
+                "side": side,
+                "amount": AMOUNT,
+                "price": one.price_to_precision(SYMBOL, close * away),
+                "params": {"positionSide": leg, "timeInForce": "GTX"},
+            }
+            for side, leg, away in SIDES
+        ]
+        resting = [order["id"] for order in await one.create_orders(wanted)]
+        if old:
+            await one.cancel_orders(old, SYMBOL)
 
 
 async def trade(origin: str, timeframe: str, seconds: float) -> None:

@@ -6,7 +6,7 @@ switches accept.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from tools.standin import account_wire
 from tools.standin.account import Account, PositionSide
@@ -20,6 +20,8 @@ from tools.standin.switches import Switches
 
 Emit = Callable[[dict[str, Any]], None]
 _DEAD = "EXPIRED"
+_UNFILLED: Final = {"IOC": "2", "FOK": "10"}
+"""Expiry reasons ("er") of what could not be filled at once, by time in force; 9 is a market order's remainder."""
 
 
 class Trading:
@@ -81,7 +83,7 @@ class Trading:
         book = self.books[order.symbol]
         taking = order.kind == "MARKET" or book.crosses(order.price_ticks, buys=order.buys)
         if taking and order.time_in_force == "GTX":
-            self.end(order, _DEAD, now_ms, expiry="5")
+            self.end(order, _DEAD, now_ms, expiry="11")
             return
         if taking:
             limit = None if order.kind == "MARKET" else order.price_ticks
@@ -90,7 +92,7 @@ class Trading:
         if not order.is_open:
             return
         if order.kind == "MARKET" or order.time_in_force in {"IOC", "FOK"}:
-            self.end(order, _DEAD, now_ms, expiry="1")
+            self.end(order, _DEAD, now_ms, expiry=_UNFILLED.get(order.time_in_force, "9"))
             return
         book.rest(order.order_id, order.price_ticks, order.left_lots, buys=order.buys)
 
@@ -213,7 +215,7 @@ class Trading:
             fee = self.account.fee_e8(order.symbol, qty, match.price_ticks, maker=match.maker)
             self.execution(order, qty, match.price_ticks, fee, now_ms, maker=match.maker)
         if order.is_open and qty < match.qty_lots:
-            self.end(order, _DEAD, now_ms, expiry="3")
+            self.end(order, _DEAD, now_ms, expiry="4")
 
     def execution(
         self,

@@ -112,13 +112,17 @@ class AccountReads:
             questions: list[tuple[dict[str, object], int]] = [({}, _ALL_AT_ONCE_WEIGHT)]
         else:
             questions = [({"symbol": symbol}, 1) for symbol in symbols]
-        async with asyncio.TaskGroup() as group:
-            asked = [
-                group.create_task(
-                    read(self._session, method, params, lambda one: parse(one, self._traded.scales), weight=weight)
-                )
-                for params, weight in questions
-            ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = [
+                    group.create_task(
+                        read(self._session, method, params, lambda one: parse(one, self._traded.scales), weight=weight)
+                    )
+                    for params, weight in questions
+                ]
+        except ExceptionGroup as failed:
+            # A list without one of its parts is no list: the first error speaks for all, as itself.
+            raise failed.exceptions[0] from None
         found = [task.result() for task in asked]
         self._tell_elsewhere("open orders", [symbol for one in found for symbol in one.elsewhere])
         return tuple(row for one in found for row in one.rows)

@@ -1,0 +1,140 @@
+"""Risk follows the exchange on what is no result of our orders: transfers, reads of the wallet, foreign holdings."""
+
+from typing import Any
+
+import attrs
+import pytest
+
+from hedgegrid.actors.risk_account import follow
+from hedgegrid.actors.risk_book import RiskBook
+from hedgegrid.actors.risk_session import SessionControls, SessionSettings
+from hedgegrid.core import risk
+from hedgegrid.core.codes import ENTRY, LONG, SHORT
+from hedgegrid.core.gate_records import Booked, InstrumentRisk, RiskLimits, SessionLimits
+from hedgegrid.messages.events import AccountChanged, ForeignSeen, FundingPaid, Hydrated, WalletRead
+from hedgegrid.model.account import Balance, Position, SessionMemory
+from hedgegrid.model.order import Kind, Leg, OpenOrder, Purpose
+from tests.journal.life import BTC, instrument
+
+HEAD: dict[str, Any] = {"seq": 1, "cause_seq": 0, "ts_venue_ns": 900, "ts_recv_ns": 1_000}
+E8 = 10**8
+
+
+def book() -> RiskBook:
+    """One instrument at a mark of 1000 ticks, a wallet of 1000."""
+    made = RiskBook([instrument(BTC)], [InstrumentRisk(unit_e8=10, max_position_lots=100, mark_ticks=1_000)])
+    made.set_balance(Balance(wallet_e8=1_000 * E8, realised_e8=0, fees_e8=0, funding_e8=0), 500)
+    return made
+
+
+def controls(one: RiskBook, kept: list[SessionMemory]) -> SessionControls:
+    """Session controls that have begun."""
+    limits = SessionLimits(drawdown_on=1, drawdown_ppm=100_000, daily_on=1, daily_e8=50 * E8)
+    settings = SessionSettings(limits=limits, bars_per_year={BTC: 1.0})
+    made = SessionControls(one, [instrument(BTC)], settings, remembered=None, latched=(), keep=kept.append)
+    made.begin(500)
+    return made
+
+
+def seen(*, long_lots: int = 0, orders: tuple[OpenOrder, ...] = ()) -> ForeignSeen:
+    """A foreign LONG position bought at 900."""
+    held = Position(instrument=BTC, leg=Leg.LONG, qty_lots=long_lots, cost_e8=long_lots * 900 * 10)
+    return ForeignSeen(**HEAD, instrument=BTC, positions=(held,) if long_lots else (), orders=orders)
+
+
+def test_a_transfer_is_neither_profit_nor_loss() -> None:
+    """DESIGN 15.6: money that comes or goes moves the wallet, the peak and the baselines of the losses alike."""
+    one, kept = book(), []
+    session = controls(one, kept)
+    before = kept[-1]
+    follow(AccountChanged(**HEAD, wallet_e8=0, why="WITHDRAW", delta_e8=-300 * E8), one, session)
+    assert one.wallet_e8 == 700 * E8
+    assert kept[-1] == attrs.evolve(
+        before,
+        peak_e8=before.peak_e8 - 300 * E8,
+        day_base_e8=before.day_base_e8 - 300 * E8,
+        session_base_e8=before.session_base_e8 - 300 * E8,
+        last_e8=before.last_e8 - 300 * E8,
+    )
+    assert session.judge(1_000) == ()
+    follow(WalletRead(**HEAD, wallet_e8=400 * E8, unexplained_e8=-300 * E8), one, session)
+    assert len(session.judge(1_001)) == 2, "what nobody explains is a loss"
+
+
+def test_the_wallet_that_was_read_contains_the_settlements_up_to_then() -> None:
+    """A payment that arrives after the read that had it in is not paid twice; without a figure only the age moves."""
+    one = book()
+    session = controls(one, [])
+    follow(WalletRead(**HEAD, wallet_e8=None), one, session)
+    assert (one.wallet_e8, one.balance_ns) == (1_000 * E8, 1_000)
+    follow(WalletRead(**HEAD, wallet_e8=990 * E8), one, session)
+    paid = FundingPaid(
+        **{**HEAD, "ts_venue_ns": 990}, instrument=BTC, rate_e8=1, mark_ticks=1, long_e8=10 * E8, short_e8=0
+    )
+    one.apply_funding(paid)
+    assert one.wallet_e8 == 990 * E8
+
+
+def test_what_is_not_ours_counts_in_exposure_and_backs_no_reduction() -> None:
+    """Position, equity and the caps know of it; the proof of a reduction and flatness are of our own alone."""
+    one = book()
+    one.set_foreign(seen(long_lots=95))
+    limits = RiskLimits(
+        max_order_notional_e8=10**12, max_leg_notional_e8=10**12, max_gross_notional_e8=10**12,
+        max_net_notional_e8=10**12, max_open_orders_per_leg=5, price_collar_ppm=10**6, max_quote_age_ns=10**9,
+        max_mark_age_ns=10**9, max_balance_age_ns=10**9, approval_ttl_ns=10**9,
+    )  # fmt: skip
+    rule = one.rules[0]
+    rule.mark_ns = rule.quote_ns = one.balance_ns = 1_000
+    rule.bid_ticks = rule.ask_ticks = 1_000
+    rule.max_qty_lots = 1_000
+
+    def check(order: Booked, has_price: int = 1) -> int:
+        return risk.check(limits, one.rules, one.exposures, one.booked, order, has_price, 1, 1_000, 1_000, 1_000)
+
+    entry = Booked(no=7, leg=LONG, purpose=ENTRY, price_ticks=1_000, qty_lots=6, level=1, generation=1)
+    assert check(entry) == risk.MAX_POSITION
+    assert check(attrs.evolve(entry, qty_lots=5)) == risk.PASS
+    limits.max_leg_notional_e8 = 100 * 1_000 * 10 - 1
+    assert check(attrs.evolve(entry, qty_lots=5)) == risk.MAX_LEG_NOTIONAL
+    flatten = Booked(no=8, leg=LONG, purpose=int(Purpose.FLATTEN), qty_lots=1)
+    assert check(flatten, 0) == risk.REDUCE_PROOF
+    assert one.is_flat(BTC)
+    assert one.unrealised_e8() == 95 * 100 * 10
+    one.set_foreign(seen())
+    assert one.unrealised_e8() == 0
+    assert one.exposures[LONG].foreign_lots == 0
+
+
+@pytest.mark.parametrize("hydrated_between", [False, True])
+def test_foreign_orders_are_counted_at_their_worst_case_until_they_are_gone(hydrated_between: bool) -> None:
+    """A foreign entry that rests could fill: it counts like one of ours, whole and once; a hydration keeps it."""
+    one = book()
+    order = OpenOrder(
+        client_id="web_1",
+        instrument=BTC,
+        leg=Leg.SHORT,
+        purpose=Purpose.ENTRY,
+        kind=Kind.LIMIT,
+        price_ticks=2_000,
+        qty_lots=8,
+        filled_lots=3,
+        close_all=False,
+        created_ns=1,
+    )
+    for _ in range(2):
+        one.set_foreign(seen(long_lots=4, orders=(order,)))
+    if hydrated_between:
+        one.set_instrument(_nothing_of_ours())
+    assert one.exposures[SHORT].entry_lots == 5
+    assert one.exposures[SHORT].entry_worst_e8 == 5 * 2_000 * 10
+    assert one.exposures[LONG].foreign_lots == 4
+    one.set_foreign(seen())
+    assert one.exposures[SHORT].entry_lots == 0
+    assert one.exposures[SHORT].open_orders == 0
+
+
+def _nothing_of_ours() -> Hydrated:
+    return Hydrated(
+        **HEAD, instrument=BTC, positions=(), orders=(), lots=(), unbooked=(), grid=None, mark_ticks=0, next_order_no=1
+    )
