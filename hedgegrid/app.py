@@ -17,6 +17,7 @@ from hedgegrid import __version__
 from hedgegrid.actors.executor import Executor
 from hedgegrid.actors.executor_parts import ExecutorSettings
 from hedgegrid.actors.feed import Feed, SourceTimes
+from hedgegrid.actors.flattening import with_operator
 from hedgegrid.actors.funding import Funding
 from hedgegrid.actors.journal_writer import JournalWriter
 from hedgegrid.actors.mailboxes import mailbox_maker
@@ -48,10 +49,12 @@ from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.lock import AccountLock
 from hedgegrid.journal.memory import JournalMemory
 from hedgegrid.journal.opening import open_journal
-from hedgegrid.messages.events import Incident
+from hedgegrid.messages.commands import Flatten, Pause
+from hedgegrid.messages.events import Incident, Message
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.control import FlattenStage, LimitReading
 from hedgegrid.ops.http import HttpServer
+from hedgegrid.ops.limits import limit_readings
 from hedgegrid.ops.operator import Operator
 from hedgegrid.ops.readings import RuntimeReading, every_child
 from hedgegrid.ops.view import AccountView
@@ -69,6 +72,7 @@ from hedgegrid.runtime.specs import (
 )
 from hedgegrid.runtime.supervisor import Supervisor
 from hedgegrid.units import NS_PER_S, ns_from_ms
+from hedgegrid.worlds.choosing import world_of
 from hedgegrid.worlds.world import Bound, Past, RunOptions, World
 
 ANSWER_MORE_NS = NS_PER_S
@@ -85,49 +89,15 @@ MENDING_PASSES = 64
 """Quiet passes of the event loop after which a restarting tree has done what it can without time moving on."""
 
 
-def world_of(config: AccountConfig, options: RunOptions) -> World:
-    """Choose the world that the account's mode asks for. Raises Fatal for a mode that is not here."""
-    mode = config.account.mode
-    # Here, not above: a simulation must not pay for a library that speaks to exchanges, nor a real market for the
-    # readers of recorded ones.
-    if mode == "sim":
-        from hedgegrid.worlds.simulated import SimulatedWorld  # noqa: PLC0415
-
-        return SimulatedWorld(config, options)
-    _refuse_what_a_real_market_has_not(mode, options)
-    if mode == "paper":
-        if config.venue.environment == "production" and not options.allow_production_data:
-            raise Fatal('paper on the real market: add --allow-production-data, or set venue.environment = "testnet"')
-        from hedgegrid.worlds.paper import PaperWorld  # noqa: PLC0415
-
-        return PaperWorld(config, options)
-    if mode == "live" and not options.live:
-        raise Fatal('mode = "live" trades real money: add --live to say that you mean it')
-    if mode != "live" and options.live:
-        raise Fatal(f'--live goes with mode = "live", not with "{mode}"')
-    from hedgegrid.worlds.exchange import ExchangeWorld  # noqa: PLC0415
-
-    return ExchangeWorld(config, options)
-
-
-def _refuse_what_a_real_market_has_not(mode: str, options: RunOptions) -> None:
-    """Refuse options that only a simulated market can follow. Raises Fatal."""
-    if options.market_files or options.allow_gaps:
-        raise Fatal(f'--data and --allow-gaps are for recorded markets: mode = "{mode}" hears the exchange')
-    if options.speed != 1.0:
-        raise Fatal(f'--speed is for simulated markets: mode = "{mode}" goes at the pace of the exchange')
-
-
 async def open_house(
     config: AccountConfig, options: RunOptions, stack: ExitStack, tell: Callable[[str], None], sinks: "Sinks"
 ) -> "House":
     """Open everything that one account needs, under ``stack``; ``tell`` gets what a person should know at the start."""
-    world = world_of(config, options)
     if len(config.grid) > INSTRUMENTS_MAX:
         raise Fatal(f"{len(config.grid)} instruments in one account: at most {INSTRUMENTS_MAX}")
-    journal_path = Path(config.journal.path)
-    stack.enter_context(AccountLock(journal_path))
+    world = world_of(config, options)
     try:
+        stack.enter_context(AccountLock(Path(config.journal.path)))
         return await _furnished(config, options, world, stack, tell, sinks)
     except BaseException:  # broad: whatever it was, connections are closed on the way out
         await world.close()
@@ -221,17 +191,16 @@ class House:
         self.memory = JournalMemory(journal, [one.name for one in self.instruments], order_no_stride=INSTRUMENTS_MAX)
         self.times = SourceTimes()
         self.mailbox = mailbox_maker(self.activity)
-        bound = Bound(
-            settle=self.settle, quiet=self.quiet, left=self.left, activity=self.activity, report=self.report
-        )
+        bound = Bound(settle=self.settle, quiet=self.quiet, left=self.left, activity=self.activity, report=self.report)
         world.attach(bound)
+        self._gate: Risk | None = None
         self.supervisor = self.tree()
         self._mending = False
         self._closings = 0
         self.operator = Operator(
             self.view,
             head=self.post.head,
-            tell=lambda message: self.post.publish(message, RISK),
+            tell=self.tell,
             now_ns=self.clock.now_ns,
             read_limits=self.limits,
         )
@@ -340,7 +309,7 @@ class House:
         if self.world.streamed:
             rules = [attrs.evolve(rule, cadence_ns=0) for rule in rules]
         races = self._race_limits()
-        return Risk(
+        self._gate = Risk(
             mailbox=self.mailbox(RISK),
             router=self.router,
             clock=self.clock,
@@ -355,13 +324,14 @@ class House:
                     bars_per_year={grid.instrument: bars_per_year(grid) for grid in self.config.grid},
                 ),
                 resume_after_ns=ns_from_ms(self.config.watchdog.resume_after_ms),
-                start_halted=self.config.account.on_start == "halt",
+                start_halted=self.config.account.on_start == "halt" or self.options.errand is not None,
                 wallet_is_polled=self.world.polled,
                 stop_overlap_ns=NEVER_NS if races is None else races.stop_overlap_ns,
             ),
             memory=self.journal,
             on_liquidated=self.sinks.on_liquidated,
         )
+        return self._gate
 
     def _feed(self) -> Feed:
         longest = max(max(g.regime.ema_slow, 2 * g.regime.adx_len, g.regime.atr_len) for g in self.config.grid)
@@ -472,11 +442,23 @@ class House:
         states = {child.state for child in every_child(self.supervisor.statuses())}
         self._mending = states != {ChildState.RUNNING}
 
+    def tell(self, message: Message) -> None:
+        """Bring the operator's word to risk; one that pauses is latched first, for the actor may fail before it hears.
+
+        Risk, and every life to come, goes on with what is latched.
+        """
+        if isinstance(message, Pause | Flatten):
+            legs = message.legs if isinstance(message, Flatten) else ()
+            self.journal.set_latched(with_operator(self.journal.latched(), legs, self.clock.now_ns()))
+        self.post.publish(message, RISK)
+
     # --- figures ----------------------------------------------------------------------------------------------------
 
     def limits(self) -> tuple[LimitReading, ...]:
-        """Give each limit of the gate beside its present value; nothing where risk is being restarted."""
-        return ()
+        """Give each limit of the gate beside its present value; nothing before risk has been started."""
+        if self._gate is None:
+            return ()
+        return limit_readings(self._gate.figures(), self.instruments, self.view.refusals)
 
     def reading(self) -> RuntimeReading:
         """Give the runtime's statistics."""

@@ -68,6 +68,8 @@ class Outcome:
     view: AccountView
     extras: RunExtras
     failure: str
+    ended_ns: int
+    """By the run's own clock."""
 
 
 class Life:
@@ -102,9 +104,9 @@ class Life:
             self._house = house
             if self._ended:
                 house.world.stop()
-            await house.http.start(*options.listen)
-            tell(f"metrics at http://{options.listen[0]}:{house.http.port}/metrics")
             try:
+                await house.http.start(*options.listen)
+                tell(f"metrics at http://{options.listen[0]}:{house.http.port}/metrics")
                 await self._live(console, tell)
             finally:
                 await house.http.stop()
@@ -123,6 +125,7 @@ class Life:
                     ambiguous_bars=house.world.ambiguous_bars(),
                 ),
                 failure=self._failure,
+                ended_ns=house.clock.now_ns(),
             )
 
     def end(self, why: str) -> None:
@@ -175,14 +178,14 @@ class Life:
             await self._walk()
         elif errand.kind is ErrandKind.CANCEL_ENTRIES:
             self._ended = "entries cancelled"
-            await self._stop_by_policy("cancel_entries")
+            await self._stop_by_policy()
         else:
-            await self._flatten(errand, tell)
+            await self._flatten(errand)
 
-    async def _flatten(self, errand: Errand, tell: Callable[[str], None]) -> None:
+    async def _flatten(self, errand: Errand) -> None:
         """Flatten as the operator asked, and end with the exchange's word, or with what is left."""
         house = self.house
-        house.post.publish(Flatten(**house.post.head(), legs=errand.legs), RISK)
+        house.tell(Flatten(**house.post.head(), legs=errand.legs))
         watching = asyncio.create_task(self._watch_flatten(errand), name="errand")
         try:
             await self._walk()
@@ -190,12 +193,8 @@ class Life:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
         flatten = house.view.flatten
-        if flatten.stage is FlattenStage.FLAT:
-            tell(f"FLAT: {' and '.join(leg.name for leg in flatten.legs)}")
-        else:
+        if flatten.stage is not FlattenStage.FLAT:
             self.fail(f"NOT FLAT: {', '.join(flatten.left) or 'the exchange has not shown it yet'}")
-        for one in flatten.foreign:
-            tell(f"not ours and untouched: {one}")
 
     async def _watch_flatten(self, errand: Errand) -> None:
         """End the run when the exchange shows it flat, or when the time for it is over."""
@@ -232,7 +231,7 @@ class Life:
         if house.options.resume:
             house.post.publish(Resume(**house.post.head(), new_peak=house.options.new_peak), RISK)
         if house.config.account.on_start == "flatten":
-            house.post.publish(Flatten(**house.post.head()), RISK)
+            house.tell(Flatten(**house.post.head()))
 
     async def _walk(self) -> None:
         """Walk the market until it ends, the duration is over, or somebody stops the run; then stop by the policy."""
@@ -259,14 +258,14 @@ class Life:
         self._ended = self._ended or (MARKET_ENDED if market_ended else DURATION_REACHED)
         await self._stop_by_policy()
 
-    async def _stop_by_policy(self, policy: str = "") -> None:
-        """Cancel the entries, keep everything, or flatten, as ``policy`` or else the account's stop policy says."""
+    async def _stop_by_policy(self) -> None:
+        """Cancel the entries, keep everything, or flatten, as the stop policy says; an errand leaves no entries."""
         house = self.house
-        policy = policy or house.config.account.on_stop
+        policy = house.config.account.on_stop if house.options.errand is None else "cancel_entries"
         if policy == "cancel_entries" or house.world.liquidated:
             house.post.publish(Halt(**house.post.head()), RISK)
         elif policy == "flatten":
-            house.post.publish(Flatten(**house.post.head()), RISK)
+            house.tell(Flatten(**house.post.head()))
         try:
             await house.world.finish(self._ended, entries_gone=policy != "keep")
             await house.journal.commit()

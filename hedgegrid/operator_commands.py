@@ -13,10 +13,11 @@ import attrs
 import click
 
 from hedgegrid.errors import Fatal
-from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, load_account, run_account
+from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, live, load_account
 
 if TYPE_CHECKING:
     from hedgegrid.config.schema import AccountConfig
+    from hedgegrid.lifecycle import Outcome
     from hedgegrid.ops.client import ApiClient
     from hedgegrid.worlds.world import Errand
 
@@ -26,6 +27,9 @@ CONFIG = click.option(
 )
 EXCHANGE = click.option(
     "--exchange", "exchange_url", help="For a dead account: another server that speaks the exchange's wire."
+)
+JOURNAL = click.option(
+    "--journal", type=click.Path(path_type=Path), help="For a dead account: its journal, in place of journal.path."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
@@ -130,15 +134,32 @@ def throttle(factor: float, config: Path | None) -> None:
 @CONFIG
 @click.option("--dead", is_flag=True, help="The account does not run: do it here, under its lock, and end.")
 @EXCHANGE
-def cancel_entries(config: Path | None, dead: bool, exchange_url: str | None) -> None:  # noqa: FBT001 - a flag of the command
+@JOURNAL
+def cancel_entries(
+    config: Path | None,
+    dead: bool,  # noqa: FBT001 - a flag of the command
+    exchange_url: str | None,
+    journal: Path | None,
+) -> None:
     """Take every resting entry of an account away; exits and protective stops stay."""
     if not dead:
         click.echo(f"asked for: {_ask(config, '/api/v1/cancel-entries', {})['asked']}")
         return
     from hedgegrid.worlds.world import Errand, ErrandKind
 
-    account = load_account(config, at_another_server(exchange_url))
-    _run_errand(account, Errand(kind=ErrandKind.CANCEL_ENTRIES), take_over=False)
+    account = load_account(config, {**at_another_server(exchange_url), **_kept_in(journal)})
+    try:
+        outcome = _run_errand(account, Errand(kind=ErrandKind.CANCEL_ENTRIES), take_over=False)
+    except Fatal as error:
+        fail(str(error), EXIT_BAD_INPUT)
+    if outcome.failure:
+        fail(outcome.failure, outcome.exit_code)
+    click.echo("entries cancelled: none is open")
+
+
+def _kept_in(journal: Path | None) -> dict[str, str]:
+    """Give the setting that names the journal; none where the config's is meant."""
+    return {} if journal is None else {"journal.path": str(journal)}
 
 
 @click.command()
@@ -152,6 +173,7 @@ def cancel_entries(config: Path | None, dead: bool, exchange_url: str | None) ->
 )
 @click.option("--take-over", is_flag=True, help="End the process that holds the account first, however it answers.")
 @EXCHANGE
+@JOURNAL
 @JSON
 def flatten(
     config: Path | None,
@@ -160,6 +182,7 @@ def flatten(
     timeout_s: float,
     take_over: bool,  # noqa: FBT001 - the same
     exchange_url: str | None,
+    journal: Path | None,
     as_json: bool,  # noqa: FBT001 - the same
 ) -> None:
     """Close an account's positions at the market and take its orders away; it stays paused until `resume`.
@@ -173,7 +196,7 @@ def flatten(
     """  # noqa: D301 - \b keeps click from rewrapping the examples
     from hedgegrid.ops.client import NoAnswerError
 
-    account = load_account(config, at_another_server(exchange_url))
+    account = load_account(config, {**at_another_server(exchange_url), **_kept_in(journal)})
     if account.ops.control_token is None and not take_over:
         click.echo("no [ops] control_token in the config: acting under the account's lock", err=True)
     elif not take_over:
@@ -185,11 +208,28 @@ def flatten(
             fail(str(error), EXIT_BAD_INPUT)
         else:
             return
+    _flatten_dead(account, leg, timeout_s, take_over=take_over, as_json=as_json)
+
+
+def _flatten_dead(account: "AccountConfig", leg: str, timeout_s: float, *, take_over: bool, as_json: bool) -> None:
+    """Act for an account that does not run, and tell what came of it."""
+    from hedgegrid.journal.lock import AccountHeldError
     from hedgegrid.model.order import Leg
+    from hedgegrid.ops.operator import flatten_state
     from hedgegrid.worlds.world import Errand, ErrandKind
 
     legs = tuple(Leg) if leg == "both" else (Leg[leg.upper()],)
-    _run_errand(account, Errand(kind=ErrandKind.FLATTEN, legs=legs, timeout_s=timeout_s), take_over=take_over)
+    errand = Errand(kind=ErrandKind.FLATTEN, legs=legs, timeout_s=timeout_s)
+    try:
+        outcome = _run_errand(account, errand, take_over=take_over)
+    except AccountHeldError as error:
+        fail(f"{error}, or add --take-over", EXIT_BAD_INPUT)
+    except Fatal as error:
+        fail(str(error), EXIT_BAD_INPUT)
+    told = attrs.asdict(flatten_state(outcome.view, outcome.ended_ns))
+    click.echo(json.dumps(told, indent=2) if as_json else _flatten_words(told))
+    if outcome.failure:
+        fail(outcome.failure, outcome.exit_code)
 
 
 def _flatten_running(client: "ApiClient", leg: str, timeout_s: float | None, *, as_json: bool) -> None:
@@ -222,8 +262,8 @@ def _flatten_words(told: dict[str, Any]) -> str:
     return f"NOT FLAT: {', '.join(told['left']) or 'under way'}{foreign}"
 
 
-def _run_errand(account: "AccountConfig", errand: "Errand", *, take_over: bool) -> None:
-    """Start the account's house for one errand."""
+def _run_errand(account: "AccountConfig", errand: "Errand", *, take_over: bool) -> "Outcome":
+    """Let the account's house live for one errand. Raises Fatal where it cannot."""
     from hedgegrid.config.values import split_listen
     from hedgegrid.journal.lock import end_holder
     from hedgegrid.units import NS_PER_MS, NS_PER_S
@@ -240,6 +280,6 @@ def _run_errand(account: "AccountConfig", errand: "Errand", *, take_over: bool) 
             time.sleep((account.venue.recv_window_ms * NS_PER_MS + NS_PER_S) / NS_PER_S)
     host, _ = split_listen(account.ops.listen)
     # The metrics' port may still be held by what was ended: any free one will do for an errand.
-    options = RunOptions(errand=errand, live=account.account.mode == "live", listen=(host, 0))
-    quiet = attrs.evolve(account, account=attrs.evolve(account.account, on_start="resume"))
-    run_account(quiet, options, log_file=None, log_level="WARNING", as_json=False)
+    mode = account.account.mode
+    options = RunOptions(errand=errand, live=mode == "live", allow_production_data=mode == "paper", listen=(host, 0))
+    return live(account, options, log_file=None, log_level="WARNING")

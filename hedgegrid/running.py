@@ -19,6 +19,7 @@ from hedgegrid.errors import Fatal
 
 if TYPE_CHECKING:
     from hedgegrid.config.schema import AccountConfig
+    from hedgegrid.lifecycle import Outcome
     from hedgegrid.worlds.world import RunOptions
 
 EXIT_FAILED = 1
@@ -82,27 +83,26 @@ def at_another_server(origin: str | None) -> dict[str, Any]:
     }
 
 
+def live(account: "AccountConfig", options: "RunOptions", *, log_file: Path | None, log_level: str) -> "Outcome":
+    """Run an account to its end. Raises Fatal where it cannot begin."""
+    from hedgegrid.lifecycle import Life
+    from hedgegrid.ops import logs
+
+    console = QuietConsole(stderr=True)
+    tokens = (account.ops.read_token, account.ops.control_token, account.venue.api_key, account.venue.api_secret)
+    secrets = [token.resolve().reveal() for token in tokens if token is not None]
+    logs.configure(console=True, level=log_level, json_path=log_file, secrets=secrets)
+    return asyncio.run(Life().run(account, options, console, lambda text: say(text, err=True)))
+
+
 def run_account(
     account: "AccountConfig", options: "RunOptions", *, log_file: Path | None, log_level: str, as_json: bool
 ) -> None:
     """Run an account to its end and print the summary."""
-    from hedgegrid.lifecycle import Life, Outcome
-    from hedgegrid.ops import logs
     from hedgegrid.ops.summary import render_summary, summary_json
 
-    console = QuietConsole(stderr=True)
-    tokens = (account.ops.read_token, account.ops.control_token, account.venue.api_key, account.venue.api_secret)
     try:
-        secrets = [token.resolve().reveal() for token in tokens if token is not None]
-        logs.configure(console=True, level=log_level, json_path=log_file, secrets=secrets)
-    except Fatal as error:
-        fail(str(error), EXIT_BAD_INPUT)
-
-    async def live() -> Outcome:
-        return await Life().run(account, options, console, lambda text: say(text, err=True))
-
-    try:
-        outcome = asyncio.run(live())
+        outcome = live(account, options, log_file=log_file, log_level=log_level)
     except Fatal as error:
         fail(str(error), EXIT_BAD_INPUT)
     if as_json:

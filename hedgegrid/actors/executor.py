@@ -253,6 +253,7 @@ class Executor(Actor[ExecutorMessage]):
                 **self._post.head(cause), instrument=instrument, mark_ticks=mark_ticks, events=tuple(told)
             )
             self._post.publish(batch, RISK, strategy_name(instrument))
+            self._limits.call_for_a_person(batch, told)
         if any(event.fill is not None for event in told):
             self._switch.on_fill(instrument)
         self._table.drop_oldest_ended()

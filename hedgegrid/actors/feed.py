@@ -135,7 +135,8 @@ class Feed(Actor[FeedMessage]):
         self._post.publish(closed, RISK, strategy_name(instrument), JOURNAL)
 
     async def _give_history(self, message: NeedHistory) -> None:
-        """Send a strategy the bars up to now."""
+        """Send a strategy the bars up to now; the funding rate comes to it again with the next mark, news or not."""
+        self._rates.pop(message.instrument, None)
         bars = await self._market.history(message.instrument, self._history_bars)
         loaded = HistoryLoaded(**self._post.head(message), instrument=message.instrument, bars=bars)
         self._post.send(loaded, RISK, strategy_name(message.instrument))

@@ -4,14 +4,14 @@ Invariants: the word is in the permission's latched reasons and nowhere else, so
 closed at every judged point anew (an entry may fill while its cancel travels); only the executor's two readings end it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.core import permission
 from hedgegrid.core.pause import ACCOUNT, Reason
-from hedgegrid.core.permission import PermissionState
-from hedgegrid.core.permission_events import FlattenStarted, PermissionEvent
+from hedgegrid.core.permission import LatchedEntry, PermissionState
+from hedgegrid.core.permission_events import FlattenStarted, OperatorPause, PermissionEvent
 from hedgegrid.messages.commands import FLATTEN_LEGS, ConfirmFlat, Flatten, named_legs
 from hedgegrid.messages.events import FlatConfirmed, Message
 from hedgegrid.model.order import Leg
@@ -33,6 +33,17 @@ def flatten_figures(state: PermissionState, legs: Iterable[Leg]) -> dict[str, in
     """Give the figures of a flatten of ``legs``, with those that are being closed already."""
     wanted = sorted({*legs_to_flatten(state), *legs})
     return {FLATTEN_LEGS: ",".join(leg.name for leg in wanted)}
+
+
+def with_operator(latched: Sequence[LatchedEntry], legs: Iterable[Leg], now_ns: int) -> tuple[LatchedEntry, ...]:
+    """Give latched reasons with the operator's word among them: a pause, or where there are ``legs`` a flatten."""
+    state = permission.initial(0, latched)
+    wanted = tuple(legs)
+    if wanted:
+        state, _ = permission.step(state, FlattenStarted(figures=flatten_figures(state, wanted)), now_ns)
+    else:
+        state, _ = permission.step(state, OperatorPause(), now_ns)
+    return permission.export_latched(state)
 
 
 class Flattening:

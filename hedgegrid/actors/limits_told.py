@@ -1,26 +1,30 @@
-"""What the executor tells risk of limits that it meets: the exchange's rate limits, and its own full outboxes.
+"""What the executor tells risk of limits that it meets: the exchange's rate limits, its own full outboxes, and words of
+the exchange after which only a person may let the bot go on.
 
 Invariants: a reason is raised once an episode and cleared once, when its cause is gone; a rate limit is gone when its
 time is up, never before.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from hedgegrid.actors.agenda import Agenda
 from hedgegrid.actors.post import RISK, Post
 from hedgegrid.core.pause import ACCOUNT, Reason
 from hedgegrid.messages.commands import ClearReason, RaiseReason
-from hedgegrid.messages.events import Message
+from hedgegrid.messages.events import EndReason, Message, OrderEvent
 from hedgegrid.runtime.clock import Clock
 
 LIMITED: Final = "limited"
 """In the agenda: a rate limit may be over."""
+LIQUIDATED: Final = "autoclose-"
+"""How the exchange's own orders of a liquidation are named."""
 BACK_OFF_NS: Final = 10_000_000_000
 """How long a rate limit stands whose end nobody told."""
 
 
 class LimitsTold:
-    """The reasons ``rate_limited`` and ``overflow``."""
+    """The reasons ``rate_limited`` and ``overflow``, and the pauses that only a person ends."""
 
     def __init__(self, *, post: Post, clock: Clock, agenda: Agenda) -> None:
         """Begin without any."""
@@ -59,6 +63,16 @@ class LimitsTold:
         if instrument in self._full:
             self._full.discard(instrument)
             self._clear(cause, Reason.OVERFLOW, instrument)
+
+    def call_for_a_person(self, cause: Message, events: Iterable[OrderEvent]) -> None:
+        """Latch a pause where the account is not what the bot may trade on: liquidated, or out of hedge mode."""
+        for event in events:
+            if event.reason is EndReason.MODE:
+                why = "the account's position mode or margin mode is not the bot's"
+                self._raise(cause, Reason.SUPERVISOR, ACCOUNT, {"why": why, "exchange": event.detail})
+            elif event.fill is not None and event.fill.client_id.startswith(LIQUIDATED):
+                figures = {"leg": event.fill.leg.name, "lots": str(event.fill.qty_lots)}
+                self._raise(cause, Reason.MARGIN, ACCOUNT, {"why": "the exchange liquidated", **figures})
 
     def _raise(self, cause: Message, reason: Reason, scope: str, figures: dict[str, str]) -> None:
         raised = RaiseReason(**self._post.head(cause), reason=reason, scope=scope, figures=figures)

@@ -13,6 +13,7 @@ from hedgegrid.actors.flattening import Flattening, flatten_figures
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_account import AccountWord, follow
 from hedgegrid.actors.risk_book import RiskBook, leg_of
+from hedgegrid.actors.risk_messages import RiskMessage
 from hedgegrid.actors.risk_session import SessionControls
 from hedgegrid.actors.risk_settings import RiskSettings
 from hedgegrid.core import permission, permission_events, risk
@@ -34,6 +35,7 @@ from hedgegrid.core.permission_events import (
 from hedgegrid.core.permission_events import (
     Hydrated as HydratedFact,
 )
+from hedgegrid.core.risk_figures import LimitFigure, figures
 from hedgegrid.messages.commands import (
     CancelEntries,
     ClearReason,
@@ -77,34 +79,6 @@ from hedgegrid.runtime.actor import Actor
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.runtime.mailbox import Mailbox
 from hedgegrid.runtime.router import Router
-
-RiskMessage = (
-    IntentBatch
-    | ExecutionBatch
-    | Quote
-    | MarkPrice
-    | BarClosed
-    | FundingPaid
-    | FundingRate
-    | HistoryLoaded
-    | Hydrated
-    | AccountHydrated
-    | StrategyReady
-    | AccountWord
-    | Liquidated
-    | RaiseReason
-    | ClearReason
-    | Rehydrate
-    | Pause
-    | Resume
-    | Throttle
-    | CancelEntries
-    | Flatten
-    | FlatConfirmed
-    | StillHeld
-    | Halt
-    | Wake
-)
 
 TICK_NS = 1_000_000_000
 """Reasons go at ticks of this length, counted from when the first of those that stand rose."""
@@ -296,10 +270,7 @@ class Risk(Actor[RiskMessage]):
 
     def _judge(self, batch: IntentBatch) -> None:
         """Check every order of a batch, book what passes, and send both answers."""
-        if self._stale_exposure:
-            self._stale_exposure = False
-            for index in range(len(self._book.rules)):
-                risk.recount(self._book.rules, self._book.exposures, self._book.booked, index)
+        self._recount()
         now_ns = self.clock.now_ns()
         self._book.lapse(now_ns)
         self._book.retire(batch.retires, now_ns)
@@ -339,6 +310,26 @@ class Risk(Actor[RiskMessage]):
                 ),
                 EXECUTOR,
             )
+
+    def _recount(self) -> None:
+        """Work out what the orders come to, where a mark has moved since."""
+        if self._stale_exposure:
+            self._stale_exposure = False
+            for index in range(len(self._book.rules)):
+                risk.recount(self._book.rules, self._book.exposures, self._book.booked, index)
+
+    def figures(self) -> tuple[LimitFigure, ...]:
+        """Give every limit of the gate beside its present value."""
+        self._recount()
+        book = self._book
+        return figures(
+            self._settings.limits,
+            book.rules,
+            book.exposures,
+            book.booked,
+            now_ns=self.clock.now_ns(),
+            balance_ns=book.balance_ns,
+        )
 
     def _check(self, request: OrderRequest) -> tuple[int, Booked]:
         """Give the gate's code for a request."""
@@ -432,6 +423,9 @@ class Risk(Actor[RiskMessage]):
         """Let the permission machine take an event, journal what changed, and tell the strategies."""
         before = permission.export_latched(self._permission)
         self._permission, changes = permission.step(self._permission, event, self.clock.now_ns())
+        after = permission.export_latched(self._permission)
+        if after != before:
+            self._keep_latched(after)
         for change in changes:
             self._post.publish(
                 PermissionChanged(
@@ -444,9 +438,6 @@ class Risk(Actor[RiskMessage]):
                     figures={name: str(value) for name, value in change.figures},
                 )
             )
-        after = permission.export_latched(self._permission)
-        if after != before:
-            self._keep_latched(after)
         if changes:
             self._tell_views(cause)
         self._look_again(cause)

@@ -4,7 +4,6 @@ Invariants: nothing is sent before the journal has it on disk; an entry whose ap
 turn comes, or for which there must be no new risk now, is not sent; of what was asked for there is one answer each.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable
 
 import attrs
@@ -21,6 +20,7 @@ from hedgegrid.model.order import OrderRequest, Purpose
 from hedgegrid.ports import Journal, Trading
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import Clock
+from hedgegrid.runtime.together import together
 
 
 @attrs.define(kw_only=True)
@@ -103,11 +103,10 @@ class Sender:
         retires = tuple(name for name in job.retires if self._table.may_live(name))
         # No placement of a batch waits for a cancel of it (a rung that does is sent after the confirmation), so both
         # are under way at once, the cancels first.
-        async with asyncio.TaskGroup() as group:
-            if job.cancels:
-                group.create_task(self._cancel(job, answer))
-            if requests or retires:
-                group.create_task(self._place(job, requests, retires, answer))
+        calls = [self._cancel(job, answer)] if job.cancels else []
+        if requests or retires:
+            calls.append(self._place(job, requests, retires, answer))
+        await together(*calls)
         note = Sent(
             **self._post.head(job.cause),
             job=job,

@@ -130,7 +130,8 @@ class Audit:
             return
         self._fill_keys.add(key)
         forced = fill.purpose is Purpose.LIQUIDATION
-        if forced:
+        if forced and not fill.client_id:
+            # An exchange that names its forced orders also deleverages and settles: no liquidation need be told.
             self._forced_ns.add(fill.ts_ns)
         owned = forced or fill.client_id in self._approved
         self._owned.see(row, f"trade {fill.trade_id} of {fill.client_id!r}, which was not approved", ok=owned)

@@ -29,7 +29,8 @@ def end_holder(journal_path: Path) -> int:
     with path.open("rb") as file:
         if _is_free(file.fileno()):
             return 0
-        holder = int(file.read(32).decode(errors="replace").strip() or 0)
+        text = file.read(32).decode(errors="replace").strip()
+        holder = int(text) if text.isdecimal() else 0
         if holder <= 1:
             raise Fatal(f"{path} is held by an unnamed process: find it and stop it")
         try:
@@ -64,6 +65,10 @@ def _freed(file: int, patience_s: float) -> bool:
     return False
 
 
+class AccountHeldError(Fatal):
+    """Another process trades this account."""
+
+
 class AccountLock:
     """Holds the lock of a journal from construction until ``release``, or the end of the program."""
 
@@ -81,7 +86,8 @@ class AccountLock:
             holder = os.pread(self._file, 32, 0).decode(errors="replace").strip()
             os.close(self._file)
             who = f"process {holder}" if holder else "another process"
-            raise Fatal(f"{who} trades this account already (it holds {self.path}): stop it first") from error
+            words = f"{who} trades this account already (it holds {self.path}): stop it first"
+            raise AccountHeldError(words) from error
         except OSError as error:
             os.close(self._file)
             raise Fatal(f"cannot lock {self.path}: {error.strerror}") from error

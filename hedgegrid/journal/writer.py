@@ -61,6 +61,11 @@ def transact(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
     for batch in batches:
         for statement, rows in batch.writes:
             connection.executemany(statement, rows)
+    make_durable(connection)
+
+
+def make_durable(connection: sqlite3.Connection) -> None:
+    """Commit, which at full durability waits for the disk. Raises sqlite3.Error."""
     connection.execute("COMMIT")
 
 

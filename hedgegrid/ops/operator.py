@@ -14,6 +14,18 @@ from hedgegrid.ops.readings import age_s
 from hedgegrid.ops.view import AccountView
 
 
+def flatten_state(view: AccountView, now_ns: int) -> FlattenState:
+    """Give how far a flatten is, as ``view`` was told."""
+    flatten = view.flatten
+    return FlattenState(
+        stage=flatten.stage,
+        legs=tuple(leg.name.lower() for leg in flatten.legs),
+        left=flatten.left,
+        foreign=flatten.foreign,
+        age_s=age_s(flatten.asked_ns, now_ns),
+    )
+
+
 class Operator:
     """The ``Control`` port over the actors' control lane."""
 
@@ -55,14 +67,7 @@ class Operator:
 
     def flattening(self) -> FlattenState:
         """Tell how far a flatten is."""
-        flatten = self._view.flatten
-        return FlattenState(
-            stage=flatten.stage,
-            legs=tuple(leg.name.lower() for leg in flatten.legs),
-            left=flatten.left,
-            foreign=flatten.foreign,
-            age_s=age_s(flatten.asked_ns, self._now_ns()),
-        )
+        return flatten_state(self._view, self._now_ns())
 
     def limits(self) -> tuple[LimitReading, ...]:
         """Give each limit beside its present value."""

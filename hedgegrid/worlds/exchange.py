@@ -12,6 +12,7 @@ from hedgegrid.config.advice import worst_gross
 from hedgegrid.config.params import bar_length_ns
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.config.values import settle_of
+from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.health import VenueProbe
 from hedgegrid.core.reconcile_views import EvidenceRule
 from hedgegrid.errors import Fatal, HedgegridError, OutcomeUnknown, Rejected, Transient
@@ -241,12 +242,15 @@ class ExchangeWorld:
         raise Fatal(f"{'; '.join(left)}; look at the exchange")
 
     async def _entries_left(self) -> list[str]:
-        """Say which entries of ours rest, by a read of the exchange."""
+        """Say which entries of ours rest, by a read of the exchange; a foreign order says nothing of itself."""
         try:
             resting = await self.trading.open_orders()
         except HedgegridError as error:
             return [f"the open orders could not be read: {error}"]
-        return [f"entry {one.client_id} is still open" for one in resting if one.purpose is Purpose.ENTRY]
+        entries = [one.client_id for one in resting if one.purpose is Purpose.ENTRY]
+        parsed = [(name, parse_client_id(name)) for name in entries]
+        account = self._config.account.name
+        return [f"entry {name} is still open" for name, parts in parsed if parts and parts.account == account]
 
     async def close(self) -> None:
         """Break the connections off, those that were made."""

@@ -14,7 +14,7 @@ import pytest
 from hedgegrid.actors.outbox import OUTBOX_MAX
 from hedgegrid.actors.post import EXECUTOR
 from hedgegrid.core.order_state import OrderState
-from hedgegrid.errors import OutcomeUnknown, Rejected, Transient
+from hedgegrid.errors import Fatal, OutcomeUnknown, Rejected, Transient
 from hedgegrid.messages.commands import Rehydrate
 from hedgegrid.messages.events import EndReason, Hydrated, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Purpose
@@ -478,3 +478,15 @@ async def test_an_order_on_its_way_is_not_asked_for(tmp_path: Path) -> None:
         await at.wait(0.2)
         assert at.venue.called("look_up") == []
         assert at.kinds(request.client_id) == []
+
+
+@pytest.mark.asyncio
+async def test_a_refused_key_comes_out_as_itself(tmp_path: Path) -> None:
+    """Fatal out of a request ends the executor as Fatal, not in a group: whoever ends the run looks for its kind."""
+    async with desk(tmp_path) as at:
+        first, second = at.request(), at.request(level=2)
+        await at.resting(first)
+        at.venue.faults["place"] = deque([Fatal("the key is refused")])
+        at.approve(second, cancels=(first.client_id,))
+        with pytest.raises(Fatal, match="the key is refused"):
+            await at.task

@@ -9,10 +9,8 @@ from typing import Any, Final
 
 import attrs
 
-from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.journal.tape import decode
 from hedgegrid.messages.events import PermissionChanged
-from hedgegrid.venues.ccxtpro.order_requests import is_slice
 from tools.standin.request_log import Entry
 from tools.standin.serving import Standin
 
@@ -61,24 +59,13 @@ def orders_in(request: Entry) -> list[Sent]:
 def account_of(standin: Standin) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Give the stand-in's account and its trades, each under the client id of the order that the bot knows.
 
-    A triggered stop may trade under an id of the exchange's; parts of a market order are the order that they came from.
+    A triggered stop may trade under an id of the exchange's.
     """
     algos = standin.exchange.algos
     ended = (*algos.open.values(), *algos.ended.values())
     stops = {algo.actual.order_id: algo.client_id for algo in ended if algo.actual is not None}
-    sent = [order.client_id for request in standin.log.of("request") for order in orders_in(request)]
-    parents = {_family(name): name for name in sent if not is_slice(name)}
-    trades = []
-    for one in standin.exchange.trades:
-        name = stops.get(one.order_id, one.client_id)
-        trades.append(one.rest() | {"clientOrderId": parents[_family(name)] if is_slice(name) else name})
+    trades = [one.rest() | {"clientOrderId": stops.get(one.order_id, one.client_id)} for one in standin.exchange.trades]
     return standin.exchange.summary(), trades
-
-
-def _family(name: str) -> tuple[object, ...]:
-    """Give what an order's parts have in common."""
-    parts = parse_client_id(name)
-    return (name,) if parts is None else (parts.epoch, parts.leg, parts.purpose, parts.sequence)
 
 
 def query(path: Path, statement: str) -> list[tuple[Any, ...]]:

@@ -1,62 +1,68 @@
 """Rate limits, bans, clocks that part, old answers, and an account that leaves hedge mode."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.live.trading_bot import OVER_A_RUNG_BPS, RUNG_LOTS, STEP_BPS, TradingBot, trading
+from tests.live.trading_bot import END_S, OVER_A_RUNG_BPS, RUNG_LOTS, STEP_BPS, TradingBot, trading
 
-NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+ON_ITS_WAY_NS = 50 * NS_PER_MS
+TIME_SAMPLES = 5
 
 
-def answered(bot: TradingBot, status: int) -> list[int]:
-    """Give when (wall time in ns) requests were answered with a status."""
-    answers = [each for each in bot.standin.log.of("answer") if each.seq > bot.since_seq]
-    return [each.wall_ns for each in answers if each.facts["status"] == status]
+def limited_until_ms(bot: TradingBot) -> int:
+    """Give until when the stand-in takes nothing, by its clock."""
+    gateway = bot.standin.gateway
+    return max(gateway.throttled_until_ms, gateway.banned_until_ms)
+
+
+def sent_between(bot: TradingBot, refused: int, until_ns: int) -> list[str]:
+    """Give the requests of the time in which the exchange wants silence; what was on its way then is none."""
+    answers = [each for each in bot.standin.log.of("answer") if each.facts["status"] == refused]
+    begin_ns = answers[0].wall_ns + ON_ITS_WAY_NS
+    return [each.name for each in bot.requests() if begin_ns < each.wall_ns < until_ns]
 
 
 @pytest.mark.asyncio
-async def test_429_backs_off_and_comes_back(tmp_path: Path) -> None:
-    """After a 429 nothing is sent until its time is over; a fill meanwhile is protected as soon as it can be."""
+@pytest.mark.parametrize("status", [429, 418])
+async def test_429_and_418_are_silence_until_their_time_is_over(tmp_path: Path, status: int) -> None:
+    """A limited address, or a banned one, asks nothing before the moment that the exchange names; then it trades on."""
     async with trading(tmp_path) as bot:
         await bot.hold()
-        bot.arm("429:1:ms=2000")
-        bot.move(-STEP_BPS)
-        await bot.until(lambda: bot.fired("429") == 1)
-        (refused_ns,) = answered(bot, 429)
-        await bot.until(lambda: bot.standin.clock.now_ms() > bot.standin.gateway.throttled_until_ms)
-        bot.watch.possible()
-        await bot.settled()
-        early = [each.name for each in bot.requests() if 0 < each.wall_ns - refused_ns < 1.9 * NS_PER_S]
-        assert early == [], "requests went out while the exchange had asked for silence"
-        assert "rate_limited" in bot.reasons()
+        bot.arm(f"{status}:1:ms=2000", "bad-frame:path=private")
+        await bot.until(lambda: "rate_limited" in bot.reasons())
+        await bot.until(lambda: bot.standin.clock.now_ms() > limited_until_ms(bot))
+        assert sent_between(bot, status, limited_until_ms(bot) * NS_PER_MS) == []
         await bot.passed()
+        bot.move(OVER_A_RUNG_BPS + 1)
+        await bot.until(lambda: bot.held_lots("LONG") == 0)
+        await bot.ladders()
         await bot.end_and_prove()
 
 
 @pytest.mark.asyncio
-async def test_418_is_silence_until_the_ban_ends(tmp_path: Path) -> None:
-    """A banned address asks nothing before the moment that the exchange names, and then trades on."""
+@pytest.mark.parametrize("status", [429, 418])
+async def test_a_fill_under_a_rate_limit_is_protected_when_it_ends(tmp_path: Path, status: int) -> None:
+    """What fills while nothing may be sent is protected, or closed, as soon as something may be."""
     async with trading(tmp_path) as bot:
         await bot.hold()
-        bot.arm("418:1:ms=3000")
+        bot.arm(f"{status}:1:ms=2000")
         bot.move(-STEP_BPS)
-        await bot.until(lambda: bot.fired("418") == 1)
-        until_ms = bot.standin.gateway.banned_until_ms
-        (refused_ns,) = answered(bot, 418)
-        await bot.until(lambda: bot.standin.clock.now_ms() > until_ms)
+        await bot.until(lambda: bot.fired(str(status)) == 1)
+        await bot.until(lambda: bot.standin.clock.now_ms() > limited_until_ms(bot))
         bot.watch.possible()
         await bot.settled()
-        early = [each.name for each in bot.requests() if refused_ns < each.wall_ns < until_ms * 1_000_000]
-        assert early == [], "requests went out during the ban"
+        assert sent_between(bot, status, limited_until_ms(bot) * NS_PER_MS) == []
         assert "rate_limited" in bot.reasons()
-        await bot.passed()
+        await bot.resolved()
         await bot.end_and_prove()
 
 
 @pytest.mark.asyncio
 async def test_a_clock_that_is_off_pauses_and_signs_on(tmp_path: Path) -> None:
-    """Two seconds of skew: requests are stamped with the exchange's time, exits go through, entries wait for its end."""
+    """Two seconds of skew: requests bear the exchange's time, exits go through, and entries wait for its end."""
     async with trading(tmp_path) as bot:
         await bot.hold()
         bot.arm("skew:ms=2000")
@@ -66,7 +72,10 @@ async def test_a_clock_that_is_off_pauses_and_signs_on(tmp_path: Path) -> None:
         await bot.until(lambda: "clock_skew" in bot.reasons())
         await bot.until(lambda: not bot.entries())
         bot.arm("skew:ms=0")
+        measured = bot.standin.log.count("answer", "GET /fapi/v1/time")
         bot.move(2 * STEP_BPS + OVER_A_RUNG_BPS)
+        await bot.until(lambda: bot.standin.log.count("answer", "GET /fapi/v1/time") >= measured + TIME_SAMPLES)
+        bot.watch.possible()
         await bot.passed()
         await bot.ladders()
         await bot.end_and_prove()
@@ -75,15 +84,21 @@ async def test_a_clock_that_is_off_pauses_and_signs_on(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("read", ["openOrders", "openAlgoOrders", "positionRisk", "userTrades"])
 async def test_an_old_answer_to_a_read_changes_nothing_for_good(tmp_path: Path, read: str) -> None:
-    """A reading that contradicts the stream because one answer is old kills no order, loses no fill, sends nothing."""
+    """A reading that lacks what came since kills no order, loses no fill, and sends nothing twice."""
     async with trading(tmp_path) as bot:
         await bot.hold()
-        bot.arm(f"stale-read:2:on={read}", "bad-frame:path=private")
-        await bot.until(lambda: bot.fired("stale-read") == 2)
+        # The answers to this reading are the ones that come again, when they are old.
+        bot.arm("bad-frame:path=private")
+        await bot.until(lambda: bot.reasons() == ["stream_gap"])
+        await bot.passed()
         bot.move(-STEP_BPS)
         await bot.until(lambda: bot.held_lots("LONG") == 2 * RUNG_LOTS)
         await bot.settled()
+        bot.arm(f"stale-read:2:on={read}", "bad-frame:path=private")
+        await bot.until(lambda: bot.fired("stale-read") == 2)
         await bot.passed()
+        await bot.settled()
+        await bot.resolved()
         await bot.end_and_prove()
 
 
@@ -95,10 +110,30 @@ async def test_an_account_that_leaves_hedge_mode_is_not_traded_on(tmp_path: Path
         bot.move(OVER_A_RUNG_BPS + 1)
         await bot.until(lambda: bot.held_lots("LONG") == 0)
         bot.arm("mode-one-way")
-        await bot.until(lambda: bot.mode() == "reducing")
+        await bot.passed("reducing")
+        assert "supervisor" in bot.reasons()
         sent = len([order for order in bot.sent() if order.adds])
         rows = bot.standin.log.count("event", "kline closed")
         await bot.until(lambda: bot.standin.log.count("event", "kline closed") >= rows + 3)
         assert len([order for order in bot.sent() if order.adds]) <= sent, "entries go on against the account's mode"
         bot.arm("mode-hedge")
         await bot.end_and_prove()
+        assert bot.entries() == []
+
+
+@pytest.mark.asyncio
+async def test_a_key_that_is_revoked_ends_the_run(tmp_path: Path) -> None:
+    """-2015 in the middle of a run: it ends in one line that says what to do, and what protects stays."""
+    async with trading(tmp_path) as bot:
+        await bot.hold()
+        stops = bot.account["algoOrders"]
+        bot.arm("2015:always")
+        bot.move(-STEP_BPS)
+        async with asyncio.timeout(END_S):
+            outcome = await asyncio.shield(bot.running)
+        assert outcome.exit_code != 0
+        assert "-2015" in outcome.failure
+        assert "look at the key" in outcome.failure
+        assert "\n" not in outcome.failure
+        assert bot.account["algoOrders"] == stops
+        assert bot.fired("2015") < MANY, "the run went on asking"

@@ -99,7 +99,7 @@ async def test_a_stop_of_unknown_outcome_leaves_nothing_bare(tmp_path: Path, fau
 
 @pytest.mark.asyncio
 async def test_503_service_unavailable_is_a_refusal(tmp_path: Path) -> None:
-    """"Service Unavailable" was not accepted: entry and stop are sent anew, under new ids, without any doubt."""
+    """What was "Service Unavailable" was not accepted: entry and stop are sent anew, under new ids, without a doubt."""
     async with trading(tmp_path) as bot:
         await bot.ladders()
         bot.arm(f"503-unavailable:1:{EXITS[1]}")

@@ -7,9 +7,8 @@ import pytest
 from hedgegrid.venues.ccxtpro.trading import CcxtTrading
 from hedgegrid.venues.ccxtpro.wire import TradingWire
 from hedgegrid.worlds.exchange import ExchangeWorld
-from tests.live.trading_bot import OVER_A_RUNG_BPS, query, trading
-
-NO_KEYS = {"api_key": None, "api_secret": None}
+from tests.live.evidence import query
+from tests.live.trading_bot import OVER_A_RUNG_BPS, trading
 
 
 class ConstructedError(AssertionError):
@@ -19,15 +18,14 @@ class ConstructedError(AssertionError):
 @pytest.mark.asyncio
 @pytest.mark.parametrize("with_keys", [False, True])
 async def test_paper_cannot_send_an_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_keys: bool) -> None:
-    """No trading session is ever made, no request is signed, with keys in the config or without; fills are simulated."""
+    """No trading session is made and no request is signed, with keys in the config or without; fills are simulated."""
 
     def refuse(*_: object, **__: object) -> None:
         raise ConstructedError
 
     for kind in (TradingWire, CcxtTrading, ExchangeWorld):
         monkeypatch.setattr(kind, "__init__", refuse)
-    venue = {} if with_keys else NO_KEYS
-    async with trading(tmp_path, account={"mode": "paper"}, venue=venue) as bot:
+    async with trading(tmp_path, with_keys=with_keys, account={"mode": "paper"}) as bot:
         await bot.until(lambda: query(bot.journal, "SELECT count(*) FROM orders WHERE state = 'working'") >= [(4,)])
         bot.move(-OVER_A_RUNG_BPS)
         await bot.until(lambda: len(bot.fills()) == 1)

@@ -12,12 +12,16 @@ ENTRY = "on=POST /fapi/v1/order:positionSide=LONG:side=BUY"
 PROFIT = "on=POST /fapi/v1/order:positionSide=LONG:side=SELL"
 STOP = "on=POST /fapi/v1/algoOrder:positionSide=LONG"
 BEYOND_THE_STOPS_BPS = 80
+OVER_THE_CENTER_BPS = 60
+"""With the rung that filled before, more than the distance at which the grid is centered anew."""
 
 
 def takers(bot: TradingBot) -> list[str]:
     """Give the entries that filled as taker."""
     rows = [one.rest() for one in bot.standin.exchange.trades]
-    return [str(row["id"]) for row in rows if (row["positionSide"], row["side"]) == ("LONG", "BUY") and not row["maker"]]
+    return [
+        str(row["id"]) for row in rows if (row["positionSide"], row["side"]) == ("LONG", "BUY") and not row["maker"]
+    ]
 
 
 @pytest.mark.asyncio
@@ -108,3 +112,27 @@ async def test_a_stop_that_triggers_under_a_foreign_id_is_ours(tmp_path: Path) -
         await bot.until(lambda: bot.held_lots("LONG") == 0)
         assert not bot.told_of("the account holds what is not ours")
         await bot.end_and_prove()
+
+
+@pytest.mark.asyncio
+async def test_a_backstop_moves_with_the_grid(tmp_path: Path) -> None:
+    """The exchange takes one closePosition stop of a leg: the moved one replaces it, beyond every stop of the lots."""
+    async with trading(tmp_path) as bot:
+        await bot.hold()
+        bot.move(-OVER_THE_CENTER_BPS)
+        await bot.until(lambda: bot.held_lots("LONG") == 2 * RUNG_LOTS)
+        await bot.until(lambda: len(bot.entries()) == 4)
+        await bot.settled()
+        await bot.until(lambda: beyond_the_lots(bot))
+        await bot.end_and_prove()
+
+
+def beyond_the_lots(bot: TradingBot) -> bool:
+    """Tell whether LONG's one backstop lies under the stops of its lots and of all that its ladder may fill."""
+    mine = [row for row in bot.account["algoOrders"] if row["positionSide"] == "LONG"]
+    backstops = [Decimal(row["triggerPrice"]) for row in mine if row["closePosition"]]
+    stops = [Decimal(row["triggerPrice"]) for row in mine if not row["closePosition"]]
+    entries = [Decimal(row["price"]) for row in bot.entries() if row["positionSide"] == "LONG"]
+    distance = Decimal(STEP_BPS * 12) / 10_000
+    deepest = min(*stops, *(price * (1 - distance) for price in entries))
+    return len(backstops) == 1 and backstops[0] < deepest

@@ -39,6 +39,7 @@ class Watch:
         self.foreign_lots: dict[str, int] = {}
         """By leg: what others hold in it."""
         self._exchange = standin.exchange
+        self._spec = standin.exchange.specs[standin.exchange.symbols[0]]
         self._possible_s = 0.0
         self._bare: list[Stretch] = []
         self._beyond: list[Stretch] = []
@@ -48,6 +49,14 @@ class Watch:
         """Look no more."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def without_foreign(self, account: dict[str, Any]) -> dict[str, Any]:
+        """Give the account without what others hold in its legs."""
+        rows = []
+        for row in account["positions"]:
+            theirs = Decimal(self._spec.qty_text(self.foreign_lots.get(row["positionSide"], 0)))
+            rows.append({**row, "positionAmt": str(abs(Decimal(row["positionAmt"])) - theirs)})
+        return {**account, "positions": rows}
 
     @staticmethod
     async def rest(seconds: float) -> None:
@@ -83,7 +92,7 @@ class Watch:
 
     async def _look(self) -> None:
         while True:
-            account = self._exchange.summary()
+            account = self.without_foreign(self._exchange.summary())
             self.doubled += [one for one in doubled_rungs(account) if one not in self.doubled]
             _note(self._bare, unprotected(account))
             _note(self._beyond, self._excess(account))

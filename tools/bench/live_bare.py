@@ -1,9 +1,9 @@
-"""The bare script that the bot is raced against: ccxt.pro as its examples use it, two orders a closed bar, no bot.
+"""The bare script that the bot is raced against: ccxt.pro as its examples use it, no bot.
 
     python -m tools.bench.live_bare --origin http://127.0.0.1:9000 --timeframe 1s --seconds 60
 
-It watches best bids and asks and the bars of one instrument; at each closed bar it places one order on each side, as a
-grid of one rung does, and then cancels the two of the bar before. It has no journal, no gate and no account, and its
+It watches best bids and asks and the bars of one instrument; at each closed bar it places one order on each side, both
+in one request, as a grid of one rung does; with ``--cancels`` it then cancels the two of the bar before. It has no journal, no gate and no account, and its
 limiter is off. ccxt's unified candles do not say whether a bar has closed, so the handler looks at the raw flag: that
 is the earliest moment at which such a script can know.
 """
@@ -63,7 +63,7 @@ async def quotes(one: Watched) -> None:
         await one.watch_bids_asks([SYMBOL])
 
 
-async def bars(one: Watched, timeframe: str) -> None:
+async def bars(one: Watched, timeframe: str, *, cancels: bool) -> None:
     """Watch the bars for ever, and trade at each that has closed."""
     traded, resting = one.closed, []
     while True:
@@ -84,11 +84,11 @@ async def bars(one: Watched, timeframe: str) -> None:
             for side, leg, away in SIDES
         ]
         resting = [order["id"] for order in await one.create_orders(wanted)]
-        if old:
+        if old and cancels:
             await one.cancel_orders(old, SYMBOL)
 
 
-async def trade(origin: str, timeframe: str, seconds: float) -> None:
+async def trade(origin: str, timeframe: str, seconds: float, *, cancels: bool) -> None:
     """Run the script for a while, and take away what rests at the end."""
     one = exchange(origin)
     try:
@@ -96,7 +96,7 @@ async def trade(origin: str, timeframe: str, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
                 tasks.create_task(quotes(one))
-                tasks.create_task(bars(one, timeframe))
+                tasks.create_task(bars(one, timeframe, cancels=cancels))
         await one.cancel_all_orders(SYMBOL)
     finally:
         await one.close()
@@ -108,8 +108,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--origin", required=True, help="the stand-in's origin")
     parser.add_argument("--timeframe", default="1s", help="length of a bar")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long it trades")
+    parser.add_argument("--cancels", action="store_true", help="cancel the orders of the bar before")
     given = parser.parse_args(argv)
-    asyncio.run(trade(given.origin, given.timeframe, given.seconds))
+    asyncio.run(trade(given.origin, given.timeframe, given.seconds, cancels=given.cancels))
 
 
 if __name__ == "__main__":

@@ -79,6 +79,12 @@ def every_bar(channel: str) -> str:
     return _account(channel) + _GRID % grid
 
 
+def refill(channel: str) -> str:
+    """One rung on each side, far from the price, that stays where it is: what the exchange ends is placed anew."""
+    grid = {"base": "BTC", "timeframe": "1s", "step_bps": 100, "levels": 1, "quote": 1000, "trigger_bps": 400}
+    return _account(channel) + _GRID % grid
+
+
 def many(bases: Sequence[str]) -> str:
     """A ladder of six rungs a side for each instrument, on bars of a minute."""
     grid = {"timeframe": "1m", "step_bps": 12, "levels": 6, "quote": 500, "trigger_bps": 40}

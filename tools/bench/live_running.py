@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
 
-from tools.rehearsal.processes import KEY, ROOT, NotStartedError, bot, end, wait_until
+from tools.rehearsal.processes import KEY, ROOT, NotStartedError, end, wait_until
 
 SECRETS: Final = {"BINANCE_KEY": KEY, "BINANCE_SECRET": "standin-secret", "HEDGEGRID_CONTROL_TOKEN": "bench"}
 READY_S: Final = 60.0
@@ -20,12 +20,11 @@ _SAMPLE: Final = re.compile(r"^(\w+?)(?:\{[^}]*\})? ([-+.\deE]+)$", re.MULTILINE
 
 
 class Bot:
-    """The bot that runs; ``journal`` is its file, ``pid`` its process."""
+    """The bot that runs; ``pid`` is its process."""
 
-    def __init__(self, folder: Path, child: "subprocess.Popen[bytes]", journal: Path) -> None:
+    def __init__(self, folder: Path, child: "subprocess.Popen[bytes]") -> None:
         """Watch a bot that was started in ``folder``."""
         self.folder = folder
-        self.journal = journal
         self.pid = child.pid
         self._child = child
 
@@ -56,15 +55,24 @@ class Bot:
 
 
 @contextmanager
-def running_bot(folder: Path, origin: str, config: str, *, journal: Path) -> Iterator[Bot]:
+def running_bot(
+    folder: Path, origin: str, config: str, *, journal: Path, times: Path | None = None
+) -> Iterator[Bot]:
     """Run the bot until the block is left; it trades when the block begins. Raises NotStartedError.
+
+    ``times``: where the times of its journal's commits are written to, if they are wanted.
 
     """
     own = folder / "account.toml"
     own.write_text(config, encoding="utf-8")
     arguments = ["--config", str(own), "--journal", str(journal), "--listen", "127.0.0.1:0"]
-    child = bot(folder, origin, arguments, SECRETS)
-    one = Bot(folder, child, journal)
+    program = ["hedgegrid"] if times is None else ["tools.bench.live_stopwatch", str(times)]
+    command = [sys.executable, "-m", *program, "run", "--exchange", origin, *arguments]
+    with (folder / "bot.log").open("wb") as out:
+        child = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **SECRETS}, stdout=out, stderr=out
+        )
+    one = Bot(folder, child)
     try:
         came = wait_until(lambda: one.is_active() or not one.is_alive(), READY_S, 0.1)
         if came is None or not one.is_alive():
@@ -74,12 +82,11 @@ def running_bot(folder: Path, origin: str, config: str, *, journal: Path) -> Ite
         end(child, signal.SIGTERM)
 
 
-def run_script(origin: str, timeframe: str, seconds: float) -> None:
+def run_script(origin: str, timeframe: str, seconds: float, *, cancels: bool) -> None:
     """Run the bare script to its end. CalledProcessError where it failed."""
-    command = [sys.executable, "-m", "tools.bench.live_bare", "--origin", origin]
-    subprocess.run(
-        [*command, "--timeframe", timeframe, "--seconds", str(seconds)], cwd=ROOT, env=dict(os.environ), check=True
-    )
+    command = [sys.executable, "-m", "tools.bench.live_bare", "--origin", origin, "--timeframe", timeframe]
+    command += ["--seconds", str(seconds), *(["--cancels"] if cancels else [])]
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def standin_arguments(bases: Sequence[str], *, quotes_per_s: float, speed: int, **more: Any) -> list[str]:  # noqa: ANN401

@@ -1,7 +1,8 @@
 """The bot's journal against the stand-in's own account: fills, legs, wallet and open orders, figure by figure.
 
 Invariant: each side is read from where it is kept (a file, the engine's own state), never through the other; every
-difference is a line of words, and no line means that there is none.
+difference is a line of words, and no line means that there is none. The parts of an order that went in several stand in
+the journal under the order's own id.
 """
 
 import sqlite3
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+
+from hedgegrid.venues.ccxtpro.order_requests import whole_id
 
 E8: Final = Decimal(10) ** 8
 LEGS: Final = ("LONG", "SHORT")
@@ -91,8 +94,8 @@ def differences(journal: Journal, state: Mapping[str, Any], trades: list[dict[st
     wallet = Decimal(state["walletBalance"])
     if journal.wallet is None or abs(journal.wallet - wallet) > Decimal("0.00000001") * max(1, len(trades)):
         yield f"wallet: journal {journal.wallet}, exchange {wallet}"
-    open_there = {row["clientOrderId"] for row in state["orders"]}
-    open_there |= {row["clientAlgoId"] for row in state["algoOrders"]}
+    open_there = {whole_id(row["clientOrderId"]) for row in state["orders"]}
+    open_there |= {whole_id(row["clientAlgoId"]) for row in state["algoOrders"]}
     for client_id in sorted(open_there - journal.live):
         yield f"order {client_id}: open at the exchange, ended or unknown in the journal"
     for client_id in sorted(journal.live - open_there):
@@ -104,7 +107,7 @@ def differences(journal: Journal, state: Mapping[str, Any], trades: list[dict[st
 def _fills(journal: Journal, trades: list[dict[str, Any]]) -> Iterator[str]:
     there: dict[tuple[str, int, str], tuple[str, Decimal, Decimal, Decimal]] = {}
     for row in trades:
-        key = (row["symbol"], int(row["id"]), row["clientOrderId"])
+        key = (row["symbol"], int(row["id"]), whole_id(row["clientOrderId"]))
         figures = (
             row["positionSide"],
             Decimal(row["price"]),

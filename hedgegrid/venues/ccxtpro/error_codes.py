@@ -131,6 +131,10 @@ NOTHING_TO_CHANGE: Final = frozenset({-4046, -4059, -4171, -5027})
 """What was asked for is so already."""
 ORDER_NOT_FOUND: Final = frozenset({-2011, -2013})
 """No open order of that id: it may have filled, ended, or never been."""
+FILTERS: Final = frozenset(
+    {-1013, -1111, -4001, -4002, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4029, -4030, -4164}
+)
+"""An order broke one of its instrument's rules (D), which the exchange may have changed."""
 CLOCK: Final = frozenset({-1021, -5028})
 """Our clock, or the way there, is out of the receive window."""
 KEYS: Final = frozenset({-1002, -1011, -1022, -1099, -2014, -2015, -2017})

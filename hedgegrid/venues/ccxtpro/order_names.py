@@ -1,20 +1,20 @@
-"""Whose order a number of the exchange's is: order ids, algo orders and parts of market orders, by our ids.
+"""Whose order a number of the exchange's is: order ids, algo orders and parts of orders, by our ids.
 
 Pure tables, all bounded. Invariants: an algo order's fills are told under the algo order's own id, whatever id the
-exchange gave the order that it became; the parts of a sliced market order are told as the order that was asked for;
-an order that ends is told to have ended when all its parts have.
+exchange gave the order that it became; the parts of a sliced order are told as the order that was asked for; an order
+that ends is told to have ended when all its parts have.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 import attrs
 
-from hedgegrid.core.client_id import NO_LEVEL, client_id, parse_client_id
+from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Leg
-from hedgegrid.venues.ccxtpro.order_requests import is_slice
+from hedgegrid.venues.ccxtpro.order_requests import whole_id
 
 NAMES_KEPT: Final = 20_000
 """Order ids whose client ids are remembered; older ones are asked of the exchange again."""
@@ -75,81 +75,104 @@ class OrderNames:
 
 @attrs.define(kw_only=True)
 class _Sliced:
+    """An order in parts. ``qty_lots`` is what was asked for; what no part holds ends with the last of them."""
+
     qty_lots: int
     names: tuple[str, ...]
-    left: dict[str, int]
-    """What each part that has not ended still holds."""
+    left: set[str]
+    """The parts that have not ended."""
     filled_lots: int = 0
+    going: bool = False
+    """It is being cancelled, or was given up: its parts' ends are no surprise."""
+    over: bool = False
+    """It was answered as refused: of its parts only fills are told."""
 
 
 class Slices:
-    """Market orders that were sent as several, told as one."""
+    """Orders that were sent as several, told as one."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._parents: OrderedDict[str, str] = OrderedDict()
         self._sliced: OrderedDict[str, _Sliced] = OrderedDict()
 
-    def note(self, parent: str, parts: Sequence[tuple[str, int]]) -> None:
-        """Take note of an order's parts, ids and lots, before they are sent."""
-        keep(
-            self._sliced,
-            parent,
-            _Sliced(names=tuple(name for name, _ in parts), qty_lots=sum(lots for _, lots in parts), left=dict(parts)),
-        )
-        for name, _ in parts:
-            keep(self._parents, name, parent)
+    def note(self, parent: str, names: Sequence[str], qty_lots: int) -> None:
+        """Take note of an order's parts before they are sent."""
+        keep(self._sliced, parent, _Sliced(names=tuple(names), qty_lots=qty_lots, left=set(names)))
+
+    def found(self, open_parts: Iterable[tuple[str, int]]) -> None:
+        """Take note of parts, ids and lots, that a list of open orders shows: of orders of an earlier life too."""
+        families: dict[str, dict[str, int]] = {}
+        for name, lots in open_parts:
+            families.setdefault(whole_id(name), {})[name] = lots
+        for parent, lots_of in families.items():
+            if parent not in self._sliced and set(lots_of) != {parent}:
+                self.note(parent, tuple(lots_of), sum(lots_of.values()))
 
     def parts(self, parent: str) -> tuple[str, ...]:
         """Give the ids that an order was sent under: its own alone where it was not sliced."""
         whole = self._sliced.get(parent)
         return (parent,) if whole is None else whole.names
 
+    def standing(self, parent: str) -> tuple[str, ...]:
+        """Give those of an order's parts that have not ended; all of them where none is left."""
+        whole = self._sliced.get(parent)
+        return (parent,) if whole is None else tuple(n for n in whole.names if n in whole.left) or whole.names
+
+    def filled_lots(self, parent: str) -> int:
+        """Give what was told to be filled of an order in parts; 0 for any other."""
+        whole = self._sliced.get(parent)
+        return 0 if whole is None else whole.filled_lots
+
     def parent_of(self, name: str) -> str:
-        """Give the order that an id stands for. Of a boot that is over, the level is taken as absent."""
-        known = self._parents.get(name)
-        if known is not None or not is_slice(name):
-            return known or name
-        parts = parse_client_id(name)
-        assert parts is not None, "a slice's id is ours"
-        return client_id(
-            account=parts.account,
-            epoch=parts.epoch,
-            leg=parts.leg,
-            purpose=parts.purpose,
-            level=NO_LEVEL,
-            sequence=parts.sequence,
-        )
+        """Give the order that an id stands for."""
+        return whole_id(name)
+
+    def going(self, parent: str) -> None:
+        """Take note that an order's parts are being cancelled."""
+        whole = self._sliced.get(parent)
+        if whole is not None:
+            whole.going = True
+
+    def give_up(self, parent: str) -> None:
+        """Take note that an order is answered as refused, though some of its parts were taken."""
+        whole = self._sliced[parent]
+        whole.going = whole.over = True
+
+    def is_short(self, name: str) -> bool:
+        """Tell whether a part has ended unasked while others stand: the order covers less than it was asked to."""
+        whole = self._sliced.get(whole_id(name))
+        return whole is not None and name not in whole.left and bool(whole.left) and not whole.going
 
     def told(self, event: OrderEvent) -> tuple[OrderEvent, ...]:
         """Give what an event of a part means for the whole order; an event of any other order as it is."""
-        parent = self._parents.get(event.client_id)
-        if parent is None or parent not in self._sliced:
-            name = self.parent_of(event.client_id)
-            return (event if name == event.client_id else _renamed(event, name, event.qty_lots),)
-        whole = self._sliced[parent]
+        parent = whole_id(event.client_id)
+        whole = self._sliced.get(parent)
+        if whole is None:
+            return (event if parent == event.client_id else _renamed(event, parent, event.qty_lots),)
         if event.kind is OrderEventKind.FILLED:
             assert event.fill is not None, "a fill has its figures"
             whole.filled_lots += event.fill.qty_lots
             if event.qty_lots == 0:
-                whole.left.pop(event.client_id, None)
+                whole.left.discard(event.client_id)
             said = _renamed(event, parent, max(0, whole.qty_lots - whole.filled_lots))
             return (said, *self._end(parent, whole, OrderEventKind.CANCELLED, EndReason.REFUSED))
         if event.kind in _ENDS:
-            if whole.left.pop(event.client_id, None) is None:
+            if event.client_id not in whole.left:
                 return ()
+            whole.left.discard(event.client_id)
             return self._end(parent, whole, event.kind, event.reason)
-        return (_renamed(event, parent, event.qty_lots),)
+        return () if whole.over else (_renamed(event, parent, whole.qty_lots - whole.filled_lots),)
 
     def refused(self, parent: str, name: str) -> tuple[OrderEvent, ...]:
         """Take note that a part was never taken; give the end of the whole where it was the last."""
         whole = self._sliced.get(parent)
-        if whole is None or whole.left.pop(name, None) is None:
+        if whole is None or name not in whole.left:
             return ()
+        whole.left.discard(name)
         return self._end(parent, whole, OrderEventKind.CANCELLED, EndReason.REFUSED)
 
     def _end(self, parent: str, whole: _Sliced, kind: OrderEventKind, reason: EndReason) -> tuple[OrderEvent, ...]:
-        if whole.left or whole.filled_lots >= whole.qty_lots:
+        if whole.left or whole.over or whole.filled_lots >= whole.qty_lots:
             return ()
         return (OrderEvent(kind=kind, client_id=parent, reason=reason),)
 

@@ -11,22 +11,25 @@ Sources: Binance USD-M futures, "New Order", "Place Multiple Orders", "New Algo 
 from collections.abc import Sequence
 from typing import Final, Literal, TypeVar
 
-from hedgegrid.core.client_id import NO_LEVEL, client_id, parse_client_id
+import attrs
+
+from hedgegrid.core.client_id import SEQUENCES, ClientId, client_id, parse_client_id
 from hedgegrid.model.order import Kind, OrderRequest, Purpose
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
 
 Params = dict[str, str]
 StopTrigger = Literal["mark", "last"]
 
+CONDITIONAL: Final = (Purpose.STOP, Purpose.BACKSTOP)
 BATCH_MAX: Final = 5
 """Orders that one batch may place."""
 CANCELS_MAX: Final = 10
 """Orders that one batch may cancel."""
-SLICES_MAX: Final = 99
-"""Orders that one market reduction may be sent as."""
+SLICES_MAX: Final = 35
+"""Orders that one market reduction, or one stop, may be sent as."""
 
-_SLICE_LEVELS: Final = 900
-"""Levels from here on are slices of a market order: no grid has that many rungs."""
+_SLICE_STEP: Final = SEQUENCES // (SLICES_MAX + 1)
+"""Sequences from here on are slices of an order: sixty million orders, years of one boot."""
 _WORKING_TYPES: Final = {"mark": "MARK_PRICE", "last": "CONTRACT_PRICE"}
 
 _T = TypeVar("_T")
@@ -37,13 +40,19 @@ def is_conditional(request: OrderRequest) -> bool:
     return request.kind is Kind.STOP_MARKET
 
 
+def is_stop_id(name: str) -> bool:
+    """Tell whether an id is one of ours of a stop or a backstop."""
+    parts = parse_client_id(name)
+    return parts is not None and parts.purpose in CONDITIONAL
+
+
 def order_params(request: OrderRequest, listed: ListedInstrument) -> Params:
     """Write a limit or market order: of POST /fapi/v1/order, of a row of batchOrders, of the socket's order.place.
 
     AssertionError for a conditional order, and for a market order above the exchange's maximum (slice it first).
     """
     assert not is_conditional(request), "a conditional order goes through the algo service"
-    assert request.kind is not Kind.MARKET or request.qty_lots <= _market_max_lots(listed), "slice it first"
+    assert request.kind is not Kind.MARKET or request.qty_lots <= market_max_lots(listed), "slice it first"
     params = _whose(request, listed)
     params["newClientOrderId"] = request.client_id
     params["newOrderRespType"] = "ACK"  # the stream tells the rest, and an acknowledgement is the fastest answer
@@ -58,7 +67,7 @@ def order_params(request: OrderRequest, listed: ListedInstrument) -> Params:
 
 
 def algo_params(request: OrderRequest, listed: ListedInstrument, stop_trigger: StopTrigger) -> Params:
-    """Write a stop for POST /fapi/v1/algoOrder. AssertionError for an order that is not conditional."""
+    """Write a stop: of POST /fapi/v1/algoOrder, of the socket's algoOrder.place. AssertionError for any other order."""
     assert is_conditional(request), "only a conditional order goes through the algo service"
     params = _whose(request, listed) | {
         "algoType": "CONDITIONAL",
@@ -76,19 +85,21 @@ def _whose(request: OrderRequest, listed: ListedInstrument) -> Params:
     return {"symbol": listed.symbol, "side": request.side.name, "positionSide": request.leg.name}
 
 
-# --- market orders above the exchange's maximum -----------------------------------------------------------------------
+# --- orders above the exchange's maximum of a market order ------------------------------------------------------------
 
 
-def market_slices(request: OrderRequest, listed: ListedInstrument) -> tuple[int, ...]:
-    """Give the quantities in lots that an order is sent in: itself, or parts of a market order within the maximum.
+def slices_of(request: OrderRequest, listed: ListedInstrument) -> tuple[int, ...]:
+    """Give the quantities in lots that an order is sent in: itself, or parts that are within the maximum.
 
-    No part is under the exchange's minimum. AssertionError for more than ``SLICES_MAX`` parts.
+    A stop becomes a market order when it triggers, so it is cut like one. No part is under the exchange's minimum.
+    What does not fit into ``SLICES_MAX`` parts is left out: the order ends with it unfilled, and it is asked for again.
     """
-    largest = _market_max_lots(listed)
-    if request.kind is not Kind.MARKET or request.qty_lots <= largest:
+    largest = market_max_lots(listed)
+    if request.kind is Kind.LIMIT or request.qty_lots <= largest:
         return (request.qty_lots,)
     count = -(-request.qty_lots // largest)
-    assert count <= SLICES_MAX, f"{request.qty_lots} lots of {largest} at once: more than {SLICES_MAX} orders"
+    if count > SLICES_MAX:
+        return (largest,) * SLICES_MAX
     slices = [largest] * (count - 1)
     last = request.qty_lots - sum(slices)
     short = max(0, listed.market_min_lots - last)
@@ -97,31 +108,34 @@ def market_slices(request: OrderRequest, listed: ListedInstrument) -> tuple[int,
 
 
 def slice_id(parent: str, number: int) -> str:
-    """Give the id of a part of a market order: the order's own for part 0, else a relative that parses as ours.
+    """Give the id of a part of an order: the order's own for part 0, else a relative that parses as ours.
 
-    It has the order's account, boot, purpose and sequence and a level that no rung has, so it is never another's.
-    ValueError for a parent that is not one of our ids.
+    It has all that the order's id has but for the sequence, which no order of its own ever gets. ValueError for a
+    parent that is not one of our ids; AssertionError for a part of a part.
     """
     parts = parse_client_id(parent)
-    if number == 0 or parts is None:
-        if parts is None:
-            raise ValueError(f"{parent!r} is not an id of ours")
-        return parent
-    assert number <= SLICES_MAX, "more parts than levels"
-    return client_id(
-        account=parts.account,
-        epoch=parts.epoch,
-        leg=parts.leg,
-        purpose=parts.purpose,
-        level=_SLICE_LEVELS + number,
-        sequence=parts.sequence,
-    )
+    if parts is None:
+        raise ValueError(f"{parent!r} is not an id of ours")
+    assert parts.sequence < _SLICE_STEP, "a part of a part"
+    assert 0 <= number <= SLICES_MAX, "more parts than sequences"
+    return _renumbered(parts, parts.sequence + number * _SLICE_STEP)
+
+
+def whole_id(name: str) -> str:
+    """Give the id of the order that an id is a part of; its own where it is none."""
+    parts = parse_client_id(name)
+    if parts is None or parts.sequence < _SLICE_STEP:
+        return name
+    return _renumbered(parts, parts.sequence % _SLICE_STEP)
+
+
+def _renumbered(parts: ClientId, sequence: int) -> str:
+    return client_id(**attrs.asdict(attrs.evolve(parts, sequence=sequence), recurse=False))
 
 
 def is_slice(name: str) -> bool:
     """Tell whether an id was written by ``slice_id`` for a part that is not the first."""
-    parts = parse_client_id(name)
-    return parts is not None and parts.level != NO_LEVEL and parts.level > _SLICE_LEVELS
+    return whole_id(name) != name
 
 
 def reduces(request: OrderRequest) -> bool:
@@ -129,7 +143,8 @@ def reduces(request: OrderRequest) -> bool:
     return request.purpose is not Purpose.ENTRY
 
 
-def _market_max_lots(listed: ListedInstrument) -> int:
+def market_max_lots(listed: ListedInstrument) -> int:
+    """Give the most lots of one market order."""
     return min(listed.market_max_lots, listed.instrument.max_qty_lots)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from hedgegrid.errors import Fatal, HedgegridError, Rejected, Transient
-from hedgegrid.model.order import Leg
 from hedgegrid.ports import PrivateEvent
 from hedgegrid.runtime.clock import Clock, TimerHandle
 from hedgegrid.units import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 from hedgegrid.venues.ccxtpro.endpoints import Endpoints
+from hedgegrid.venues.ccxtpro.leg_watch import LegKey
 from hedgegrid.venues.ccxtpro.parse_account import PositionRow, listen_key
 from hedgegrid.venues.ccxtpro.private_events import PrivateEvents, stream_gap
 from hedgegrid.venues.ccxtpro.reads import read
@@ -29,7 +29,7 @@ UP_TIMEOUT_NS: Final = 30 * NS_PER_S
 CONFIRM_NS: Final = NS_PER_S
 _LOOK_NS: Final = 100 * NS_PER_MS
 
-Legs = dict[tuple[str, Leg], int]
+Legs = dict[LegKey, int]
 
 
 class PrivateStream:
@@ -202,19 +202,18 @@ class PrivateStream:
         await self._clock.sleep(CONFIRM_NS)
         read_legs = await self._read_legs()
         differing = self._differing(read_legs)
-        for key in differing:
-            self._events.legs[key] = read_legs.get(key, 0)
+        self._events.read_legs({key: read_legs.get(key, 0) for key in differing}, self._session.venue_ns())
         return "; ".join(f"{name} {leg.name}" for name, leg in differing)
 
     async def _read_legs(self) -> Legs:
         rows = await self._position_rows()
         return {(row.instrument, row.leg): abs(row.signed_lots) for row in rows if row.leg is not None}
 
-    def _differing(self, read_legs: Legs) -> list[tuple[str, Leg]]:
+    def _differing(self, read_legs: Legs) -> list[LegKey]:
         """Give the legs that the stream and the exchange tell differently; one not told yet is taken as read."""
         known = self._events.legs
-        for key, lots in read_legs.items():
-            known.setdefault(key, lots)
+        new = {key: lots for key, lots in read_legs.items() if key not in known}
+        self._events.read_legs(new, self._session.venue_ns())
         return sorted(key for key, lots in known.items() if read_legs.get(key, 0) != lots)
 
     # --- tasks ------------------------------------------------------------------------------------------------------

@@ -4,24 +4,26 @@ Nothing here waits or sends. Invariants:
 - an event is told once, however often it comes, and in the order in which it came; nothing is held back but the
   reports of an order that may be a triggered stop of ours, until it is known whose it is, or for ``LINK_NS``;
 - a payload that cannot be read changes nothing, and is told as a ``StreamGap``: only a read of the exchange helps;
-- an order whose fills do not add up to what its reports say for ``SHORT_NS`` is a ``StreamGap``: one was lost.
+- an order whose fills do not add up to what its reports say for ``SHORT_NS`` is a ``StreamGap``: one was lost; so is
+  a leg that its fills do not make for as long (``leg_watch``).
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.messages.events import AccountChanged, EndReason, OrderEvent, OrderEventKind, StreamGap
-from hedgegrid.model.order import Leg, OrderRequest, Purpose, side_of
+from hedgegrid.model.order import OrderRequest, Purpose, side_of
 from hedgegrid.ports import PrivateEvent, VenueBatch
 from hedgegrid.venues.ccxtpro import parse_account as account
 from hedgegrid.venues.ccxtpro import parse_orders as orders
 from hedgegrid.venues.ccxtpro.errors import reason_of
+from hedgegrid.venues.ccxtpro.leg_watch import LegKey, LegWatch
 from hedgegrid.venues.ccxtpro.order_names import OrderKey, keep
-from hedgegrid.venues.ccxtpro.order_requests import is_conditional
+from hedgegrid.venues.ccxtpro.order_requests import is_conditional, is_stop_id
 from hedgegrid.venues.ccxtpro.scaling import BadPayloadError
 from hedgegrid.venues.ccxtpro.sockets import Report
 from hedgegrid.venues.ccxtpro.traded import Traded
@@ -88,8 +90,7 @@ class PrivateEvents:
         self._short: dict[OrderKey, int] = {}
         self._held: OrderedDict[OrderKey, tuple[int, list[orders.OrderReport]]] = OrderedDict()
         self._foreign: OrderedDict[OrderKey, None] = OrderedDict()
-        self.legs: dict[tuple[str, Leg], int] = {}
-        """Signless lots of each leg as the stream said them last."""
+        self._legs = LegWatch()
         self.heard: dict[str, int] = {}
         """How many payloads of each kind came."""
 
@@ -109,6 +110,16 @@ class PrivateEvents:
         """Take note of a trade that a read of the exchange has told."""
         keep(self._trades, (instrument, trade_id, order_id), None, TOLD_KEPT)
 
+    @property
+    def legs(self) -> Mapping[LegKey, int]:
+        """Signless lots of each leg that is known, as they were said last."""
+        return self._legs.lots
+
+    def read_legs(self, legs: Mapping[LegKey, int], as_of_ns: int) -> None:
+        """Take what a read of the exchange shows of legs, as of the exchange's time ``as_of_ns``."""
+        for key, lots in legs.items():
+            self._legs.read(key, lots, as_of_ns)
+
     def start_over(self, now_ns: int) -> None:
         """Begin a new socket: what was held is told; what orders had filled and legs held meanwhile is not known."""
         for key in tuple(self._held):
@@ -116,12 +127,12 @@ class PrivateEvents:
         self._progress.clear()
         self._short.clear()
         self._sent.clear()
-        self.legs.clear()
+        self._legs.forget()
 
     @property
     def waits(self) -> bool:
         """Whether time alone may have something told: ``due`` is to be called."""
-        return bool(self._held or self._short)
+        return bool(self._held or self._short) or self._legs.waits
 
     # --- what comes -------------------------------------------------------------------------------------------------
 
@@ -145,7 +156,7 @@ class PrivateEvents:
             case orders.TriggerReject():
                 self._trigger_rejected(update)
             case account.AccountReport():
-                self._account(update)
+                self._account(update, now_ns)
             case account.ListenKeyExpired():
                 self._to.key_expired()
             case account.MarginCall():
@@ -171,6 +182,8 @@ class PrivateEvents:
                 progress = self._progress[key]
                 missing, progress.counted_lots = progress.said_lots - progress.counted_lots, progress.said_lots
                 self._gap(f"{missing} lots of order {key[1]} were filled and not told")
+        for why in self._legs.due(now_ns):
+            self._gap(why)
 
     # --- orders -----------------------------------------------------------------------------------------------------
 
@@ -179,6 +192,7 @@ class PrivateEvents:
         name = self._names.name_of(*key)
         if name is None or parse_client_id(name) is None:
             name = report.client_id
+        self._legs.filled(report, now_ns)
         if parse_client_id(name) is None and not report.forced and self._may_be_ours(report, key):
             self._hold(key, report, now_ns)
             return
@@ -217,8 +231,7 @@ class PrivateEvents:
         self._count(report, name, now_ns)
         if report.forced and report.trade is not None:
             self._to.report("the exchange itself closed a part of a leg", _forced_figures(report))
-        told = [event for one in said for event in self._slices.told(_as_answered(one))]
-        self._batch(report.instrument, report.ts_ns, told)
+        self._tell_parts(report.instrument, report.ts_ns, [_as_answered(one) for one in said])
 
     def _fee(self, report: orders.OrderReport) -> int:
         if report.trade is None or report.trade.fee_e8 is not None:
@@ -278,7 +291,7 @@ class PrivateEvents:
         word = ("algo", report.algo_id, report.status, report.trigger_ticks, report.qty_lots, report.actual_order_id)
         if word not in self._said:
             keep(self._said, word, None, TOLD_KEPT)
-            self._batch(report.instrument, report.ts_ns, said)
+            self._tell_parts(report.instrument, report.ts_ns, said)
 
     def _link(self, name: str, key: OrderKey, now_ns: int) -> None:
         """Take note which order a stop has become, and tell what was held of it."""
@@ -304,14 +317,15 @@ class PrivateEvents:
             event = OrderEvent(
                 kind=OrderEventKind.REJECTED, client_id=name, reason=reason_of(reject.words), detail=reject.words[:160]
             )
-            self._batch(reject.instrument, reject.ts_ns, (event,))
+            self._tell_parts(reject.instrument, reject.ts_ns, (event,))
 
     # --- the account ------------------------------------------------------------------------------------------------
 
-    def _account(self, report: account.AccountReport) -> None:
+    def _account(self, report: account.AccountReport, now_ns: int) -> None:
         for position in report.positions:
             if position.leg is not None:
-                self.legs[position.instrument, position.leg] = abs(position.signed_lots)
+                key = (position.instrument, position.leg)
+                self._legs.said(key, abs(position.signed_lots), report.ts_ns, now_ns)
         for wallet in report.wallets:
             if wallet.asset == self._settle_asset:
                 delta_e8 = 0 if report.reason in _TRADING_RESULTS else wallet.change_e8
@@ -329,6 +343,14 @@ class PrivateEvents:
             self._to.funding_paid()
 
     # --- words ------------------------------------------------------------------------------------------------------
+
+    def _tell_parts(self, instrument: str, ts_ns: int, said: Sequence[OrderEvent]) -> None:
+        """Tell events, those of a part as the whole order's."""
+        self._batch(instrument, ts_ns, [event for one in said for event in self._slices.told(one)])
+        for one in said:
+            ended = one.kind is not OrderEventKind.FILLED and is_stop_id(one.client_id)
+            if ended and self._slices.is_short(one.client_id):
+                self._gap(f"{one.client_id}, a part of a stop, has ended without the others")
 
     def _batch(self, instrument: str, ts_ns: int, events: tuple[OrderEvent, ...] | list[OrderEvent]) -> None:
         if events:

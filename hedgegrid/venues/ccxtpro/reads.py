@@ -5,7 +5,6 @@ instruments is reported, never dropped silently; a look's time is taken before t
 that happened later is taken for absent.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from hedgegrid.errors import Rejected, Transient
 from hedgegrid.model.account import Position
 from hedgegrid.model.order import OpenOrder
 from hedgegrid.ports import LookUp, OrderLook
+from hedgegrid.runtime.together import together
 from hedgegrid.venues.ccxtpro import order_rows, parse_account
 from hedgegrid.venues.ccxtpro.refusals import refusal_of
 from hedgegrid.venues.ccxtpro.scaling import BadPayloadError, Scales
@@ -70,8 +70,7 @@ class AccountReads:
         found = await self._lists("fapiPrivateGetOpenOrders", order_rows.order_rows)
         for row in found:
             self._traded.names.learn(row.instrument, row.order_id, row.client_id)
-        named = [attrs.evolve(row, client_id=self._name(row)) for row in found]
-        return self._open(named)
+        return self._open([(self._name(row), row) for row in found])
 
     async def open_stops(self) -> tuple[OpenOrder, ...]:
         """Read the conditional orders, oldest first."""
@@ -79,14 +78,17 @@ class AccountReads:
         for row in found:
             if row.leg is not None and parse_client_id(row.client_id) is not None:
                 self._traded.names.stop_waits(row.client_id, row.instrument, row.leg)
-        return self._open(found)
+        self._traded.slices.found((row.client_id, row.qty_lots) for row in found)
+        return self._open([(row.client_id, row) for row in found])
 
     async def look_up(self, instrument: str, client_id: str, *, conditional: bool) -> OrderLook:
-        """Ask for one order by our id. A sliced market order is the sum of its parts."""
-        if conditional:
-            return await self._look_up_stop(instrument, client_id)
-        parts = self._traded.slices.parts(client_id)
-        looks = [await self._look_up_order(instrument, {"origClientOrderId": name}) for name in parts]
+        """Ask for one order by our id. An order in parts is the sum of them."""
+        looks: list[OrderLook] = []
+        for name in self._traded.slices.parts(client_id):
+            if conditional:
+                looks.append(await self._look_up_stop(instrument, name))
+            else:
+                looks.append(await self._look_up_order(instrument, {"origClientOrderId": name}))
         known = [look for look in looks if look.state is not LookUp.ABSENT]
         if len(looks) == 1 or not known:
             return looks[0]
@@ -96,13 +98,22 @@ class AccountReads:
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _name(self, row: order_rows.OrderRow) -> str:
-        return self._traded.slices.parent_of(self._traded.names.name_of(row.instrument, row.order_id) or row.client_id)
+        return self._traded.names.name_of(row.instrument, row.order_id) or row.client_id
 
-    def _open(self, found: Sequence[order_rows.OrderRow] | Sequence[order_rows.AlgoRow]) -> tuple[OpenOrder, ...]:
+    def _open(
+        self, found: Sequence[tuple[str, order_rows.OrderRow]] | Sequence[tuple[str, order_rows.AlgoRow]]
+    ) -> tuple[OpenOrder, ...]:
+        """Give the orders that are open; ``found`` by the ids that they are told under. Parts are told as one."""
+        slices = self._traded.slices
+        whole: dict[str, OpenOrder] = {}
         try:
-            orders = [order_rows.open_order(row) for row in found]
+            for name, row in found:
+                parent = slices.parent_of(name)
+                order = attrs.evolve(order_rows.open_order(attrs.evolve(row, client_id=name)), client_id=parent)
+                whole[parent] = _added(whole[parent], order) if parent in whole else order
         except BadPayloadError as error:
             raise Transient(f"an open order: {error}") from error
+        orders = [_with_told(order, slices.filled_lots(order.client_id)) for order in whole.values()]
         return tuple(sorted(orders, key=lambda order: (order.created_ns, order.client_id)))
 
     async def _lists(self, method: str, parse: Callable[[object, Scales], "order_rows.Read[_T]"]) -> tuple[_T, ...]:
@@ -112,18 +123,13 @@ class AccountReads:
             questions: list[tuple[dict[str, object], int]] = [({}, _ALL_AT_ONCE_WEIGHT)]
         else:
             questions = [({"symbol": symbol}, 1) for symbol in symbols]
-        try:
-            async with asyncio.TaskGroup() as group:
-                asked = [
-                    group.create_task(
-                        read(self._session, method, params, lambda one: parse(one, self._traded.scales), weight=weight)
-                    )
-                    for params, weight in questions
-                ]
-        except ExceptionGroup as failed:
-            # A list without one of its parts is no list: the first error speaks for all, as itself.
-            raise failed.exceptions[0] from None
-        found = [task.result() for task in asked]
+        # A list without one of its parts is no list.
+        found = await together(
+            *(
+                read(self._session, method, params, lambda one: parse(one, self._traded.scales), weight=weight)
+                for params, weight in questions
+            )
+        )
         self._tell_elsewhere("open orders", [symbol for one in found for symbol in one.elsewhere])
         return tuple(row for one in found for row in one.rows)
 
@@ -175,3 +181,19 @@ def _absent(error: Rejected, read_ns: int) -> OrderLook:
     if not refusal_of(error).not_found:
         raise error
     return OrderLook(state=LookUp.ABSENT, read_ns=read_ns)
+
+
+def _added(order: OpenOrder, part: OpenOrder) -> OpenOrder:
+    """Add a part to an order that is open."""
+    return attrs.evolve(
+        order,
+        qty_lots=order.qty_lots + part.qty_lots,
+        filled_lots=order.filled_lots + part.filled_lots,
+        created_ns=min(order.created_ns, part.created_ns),
+    )
+
+
+def _with_told(order: OpenOrder, told_lots: int) -> OpenOrder:
+    """Add what parts that are not open any more have filled."""
+    more = max(0, told_lots - order.filled_lots)
+    return attrs.evolve(order, qty_lots=order.qty_lots + more, filled_lots=order.filled_lots + more)

@@ -5,7 +5,7 @@ Invariant: the reason comes from the one table of codes, whether the exchange re
 
 import attrs
 
-from hedgegrid.errors import HedgegridError, OutcomeUnknown, Transient
+from hedgegrid.errors import Fatal, HedgegridError, OutcomeUnknown, Transient
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.venues.ccxtpro.errors import ORDER_NOT_FOUND, Verdict
 from hedgegrid.venues.ccxtpro.session import Refused, Throttled
@@ -44,7 +44,9 @@ class Refusal:
 
 
 def refusal_of(error: HedgegridError) -> Refusal:
-    """Give what an error of a call says."""
+    """Give what an error of a call says. One that is Fatal is raised again: it is no word on an order."""
+    if isinstance(error, Fatal):
+        raise error
     words = str(error)
     if isinstance(error, Refused):
         return refusal_of_row(error.verdict)

@@ -1,11 +1,11 @@
-"""Orders and cancels on their way to the exchange.
+"""Orders on their way to the exchange.
 
 Invariants: one answer for each request, by index: ACCEPTED, REJECTED or UNKNOWN; whatever the exchange did not say no
 to in words that prove it is UNKNOWN; nothing is ever sent twice; every request of a call is tried, whatever became of
-the others; a stop is retired only when every new stop of its leg stands.
+the others; a stop is retired only when every new stop of its leg stands; a stop in parts stands as a whole, or none of
+it is left. Fatal alone, a key that is refused, ends a call at once, and retires nothing.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,29 +15,31 @@ from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.errors import HedgegridError, OutcomeUnknown, Transient
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Leg, OrderRequest, Purpose
+from hedgegrid.runtime.together import together
 from hedgegrid.venues.ccxtpro.budget import CallKind
+from hedgegrid.venues.ccxtpro.cancelling import CancelDesk, by_index, unread
 from hedgegrid.venues.ccxtpro.errors import classify_row
 from hedgegrid.venues.ccxtpro.order_requests import (
     BATCH_MAX,
-    CANCELS_MAX,
+    CONDITIONAL,
     Params,
     StopTrigger,
     algo_params,
     chunks,
     is_conditional,
-    market_slices,
     order_params,
     reduces,
     slice_id,
+    slices_of,
 )
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
-from hedgegrid.venues.ccxtpro.payload import mapping, positive, rows
+from hedgegrid.venues.ccxtpro.payload import mapping, positive
 from hedgegrid.venues.ccxtpro.refusals import Refusal, refusal_of, refusal_of_row
+from hedgegrid.venues.ccxtpro.rules_watch import RulesWatch
 from hedgegrid.venues.ccxtpro.scaling import BadPayloadError
 from hedgegrid.venues.ccxtpro.traded import Traded
 from hedgegrid.venues.ccxtpro.ws_api import OrderSocket
 
-_CONDITIONAL: Final = (Purpose.STOP, Purpose.BACKSTOP)
 _BATCH_WEIGHT: Final = 5
 
 Outcome = OrderEvent | None
@@ -60,12 +62,13 @@ class OrderDesk:
         self,
         *,
         traded: Traded,
+        rules: RulesWatch,
         socket: OrderSocket | None,
         stop_trigger: StopTrigger,
         say: Callable[[str, Sequence[OrderEvent]], None],
         note_sent: Callable[[OrderRequest], None],
     ) -> None:
-        """``socket``: where orders go while it is connected (conditional ones never do).
+        """``rules`` hears of refusals; ``socket``: where orders go while it is connected.
 
         ``say`` takes the words on an instrument's orders that are no answer to a request.
         """
@@ -73,6 +76,8 @@ class OrderDesk:
         self._listed = traded.listed
         self._names = traded.names
         self._slices = traded.slices
+        self._rules = rules
+        self._cancels = CancelDesk(traded, socket)
         self._socket = socket
         self._stop_trigger: StopTrigger = stop_trigger
         self._say = say
@@ -92,66 +97,80 @@ class OrderDesk:
         moved = {request.leg for request in requests if request.close_all}
         before = [name for name in retires if _is_backstop_of(name, moved)]
         if before:
-            refused = await self._cancel_all(instrument, before)
+            refused = await self._cancels.cancel_all(instrument, before)
             self._say(instrument, [one.of_cancel(name) for name, one in refused.items()])
             retires = [name for name in retires if name not in before]
-        parts = [part for request in requests for part in self._parts(request, listed)]
+        outcomes = self._not_to_be_sent(instrument, requests, listed)
+        due = [request for request in requests if request.client_id not in outcomes]
+        parts = [part for request in due for part in self._parts(request, listed)]
         for part in parts:
             self._note_sent(attrs.evolve(part.request, client_id=part.name))
-        outcomes = await self._send_all(instrument, parts)
-        answers = tuple(self._answer(instrument, request, outcomes) for request in requests)
+        await self._send_all(instrument, parts, outcomes)
+        answers = tuple([await self._answer(instrument, request, outcomes) for request in requests])
         if retires:
             await self._retire(instrument, requests, answers, retires)
+        await self._rules.settled()
         return answers
 
+    def _not_to_be_sent(
+        self, instrument: str, requests: Sequence[OrderRequest], listed: ListedInstrument
+    ) -> dict[str, Outcome]:
+        """Refuse entries of an instrument whose units have changed, and stops of more parts than there can be."""
+        closed = self._rules.no_entries(instrument)
+        refused: dict[str, str] = {}
+        for request in requests:
+            if closed and not reduces(request):
+                refused[request.client_id] = closed
+            elif is_conditional(request) and sum(slices_of(request, listed)) < request.qty_lots:
+                refused[request.client_id] = f"{request.qty_lots} lots are more stops than can be laid"
+        return {name: Refusal(reason=EndReason.REFUSED, words=words).of(name) for name, words in refused.items()}
+
     def _parts(self, request: OrderRequest, listed: ListedInstrument) -> list[_Part]:
-        if is_conditional(request):
-            params = algo_params(request, listed, self._stop_trigger)
-            return [_Part(name=request.client_id, request=request, params=params)]
-        lots = market_slices(request, listed)
+        lots = slices_of(request, listed)
+        names = [slice_id(request.client_id, at) if at else request.client_id for at in range(len(lots))]
         if len(lots) > 1:
-            self._slices.note(
-                request.client_id, [(slice_id(request.client_id, at), each) for at, each in enumerate(lots)]
-            )
+            self._slices.note(request.client_id, names, request.qty_lots)
         parts: list[_Part] = []
-        for at, each in enumerate(lots):
-            name = slice_id(request.client_id, at) if at else request.client_id
+        for name, each in zip(names, lots, strict=True):
             own = attrs.evolve(request, client_id=name, qty_lots=each)
-            parts.append(_Part(name=name, request=request, params=order_params(own, listed)))
+            wire = algo_params(own, listed, self._stop_trigger) if is_conditional(own) else order_params(own, listed)
+            parts.append(_Part(name=name, request=request, params=wire))
         return parts
 
-    async def _send_all(self, instrument: str, parts: Sequence[_Part]) -> dict[str, Outcome]:
+    async def _send_all(self, instrument: str, parts: Sequence[_Part], outcomes: dict[str, Outcome]) -> None:
         """Send everything at once: stops one by one, the rest in batches, reductions apart from entries."""
-        outcomes: dict[str, Outcome] = {}
-        stops = [part for part in parts if is_conditional(part.request)]
+        calls = [self._send_stop(part, outcomes) for part in parts if is_conditional(part.request)]
         others = [part for part in parts if not is_conditional(part.request)]
-        async with asyncio.TaskGroup() as group:
-            for stop in stops:
-                group.create_task(self._send_stop(stop, outcomes))
-            for kind, wanted in ((CallKind.REDUCE, True), (CallKind.ENTRY, False)):
-                rest = [part for part in others if reduces(part.request) is wanted]
-                if self._socket is not None and self._socket.connected:
-                    for part in rest:
-                        group.create_task(self._send_by_socket(self._socket, instrument, part, kind, outcomes))
-                else:
-                    for chunk in chunks(rest, BATCH_MAX):
-                        group.create_task(self._send_chunk(instrument, chunk, kind, outcomes))
-        return outcomes
+        for kind, wanted in ((CallKind.REDUCE, True), (CallKind.ENTRY, False)):
+            rest = [part for part in others if reduces(part.request) is wanted]
+            if self._socket is not None and self._socket.connected:
+                calls += [self._send_by_socket(self._socket, instrument, part, kind, outcomes) for part in rest]
+            else:
+                calls += [self._send_chunk(instrument, chunk, kind, outcomes) for chunk in chunks(rest, BATCH_MAX)]
+        await together(*calls)
 
     async def _send_stop(self, part: _Part, outcomes: dict[str, Outcome]) -> None:
         refusal = None
         try:
-            answer = await self._session.call(
-                "fapiPrivatePostAlgoOrder", part.params, kind=CallKind.REDUCE, weight=1, orders=1
-            )
+            answer = await self._ask_for_stop(part.params)
             positive(mapping(answer, "an algo order's answer"), "algoId")
         except HedgegridError as error:
-            refusal = refusal_of(error)
+            refusal = self._refusal(refusal_of(error))
         except BadPayloadError as error:
-            refusal = _unread(error)
+            refusal = unread(error)
         outcomes[part.name] = None if refusal is None else refusal.of(part.name)
         if refusal is not None and not refusal.unknown:
             self._names.stop_done(part.name)
+
+    async def _ask_for_stop(self, params: Params) -> Any:  # noqa: ANN401 - whatever JSON the exchange answers with
+        if self._socket is not None and self._socket.connected:
+            return await self._socket.call("algoOrder.place", params, kind=CallKind.REDUCE, weight=1, orders=1)
+        return await self._session.call("fapiPrivatePostAlgoOrder", params, kind=CallKind.REDUCE, weight=1, orders=1)
+
+    def _refusal(self, refusal: Refusal) -> Refusal:
+        """Have the rules read again where a refusal speaks of one."""
+        self._rules.doubt(refusal.code)
+        return refusal
 
     async def _send_by_socket(
         self, socket: OrderSocket, instrument: str, part: _Part, kind: CallKind, outcomes: dict[str, Outcome]
@@ -184,13 +203,13 @@ class OrderDesk:
     ) -> None:
         """Take one call's answers by index. An answer that cannot be read proves nothing: UNKNOWN."""
         try:
-            answers = _by_index(await call(), len(chunk))
+            answers = by_index(await call(), len(chunk))
         except HedgegridError as error:
-            refusal = refusal_of(error)
+            refusal = self._refusal(refusal_of(error))
             outcomes.update({part.name: refusal.of(part.name) for part in chunk})
             return
         except BadPayloadError as error:
-            outcomes.update({part.name: _unread(error).of(part.name) for part in chunk})
+            outcomes.update({part.name: unread(error).of(part.name) for part in chunk})
             return
         for part, answer in zip(chunk, answers, strict=True):
             outcomes[part.name] = self._outcome(instrument, part.name, answer)
@@ -198,15 +217,15 @@ class OrderDesk:
     def _outcome(self, instrument: str, name: str, answer: object) -> Outcome:
         """Judge one row: an order of ours was taken, or refused with a code; anything else proves nothing."""
         if isinstance(answer, dict) and "orderId" not in answer:
-            return refusal_of_row(classify_row(answer, sent_order=True)).of(name)
+            return self._refusal(refusal_of_row(classify_row(answer, sent_order=True))).of(name)
         try:
             row = mapping(answer, "an order's answer")
             self._names.learn(instrument, positive(row, "orderId"), name)
         except BadPayloadError as error:
-            return _unread(error).of(name)
+            return unread(error).of(name)
         return None
 
-    def _answer(self, instrument: str, request: OrderRequest, outcomes: Mapping[str, Outcome]) -> OrderEvent:
+    async def _answer(self, instrument: str, request: OrderRequest, outcomes: Mapping[str, Outcome]) -> OrderEvent:
         """Give the answer to a request: of its parts, one that is UNKNOWN leaves the whole UNKNOWN."""
         parts = self._slices.parts(request.client_id)
         refused = [outcome for name in parts if (outcome := outcomes[name]) is not None]
@@ -215,10 +234,30 @@ class OrderDesk:
             return attrs.evolve(unknown, client_id=request.client_id)
         if len(refused) == len(parts):
             return attrs.evolve(refused[0], client_id=request.client_id)
-        if refused:
-            for one in refused:
-                self._say(instrument, self._slices.refused(request.client_id, one.client_id))
+        if refused and is_conditional(request):
+            return await self._take_back(instrument, request, parts, refused)
+        for one in refused:
+            self._say(instrument, self._slices.refused(request.client_id, one.client_id))
         return OrderEvent(kind=OrderEventKind.ACCEPTED, client_id=request.client_id)
+
+    async def _take_back(
+        self, instrument: str, request: OrderRequest, parts: Sequence[str], refused: Sequence[OrderEvent]
+    ) -> OrderEvent:
+        """Answer a stop of which a part was refused: it would cover less than it says, so the other parts go.
+
+        UNKNOWN where one of them may still stand.
+        """
+        gone = {one.client_id for one in refused}
+        for name in gone:
+            self._slices.refused(request.client_id, name)
+        self._slices.going(request.client_id)
+        kept = await self._cancels.cancel_parts(instrument, [name for name in parts if name not in gone])
+        left = next((one for one in kept.values() if not one.not_found), None)
+        if left is not None:
+            words = f"a part was refused ({refused[0].detail}), another may stand: {left.words}"
+            return OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=request.client_id, detail=words[:160])
+        self._slices.give_up(request.client_id)
+        return attrs.evolve(refused[0], client_id=request.client_id)
 
     # --- retiring ---------------------------------------------------------------------------------------------------
 
@@ -233,7 +272,7 @@ class OrderDesk:
         missing: dict[tuple[Leg, Purpose], OrderEvent] = {
             (request.leg, request.purpose): answer
             for request, answer in zip(requests, answers, strict=True)
-            if request.purpose in _CONDITIONAL and answer.kind is not OrderEventKind.ACCEPTED
+            if request.purpose in CONDITIONAL and answer.kind is not OrderEventKind.ACCEPTED
         }
         going: list[str] = []
         kept: list[OrderEvent] = []
@@ -247,7 +286,7 @@ class OrderDesk:
                 kept.append(
                     OrderEvent(kind=OrderEventKind.CANCEL_FAILED, client_id=name, reason=EndReason.REFUSED, detail=why)
                 )
-        refused = await self._cancel_all(instrument, going)
+        refused = await self._cancels.cancel_all(instrument, going)
         self._say(instrument, [*kept, *(one.of_cancel(name) for name, one in refused.items())])
 
     # --- cancelling -------------------------------------------------------------------------------------------------
@@ -256,9 +295,9 @@ class OrderDesk:
         """Ask for cancels. What was refused is said as CANCEL_FAILED; the stream says what was cancelled.
 
         OutcomeUnknown where a request was lost, after all were tried; Transient where none was taken and all may be
-        tried again.
+        tried again; Fatal where the exchange refuses our keys.
         """
-        refused = await self._cancel_all(instrument, client_ids)
+        refused = await self._cancels.cancel_all(instrument, client_ids)
         if refused and len(refused) == len(client_ids) and all(one.again for one in refused.values()):
             raise Transient(next(iter(refused.values())).words)
         self._say(instrument, [one.of_cancel(name) for name, one in refused.items() if not one.unknown])
@@ -266,76 +305,7 @@ class OrderDesk:
         if lost:
             raise OutcomeUnknown(f"{len(lost)} cancels, the first of {lost[0][0]}: {lost[0][1]}")
 
-    async def _cancel_all(self, instrument: str, client_ids: Sequence[str]) -> dict[str, Refusal]:
-        """Ask for every cancel at once; give what was not taken."""
-        refused: dict[str, Refusal] = {}
-        stops = [name for name in client_ids if _is_stop(name)]
-        orders = [name for name in client_ids if not _is_stop(name)]
-        async with asyncio.TaskGroup() as group:
-            for name in stops:
-                params = {"clientAlgoId": name}
-                group.create_task(self._cancel_one("fapiPrivateDeleteAlgoOrder", name, params, refused))
-            if self._socket is not None and self._socket.connected:
-                for name in orders:
-                    group.create_task(self._cancel_by_socket(self._socket, instrument, name, refused))
-            else:
-                for chunk in chunks(orders, CANCELS_MAX):
-                    group.create_task(self._cancel_chunk(instrument, chunk, refused))
-        return refused
-
-    async def _cancel_one(self, method: str, name: str, params: Params, refused: dict[str, Refusal]) -> None:
-        try:
-            await self._session.call(method, params, kind=CallKind.CANCEL, weight=1)
-        except HedgegridError as error:
-            refused[name] = refusal_of(error)
-
-    async def _cancel_by_socket(
-        self, socket: OrderSocket, instrument: str, name: str, refused: dict[str, Refusal]
-    ) -> None:
-        params = {"symbol": self._listed[instrument].symbol, "origClientOrderId": name}
-        try:
-            await socket.call("order.cancel", params, kind=CallKind.CANCEL, weight=1)
-        except HedgegridError as error:
-            refused[name] = refusal_of(error)
-
-    async def _cancel_chunk(self, instrument: str, names: Sequence[str], refused: dict[str, Refusal]) -> None:
-        symbol = self._listed[instrument].symbol
-        if len(names) == 1:
-            params = {"symbol": symbol, "origClientOrderId": names[0]}
-            await self._cancel_one("fapiPrivateDeleteOrder", names[0], params, refused)
-            return
-        batch = {"symbol": symbol, "origClientOrderIdList": list(names)}
-        try:
-            answer = await self._session.call("fapiPrivateDeleteBatchOrders", batch, kind=CallKind.CANCEL, weight=1)
-            answers = _by_index(answer, len(names))
-        except HedgegridError as error:
-            refused.update(dict.fromkeys(names, refusal_of(error)))
-            return
-        except BadPayloadError as error:
-            refused.update(dict.fromkeys(names, _unread(error)))
-            return
-        for name, row in zip(names, answers, strict=True):
-            if not (isinstance(row, dict) and "orderId" in row):
-                refused[name] = refusal_of_row(classify_row(row, sent_order=True))
-
-
-def _by_index(answer: object, count: int) -> Sequence[Any]:
-    """Take a batch's answers, one a request. BadPayloadError where there are more or fewer."""
-    answers = rows(answer, "the answer to a batch")
-    if len(answers) != count:
-        raise BadPayloadError(f"{len(answers)} answers to {count} requests")
-    return answers
-
-
-def _is_stop(name: str) -> bool:
-    parts = parse_client_id(name)
-    return parts is not None and parts.purpose in _CONDITIONAL
-
 
 def _is_backstop_of(name: str, legs: Collection[Leg]) -> bool:
     parts = parse_client_id(name)
     return parts is not None and parts.purpose is Purpose.BACKSTOP and parts.leg in legs
-
-
-def _unread(error: BadPayloadError) -> Refusal:
-    return Refusal(reason=EndReason.NONE, words=f"the answer could not be read: {error}"[:160], unknown=True)

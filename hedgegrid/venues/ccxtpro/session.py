@@ -20,7 +20,7 @@ from hedgegrid.messages.events import EndReason
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.units import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 from hedgegrid.venues.ccxtpro.budget import BAN_NS, Admitted, Budget, CallKind
-from hedgegrid.venues.ccxtpro.errors import CLOCK, Verdict, classify
+from hedgegrid.venues.ccxtpro.errors import CLOCK, KEYS, Verdict, classify
 from hedgegrid.venues.ccxtpro.parse_market import server_ns
 from hedgegrid.venues.ccxtpro.scaling import BadPayloadError, read_json
 from hedgegrid.venues.ccxtpro.wire import LostError, NotSentError, PublicWire, Reply
@@ -30,6 +30,7 @@ READ_PATIENCE_MS: Final = 5_000
 _TIMEOUT_MARGIN_MS: Final = 900
 _TIME_EVERY_S: Final = 60.0
 _TIME_PAUSE_S: Final = 1.0
+_KEY_REMEDY: Final = " (the exchange refuses our key: look at the key, its rights and its addresses there)"
 _TOO_MANY_ORDERS: Final = -1015
 _ORDERS_PAUSE_NS: Final = 10 * NS_PER_S
 _WEIGHT_PAUSE_NS: Final = NS_PER_MINUTE
@@ -202,6 +203,8 @@ class Session:
     def error(self, method: str, verdict: Verdict) -> Exception:
         """Give the error that a verdict means, counted; a pause that the exchange asks for begins."""
         words = f"{method}: {verdict.words}"
+        if verdict.code in KEYS:
+            words += _KEY_REMEDY
         if verdict.code in CLOCK:
             self._time_doubted.set()
         if verdict.reason is EndReason.RATE_LIMITED and issubclass(verdict.kind, Transient):

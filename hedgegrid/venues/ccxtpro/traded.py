@@ -1,6 +1,6 @@
 """What every part of an account's trading side shares: the session, the instruments, and whose orders are whose."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import attrs
@@ -16,11 +16,12 @@ from hedgegrid.venues.ccxtpro.sockets import Report
 class Traded:
     """One account's instruments: ``listed`` by our names, ``scales`` by the exchange's symbols.
 
-    ``report`` takes what a person should know.
+    ``report`` takes what a person should know. ``listed`` is the only thing here that changes: the exchange's rules do,
+    but for tick and lot, which ``scales`` are made of.
     """
 
     session: Session
-    listed: Mapping[str, ListedInstrument]
+    listed: dict[str, ListedInstrument]
     scales: Scales
     names: OrderNames
     slices: Slices

@@ -28,6 +28,7 @@ from hedgegrid.venues.ccxtpro.parse_rules import Commission, ListedInstrument, c
 from hedgegrid.venues.ccxtpro.private import PrivateStream
 from hedgegrid.venues.ccxtpro.private_events import Hearers, PrivateEvents
 from hedgegrid.venues.ccxtpro.reads import AccountReads, read
+from hedgegrid.venues.ccxtpro.rules_watch import RulesWatch
 from hedgegrid.venues.ccxtpro.sending import OrderDesk
 from hedgegrid.venues.ccxtpro.session import Session
 from hedgegrid.venues.ccxtpro.sockets import Report, SocketHealth
@@ -83,8 +84,10 @@ class CcxtTrading:
         self._reads = AccountReads(traded)
         self._events = self._make_events(traded)
         self._make_books(traded, settings.books_from_ns, clock)
+        self._rules = RulesWatch(traded, clock)
         self._desk = OrderDesk(
             traded=traded,
+            rules=self._rules,
             socket=socket,
             stop_trigger=settings.stop_trigger,
             say=self._say,
@@ -148,6 +151,7 @@ class CcxtTrading:
     async def stop(self) -> None:
         """Close the sockets; nothing is said any more. The session is its owner's to close."""
         await self._funding.stop()
+        await self._rules.stop()
         await self._stream.stop()
         if self._socket is not None:
             await self._socket.stop()
@@ -201,7 +205,12 @@ class CcxtTrading:
 
     async def positions(self) -> tuple[Position, ...]:
         """Read both legs of every instrument that is not flat. Raises Transient."""
-        return await self._reads.positions()
+        found = await self._reads.positions()
+        held = {(one.instrument, one.leg): one.qty_lots for one in found}
+        legs = ((name, leg) for name in self._traded.listed for leg in Leg)
+        new = {key: held.get(key, 0) for key in legs if key not in self._events.legs}
+        self._events.read_legs(new, self.venue_ns())
+        return found
 
     async def open_orders(self) -> tuple[OpenOrder, ...]:
         """Read the resting orders. Raises Transient."""

@@ -78,9 +78,9 @@ def test_a_name_of_ours_is_not_lost_to_a_foreign_one() -> None:
 
 def test_parts_of_a_past_boot_are_told_as_their_order() -> None:
     """A restarted process has no table of parts: the id of a part leads to the order that it was a part of."""
-    parent = our_id(Purpose.FLATTEN, level=-1, sequence=77)
     slices = Slices()
-    assert slices.parent_of(slice_id(parent, 3)) == parent
+    for parent in (our_id(Purpose.FLATTEN, level=-1, sequence=77), our_id(Purpose.STOP, level=4, sequence=78)):
+        assert slices.parent_of(slice_id(parent, 3)) == parent
     assert slices.parent_of(our_id()) == our_id()
     assert slices.parts(parent) == (parent,)
 
@@ -88,16 +88,16 @@ def test_parts_of_a_past_boot_are_told_as_their_order() -> None:
 def test_a_sliced_order_ends_once_with_its_last_part() -> None:
     """Parts end in any order: one end is told when none is left, and none where everything was filled."""
     parent = our_id(Purpose.FLATTEN, level=-1)
-    parts = [(slice_id(parent, number), 5) for number in range(3)]
+    parts = [slice_id(parent, number) for number in range(3)]
     slices = Slices()
-    slices.note(parent, parts)
+    slices.note(parent, parts, 15)
     said = [
         slices.told(OrderEvent(kind=OrderEventKind.EXPIRED, client_id=name, reason=EndReason.NONE))
-        for name in (parts[2][0], parts[0][0], parts[0][0], parts[1][0])
+        for name in (parts[2], parts[0], parts[0], parts[1])
     ]
     assert said[:3] == [(), (), ()]
     assert said[3] == (OrderEvent(kind=OrderEventKind.EXPIRED, client_id=parent),)
-    assert all(parse_client_id(name) is not None for name, _ in parts)
+    assert all(parse_client_id(name) is not None for name in parts)
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------

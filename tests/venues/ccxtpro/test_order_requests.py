@@ -1,5 +1,7 @@
 """Orders as the wire has them: the right service, the right words, exact text, and never the same id twice."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,12 +13,13 @@ from hedgegrid.venues.ccxtpro.order_requests import (
     algo_params,
     is_conditional,
     is_slice,
-    market_slices,
     order_params,
     slice_id,
+    slices_of,
+    whole_id,
 )
 from tests.venues.ccxtpro.loopback import listed
-from tests.venues.ccxtpro.raw_events import request
+from tests.venues.ccxtpro.raw_events import our_id, request
 
 BTCUSDT = listed()
 
@@ -93,40 +96,57 @@ def _flatten(qty_lots: int) -> OrderRequest:
     return request(Purpose.FLATTEN, qty_lots=qty_lots, level=-1)
 
 
+def _stop(qty_lots: int) -> OrderRequest:
+    return request(Purpose.STOP, qty_lots=qty_lots)
+
+
 @given(
-    qty_lots=st.integers(1, 5_000), largest=st.integers(100, 2_000), least=st.integers(1, 50), lot_max=st.integers(100)
+    one=st.sampled_from([_flatten, _stop]),
+    qty_lots=st.integers(1, 5_000),
+    largest=st.integers(100, 2_000),
+    least=st.integers(1, 50),
+    lot_max=st.integers(100),
 )
-def test_slices_add_up_and_fit(qty_lots: int, largest: int, least: int, lot_max: int) -> None:
-    """Parts of a market order add up to it, none is above the exchange's maximum, none of several under its minimum."""
+def test_slices_add_up_and_fit(
+    one: Callable[[int], OrderRequest], qty_lots: int, largest: int, least: int, lot_max: int
+) -> None:
+    """Parts of an order add up to it, none is above the exchange's maximum, none of several under its minimum."""
     rules = listed(market_max_lots=min(largest, lot_max), market_min_lots=least)
-    slices = market_slices(_flatten(qty_lots), rules)
-    assert sum(slices) == qty_lots
+    slices = slices_of(one(qty_lots), rules)
+    assert sum(slices) == min(qty_lots, SLICES_MAX * min(largest, lot_max))
     assert max(slices) <= min(largest, lot_max)
     assert len(slices) == 1 or min(slices) >= least
 
 
-def test_only_market_orders_are_sliced() -> None:
-    """A limit order above a market order's maximum is one order."""
-    assert market_slices(request(qty_lots=500), listed(market_max_lots=100)) == (500,)
+def test_only_what_meets_the_market_is_sliced() -> None:
+    """A limit order above a market order's maximum is one order, and so is a backstop, which has no quantity."""
+    assert slices_of(request(qty_lots=500), listed(market_max_lots=100)) == (500,)
+    backstop = request(Purpose.BACKSTOP, close_all=True, qty_lots=0)
+    assert slices_of(backstop, listed(market_max_lots=100)) == (0,)
 
 
-def test_a_slice_of_a_slice_too_many_is_a_fault() -> None:
-    """More parts than ids for them is a broken invariant, not something to be sent."""
-    with pytest.raises(AssertionError):
-        market_slices(_flatten(100 * SLICES_MAX + 1), listed(market_max_lots=100))
+def test_what_does_not_fit_into_the_parts_is_left_out() -> None:
+    """There are ids for so many parts: the rest is asked for again, and nothing larger than the maximum is sent."""
+    assert slices_of(_flatten(100 * SLICES_MAX + 1), listed(market_max_lots=100)) == (100,) * SLICES_MAX
 
 
-def test_parts_have_ids_of_their_own_that_are_ours() -> None:
-    """Every part's id is new, parses as ours with leg and purpose, and tells a part; the first has the order's."""
-    parent = _flatten(300).client_id
+@pytest.mark.parametrize(("purpose", "level"), [(Purpose.FLATTEN, -1), (Purpose.STOP, 4)])
+def test_parts_have_ids_of_their_own_that_are_ours(purpose: Purpose, level: int) -> None:
+    """Every part has a new id that parses as ours and leads to the order; the first has the order's own."""
+    parent = our_id(purpose, level=level, sequence=300)
     ids = [slice_id(parent, number) for number in range(SLICES_MAX + 1)]
     assert ids[0] == parent
     assert len(set(ids)) == len(ids)
     for name in ids[1:]:
         parts = parse_client_id(name)
         assert parts is not None
-        assert (parts.leg, parts.purpose, parts.account) == (Leg.LONG, Purpose.FLATTEN, "demo")
+        assert (parts.leg, parts.purpose, parts.account) == (Leg.LONG, purpose, "demo")
         assert is_slice(name)
+        assert whole_id(name) == parent
     assert not is_slice(parent)
+    assert whole_id(parent) == parent
+    assert whole_id("x-foreign") == "x-foreign"
+    with pytest.raises(AssertionError):
+        slice_id(ids[1], 1)
     with pytest.raises(ValueError, match="not an id of ours"):
         slice_id("x-foreign", 1)

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import pytest
 from aiohttp import web
 
-from hedgegrid.errors import OutcomeUnknown, Transient
+from hedgegrid.errors import Fatal, OutcomeUnknown, Transient
 from hedgegrid.messages.events import EndReason, OrderEventKind
 from hedgegrid.model.order import Leg, Purpose
 from tests.venues.ccxtpro.loopback import Answer, listed, until
@@ -295,37 +295,56 @@ async def test_cancels_that_were_never_taken_may_be_sent_again() -> None:
         assert one.orders == []
 
 
+# --- a key that is refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("code", [-2015, -1022])
+async def test_a_refused_key_is_no_refusal_of_an_order(code: int) -> None:
+    """The exchange does not know us any more: Fatal with what to do about it, and no stop is retired for another."""
+    async with house(started=False) as one:
+        for route in (ORDER, ALGO, CANCEL):
+            one.venue.answer(route, refused(code, "Invalid API-key, IP, or permissions for action"), 401)
+        for asked in (request(), request(Purpose.STOP)):
+            with pytest.raises(Fatal, match=f"{code}.*look at the key"):
+                await one.trading.place(BTC, [asked], [OPEN_STOP])
+        with pytest.raises(Fatal, match=str(code)):
+            await one.trading.cancel(BTC, [our_id()])
+        assert one.sent(CANCEL_ALGO) == []
+
+
 # --- by the websocket API ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.asyncio
 async def test_orders_go_by_the_socket_where_it_is_configured() -> None:
-    """`order_channel = "websocket"`: order.place and order.cancel with the same words; stops still go by REST."""
+    """`order_channel = "websocket"`: orders and stops are placed and cancelled there, with the same words."""
 
     async def answer(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
         name = message["params"].get("newClientOrderId", "")
         code = {"code": -2011, "msg": "Unknown order sent."}
-        good = {"id": message["id"], "status": 200, "result": {**TAKEN, "clientOrderId": name}}
+        order, stop = {**TAKEN, "clientOrderId": name}, {"algoId": 7, "clientAlgoId": "x"}
+        good = {"id": message["id"], "status": 200, "result": order if name else stop}
         bad = {"id": message["id"], "status": 400, "error": code}
-        await socket.send_json(good if message["method"] == "order.place" else bad)
+        await socket.send_json(good if message["method"].endswith(".place") else bad)
 
     async with house(by_socket=True) as one:
         one.venue.on_message = answer
-        one.venue.answer(ALGO, {"algoId": 7, "clientAlgoId": "x"})
         await until(lambda: len(one.venue.paths) == 2)
         socket_health = one.trading.sockets()[1]
         await until(lambda: one.trading.sockets()[1].connected)
         assert socket_health.name == "orders"
         answers = await one.trading.place(BTC, [request(), request(Purpose.STOP, sequence=2)], [])
         assert [answer.kind for answer in answers] == [ACCEPTED, ACCEPTED]
-        await one.trading.cancel(BTC, [our_id()])
-        methods = [message["method"] for message in one.venue.messages]
-        assert methods == ["order.place", "order.cancel"]
-        params = one.venue.messages[0]["params"]
-        assert (params["positionSide"], params["timeInForce"], params["price"]) == ("LONG", "GTX", "60000.0")
-        assert one.sent(ORDER) == []
-        assert len(one.sent(ALGO)) == 1
-        assert [event.reason for event in one.orders] == [EndReason.NOT_FOUND]
+        await one.trading.cancel(BTC, [our_id(), OPEN_STOP])
+        params = {message["method"]: message["params"] for message in one.venue.messages}
+        assert set(params) == {"order.place", "algoOrder.place", "order.cancel", "algoOrder.cancel"}
+        entry, stop = params["order.place"], params["algoOrder.place"]
+        assert (entry["positionSide"], entry["timeInForce"], entry["price"]) == ("LONG", "GTX", "60000.0")
+        assert (stop["algoType"], stop["triggerPrice"], stop["quantity"]) == ("CONDITIONAL", "60000.0", "0.010")
+        assert params["algoOrder.cancel"]["clientAlgoId"] == OPEN_STOP
+        assert one.sent(ORDER) == one.sent(ALGO) == one.sent(CANCEL_ALGO) == []
+        assert [event.reason for event in one.orders] == [EndReason.NOT_FOUND, EndReason.NOT_FOUND]
 
 
 @pytest.mark.asyncio

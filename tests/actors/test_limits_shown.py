@@ -1,0 +1,100 @@
+"""`risk` shows each limit of the gate beside its present value: what the exchange's own account comes to.
+
+Invariant: the values are worked out anew here, from the exchange's positions and orders, never from the gate's book.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hedgegrid.app import House
+from hedgegrid.core.gate_records import Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.core.risk import CONTROL_NAMES
+from hedgegrid.core.risk_figures import figures
+from hedgegrid.messages.events import BarClosed
+from hedgegrid.model.order import Leg, OpenOrder, Purpose
+from hedgegrid.ops.control import LimitReading
+from tests.actors.house import BTC, Script, boot, market, settings, simulation
+
+NUMBERLESS = {"permission", "approval_ttl_ms", "duplicate", "self_cross", "reduce_only_proof"}
+UNIT_E8, CASH = 10_000, 10**8
+
+
+def expected(house: House) -> dict[str, float | None]:
+    """What each control comes to, by the exchange's account."""
+    (book,) = simulation(house).exchange.books
+    mark = book.market.mark_ticks
+    every = [one for kind in (False, True) for one in book.open_orders(conditional=kind)]
+    entries = [one for one in every if one.purpose is Purpose.ENTRY]
+
+    def worst(leg: Leg) -> int:
+        return sum(max(one.price_ticks, mark) * one.qty_lots for one in entries if one.leg is leg) * UNIT_E8
+
+    def of_leg(leg: Leg) -> list[OpenOrder]:
+        return [one for one in every if one.leg is leg]
+
+    held = {leg: book.accounts[leg].qty_lots * mark * UNIT_E8 for leg in Leg}
+    full = {leg: held[leg] + worst(leg) for leg in Leg}
+    lots = {leg: book.accounts[leg].qty_lots + sum(one.qty_lots for one in entries if one.leg is leg) for leg in Leg}
+    notional = [one.price_ticks * one.qty_lots * UNIT_E8 / CASH for one in entries]
+    net = max(abs(full[Leg.LONG] - held[Leg.SHORT]), abs(full[Leg.SHORT] - held[Leg.LONG]))
+    return {
+        "max_quote_age_ms": 0,
+        "max_mark_age_ms": 0,
+        "max_balance_age_ms": 0,
+        "max_order_notional_quote": max(notional, default=None),
+        "min_notional": min(notional, default=None),
+        "max_order_qty": max((one.qty_lots / 1_000 for one in entries), default=None),
+        "max_position_qty": max(lots.values()) / 1_000,
+        "max_notional_per_leg_quote": max(full.values()) / CASH,
+        "max_gross_notional_quote": sum(full.values()) / CASH,
+        "max_net_notional_quote": net / CASH,
+        "max_open_orders_per_leg": max(len(of_leg(leg)) for leg in Leg),
+    }
+
+
+@pytest.mark.asyncio
+async def test_values_are_the_exchanges_own(tmp_path: Path) -> None:
+    """At every bar's decision each value is what positions and orders of the exchange come to at its mark."""
+    seen: list[tuple[dict[str, float | None], tuple[LimitReading, ...]]] = []
+
+    def hook(house: House, actor: Any, message: Any) -> None:
+        if actor.name == "journal" and isinstance(message, BarClosed):
+            seen.append((expected(house), house.limits()))
+
+    one = await boot(settings(tmp_path), market(seed=1, count=60), Script(before_handle=hook))
+    assert one.outcome.exit_code == 0
+    assert len(seen) > 50
+    for worked_out, readings in seen:
+        values = {reading.control: reading.value for reading in readings if reading.control in worked_out}
+        assert values == pytest.approx(worked_out)
+    assert any((worked_out["max_notional_per_leg_quote"] or 0) > 0 for worked_out, _ in seen)
+
+
+@pytest.mark.asyncio
+async def test_limits_are_the_configs(tmp_path: Path) -> None:
+    """Every control with a number is there once, in the unit of its setting, with its limit and its refusals."""
+    limits = {"max_open_orders_per_leg": 4, "max_quote_age_ms": 700_000, "price_collar_bps": 123}
+    one = await boot(settings(tmp_path, risk=limits), market(seed=1, count=40))
+    readings = {reading.control: reading for reading in one.house.limits()}
+    assert readings.keys() == set(CONTROL_NAMES.values()) - NUMBERLESS
+    assert len(readings) == len(one.house.limits())
+    assert (readings["max_open_orders_per_leg"].limit, readings["max_open_orders_per_leg"].unit) == (4, "orders")
+    assert (readings["max_quote_age_ms"].limit, readings["max_quote_age_ms"].unit) == (700_000, "ms")
+    assert (readings["price_collar_bps"].limit, readings["price_collar_bps"].unit) == (123, "bps")
+    assert (readings["max_position_qty"].limit, readings["max_position_qty"].unit) == (1_000, "base")
+    assert readings["max_position_qty"].scope == BTC
+    refusals = one.house.view.refusals
+    assert refusals["max_open_orders_per_leg"] > 0
+    assert readings["max_open_orders_per_leg"].refusals == refusals["max_open_orders_per_leg"]
+    assert readings["max_gross_notional_quote"].scope == ""
+
+
+def test_nothing_is_shown_before_it_is_known() -> None:
+    """Law 9: before a quote, a mark, a balance or an entry the value is missing, not zero."""
+    held = [Exposure(position_lots=3), Exposure()]
+    told = figures(RiskLimits(), [InstrumentRisk(unit_e8=1)], held, [], now_ns=5, balance_ns=0)
+    values = {CONTROL_NAMES[one.code]: one.value for one in told}
+    known = {"max_position_qty": 3, "max_open_orders_per_leg": 0}
+    assert {name: value for name, value in values.items() if value is not None} == known
