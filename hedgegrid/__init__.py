@@ -3,4 +3,4 @@
 Invariant: importing the package does nothing but name its version; `hedgegrid.app` wires the parts.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"

@@ -4,7 +4,6 @@ Invariants: the run is one of the actors in virtual time; the backtest gets noth
 driver runs interpreted (``test_executions`` proves its compiled twin equal).
 """
 
-import csv
 import json
 import sqlite3
 from contextlib import closing
@@ -15,7 +14,6 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from hedgegrid import backtesting
 from hedgegrid.app import House
@@ -25,9 +23,7 @@ from hedgegrid.backtest.fill_check_text import LINES_MAX, check_text
 from hedgegrid.backtest.from_journal import market_of
 from hedgegrid.backtest.recorded_run import quote_points, read_run
 from hedgegrid.backtest.result import FILL
-from hedgegrid.backtest_commands import backtest
 from hedgegrid.config.params import instrument_of, venue_rules
-from hedgegrid.config.render import render_effective
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.errors import Fatal
 from hedgegrid.markets import BacktestOptions
@@ -442,61 +438,3 @@ async def test_a_journal_of_other_settings_is_refused(tmp_path: Path) -> None:
     stopped = await boot(short, market(seed=4, count=40), duration_s=20.0)
     with pytest.raises(Fatal, match="no closed bar"):
         examined(short, stopped.path)
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def _interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the command the compiler."""
-    monkeypatch.setattr(driver, "compiled", lambda _: driver.interpreted())
-
-
-def command(config: AccountConfig, folder: Path, *words: str) -> Result:
-    """Run the command with a config's file."""
-    path = folder / "config.toml"
-    path.write_text(render_effective(config, comments=False))
-    return CliRunner().invoke(backtest, ["--config", str(path), *words])
-
-
-@pytest.mark.asyncio
-@pytest.mark.usefixtures("_interpreted")
-async def test_the_command_tells_and_writes(tmp_path: Path) -> None:
-    """Text for people, JSON with the summary, and every pair in a file beside the usual ones."""
-    config = settings(tmp_path, **STOPPED_OUT)
-    one = await boot(config, market(seed=4, count=150))
-    other = evolved(config, slippage_bps=Decimal(10))
-    out = tmp_path / "out"
-    told = command(other, tmp_path, "--from-journal", str(one.path), "--out", str(out), "--no-report")
-    assert told.exit_code == 0, told.output
-    assert "fills differ, worth -" in told.stdout
-    assert len(told.stdout.splitlines()) <= LINES_MAX
-    with (out / "fill_check.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert (out / "summary.json").exists()
-    shown = command(other, tmp_path, "--from-journal", str(one.path), "--json")
-    found = json.loads(shown.stdout)
-    assert set(found) == {"fill_check", "summary"}
-    assert sum(found["fill_check"]["fills"].values()) == len(rows)
-    assert sum(int(row["money_e8"]) for row in rows) == sum(found["fill_check"]["money_e8"].values()) < 0
-    assert found["fill_check"]["totals"]["wallet_e8"]["run"] == one.house.journal.totals().wallet_e8
-
-
-@pytest.mark.usefixtures("_interpreted")
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        ([], "--data FILE or STORE, or --from-journal"),
-        (["--from-journal", "a.db", "--data", "b.csv"], "leave --data out"),
-        (["--from-journal", "a.db", "--from", "2025-01-01"], "leave --from out"),
-        (["--data", "b.csv", "--points", "bars"], "goes with --from-journal"),
-        (["--from-journal", "nothing.db"], "cannot read the journal"),
-    ],
-)
-def test_the_command_refuses_in_one_line(words: list[str], told: str, tmp_path: Path) -> None:
-    """Two markets, none, or a journal that is not there: one line and exit code 2."""
-    answer = command(settings(tmp_path), tmp_path, *words)
-    assert answer.exit_code == 2
-    assert told in answer.stderr
-    assert len(answer.stderr.splitlines()) == 1
