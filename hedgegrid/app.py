@@ -266,7 +266,8 @@ class House:
             router=self.router,
             clock=self.clock,
             journal=self.journal,
-            wait_ns=0 if self.options.speed is None else BAR_COMMIT_NS,
+            # Only where time goes on by itself: a simulated market waits for the writer before it moves its clock.
+            wait_ns=BAR_COMMIT_NS if self.world.streamed else 0,
         )
 
     def _executor(self) -> Executor:

@@ -22,7 +22,7 @@ on_stop = "keep"
 seed = 3
 latency_ms = 100
 [sim.synthetic]
-annual_volatility = 4
+annual_volatility = 2
 [[grid]]
 instrument = "BTC/USDT:USDT"
 timeframe = "1s"

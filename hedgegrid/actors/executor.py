@@ -18,6 +18,7 @@ from hedgegrid.actors.executor_parts import ExecutorSettings, Parts, Surrounding
 from hedgegrid.actors.limits_told import LIMITED
 from hedgegrid.actors.post import EXECUTOR, RISK, Post, strategy_name
 from hedgegrid.actors.resolving import ANSWERS, LOOK, OVERDUE
+from hedgegrid.actors.sender import refused_event
 from hedgegrid.core.order_state import IllegalTransition, OrderState, intent_of, is_terminal
 from hedgegrid.messages.commands import ConfirmFlat, Rehydrate, StandDown, Wake
 from hedgegrid.messages.events import (
@@ -196,15 +197,8 @@ class Executor(Actor[ExecutorMessage]):
                 )
             )
         if refused:
-            events = [
-                OrderEvent(
-                    kind=OrderEventKind.REJECTED,
-                    client_id=one.request.client_id,
-                    reason=EndReason.REFUSED,
-                    detail="too much waits to be sent",
-                )
-                for one in refused
-            ]
+            why = "too much waits to be sent"
+            events = [refused_event(one.request, EndReason.REFUSED, why) for one in refused]
             self._tell(batch, batch.instrument, 0, events)
 
     def _on_sent(self, note: Sent) -> None:
@@ -231,7 +225,7 @@ class Executor(Actor[ExecutorMessage]):
         """Check a report against the table and pass it on, fills once; what is foreign leads to a reading."""
         fresh: list[OrderEvent] = []
         for event in report.events:
-            if self._is_foreign(event):
+            if self._table.is_foreign(event):
                 self._begin_read()
                 continue
             seen = self._table.fresh(event)
@@ -239,11 +233,6 @@ class Executor(Actor[ExecutorMessage]):
                 fresh.append(seen)
         if fresh:
             self._tell(report, report.instrument, report.mark_ticks, fresh)
-
-    def _is_foreign(self, event: OrderEvent) -> bool:
-        if event.client_id == "" or (event.fill is not None and event.fill.purpose is Purpose.LIQUIDATION):
-            return False
-        return not self._table.is_ours(event.client_id)
 
     def _tell(self, cause: Message, instrument: str, mark_ticks: int, events: Sequence[OrderEvent]) -> None:
         """Advance the orders of some events and tell risk and strategy; what the table forbids is reported."""

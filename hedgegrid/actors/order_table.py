@@ -73,6 +73,12 @@ class OrderTable:
         """Tell whether a fill moves our own position: of our order, or of one that the exchange forces on us."""
         return fill.purpose is Purpose.LIQUIDATION or self.is_ours(fill.client_id)
 
+    def is_foreign(self, event: OrderEvent) -> bool:
+        """Tell whether an event is of an order that is not ours; what bears no name is the exchange's own."""
+        fill = event.fill
+        ours = event.client_id == "" or (fill is not None and self.is_ours_or_forced(fill))
+        return not (ours or self.is_ours(event.client_id))
+
     def may_live(self, client_id: str) -> bool:
         """Tell whether an order is known and has not ended."""
         record = self.records.get(client_id)

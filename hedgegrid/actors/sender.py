@@ -127,9 +127,9 @@ class Sender:
             self.queued.discard(request.client_id)
             adds = request.purpose is Purpose.ENTRY
             if adds and now_ns > one.expires_ns:
-                answer.events.append(_refused(request, EndReason.EXPIRED_APPROVAL, ""))
+                answer.events.append(refused_event(request, EndReason.EXPIRED_APPROVAL, ""))
             elif adds and not self._may_add():
-                answer.events.append(_refused(request, EndReason.REFUSED, "the exchange has to be read first"))
+                answer.events.append(refused_event(request, EndReason.REFUSED, "the exchange has to be read first"))
             else:
                 due.append(request)
         return due
@@ -155,7 +155,7 @@ class Sender:
         except (Transient, Rejected) as error:
             self._note_limit(error, answer)
             reason = EndReason.RATE_LIMITED if answer.limited else EndReason.REFUSED
-            answer.events.extend(_refused(request, reason, str(error)) for request in requests)
+            answer.events.extend(refused_event(request, reason, str(error)) for request in requests)
             answer.events.extend(
                 OrderEvent(kind=OrderEventKind.CANCEL_FAILED, client_id=name, reason=reason, detail=str(error))
                 for name in retires
@@ -177,5 +177,6 @@ class Sender:
             answer.until_ns = max(error.until_ns, answer.until_ns or 0)
 
 
-def _refused(request: OrderRequest, reason: EndReason, detail: str) -> OrderEvent:
+def refused_event(request: OrderRequest, reason: EndReason, detail: str) -> OrderEvent:
+    """Give the end of an order that was not sent, or not accepted."""
     return OrderEvent(kind=OrderEventKind.REJECTED, client_id=request.client_id, reason=reason, detail=detail)

@@ -13,6 +13,9 @@ async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:
     The first error of a call ends the others and is raised as itself: those who catch ours look for its kind, which an
     ``ExceptionGroup`` hides. A cancellation stays one.
     """
+    if len(calls) == 1:
+        # A task of its own would only wait for the next pass of the loop.
+        return [await calls[0]]
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(call) for call in calls]

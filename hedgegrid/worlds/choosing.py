@@ -11,6 +11,8 @@ from hedgegrid.worlds.world import RunOptions, World
 def world_of(config: AccountConfig, options: RunOptions) -> World:
     """Choose the world that the account's mode asks for. Raises Fatal for a mode that is not here."""
     mode = config.account.mode
+    if mode != "live" and options.live:
+        raise Fatal(f'--live goes with mode = "live", not with "{mode}"')
     # Here, not above: a simulation must not pay for a library that speaks to exchanges, nor a real market for the
     # readers of recorded ones.
     if mode == "sim":
@@ -26,8 +28,6 @@ def world_of(config: AccountConfig, options: RunOptions) -> World:
         return PaperWorld(config, options)
     if mode == "live" and not options.live:
         raise Fatal('mode = "live" trades real money: add --live to say that you mean it')
-    if mode != "live" and options.live:
-        raise Fatal(f'--live goes with mode = "live", not with "{mode}"')
     from hedgegrid.worlds.exchange import ExchangeWorld  # noqa: PLC0415
 
     return ExchangeWorld(config, options)

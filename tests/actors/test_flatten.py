@@ -31,6 +31,7 @@ from hedgegrid.messages.events import (
     VenueReport,
 )
 from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
+from hedgegrid.ops.control import FlattenState
 from hedgegrid.units import NS_PER_MINUTE
 from hedgegrid.venues.simulated.exchange import Exchange
 from hedgegrid.venues.simulated.opening import open_simulation
@@ -109,7 +110,7 @@ def look(house: House, legs: Sequence[str]) -> dict[str, Any]:
     }
 
 
-EMPTY = {"open": [], "live": []}
+EMPTY: dict[str, list[str]] = {"open": [], "live": []}
 
 
 def asking(
@@ -351,7 +352,8 @@ async def test_flat_account_stays_paused_until_it_is_resumed(tmp_path: Path) -> 
 @pytest.mark.asyncio
 async def test_resume_gives_a_flatten_up(tmp_path: Path) -> None:
     """The operator resumes while a leg cannot be closed: the flatten ends, and the account trades on with its exits."""
-    scene, resumed = Scene(legs=("long",)), []
+    scene = Scene(legs=("long",))
+    resumed: list[int] = []
     script = Script(wired=refusing(10**6, EndReason.REFUSED))
 
     def hook(house: House, actor: Any, message: Any) -> None:
@@ -374,7 +376,8 @@ async def test_resume_gives_a_flatten_up(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_second_leg_asked_for_later_counts_too(tmp_path: Path) -> None:
     """LONG, then SHORT before LONG is shown flat: FLAT is said of both, and of nothing less."""
-    scene, more = Scene(legs=("long",)), []
+    scene = Scene(legs=("long",))
+    more: list[int] = []
 
     def hook(house: House, message: Any) -> None:
         if not more and isinstance(message, FlatConfirmed):
@@ -394,7 +397,9 @@ async def test_second_leg_asked_for_later_counts_too(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_what_is_left_is_told(tmp_path: Path) -> None:
     """A backstop that the exchange does not cancel: not FLAT, and the answer names it; FLAT once it is gone."""
-    scene, seen, ignored = Scene(), [], []
+    scene = Scene()
+    seen: list[tuple[tuple[str, ...], FlattenState]] = []
+    ignored: list[tuple[str, str]] = []
 
     def wired(house: House) -> None:
         exchange = simulation(house).exchange
@@ -431,15 +436,18 @@ async def test_what_is_not_ours_is_named_and_untouched(tmp_path: Path) -> None:
 
     def wired(house: House) -> None:
         exchange = simulation(house).exchange
-        theirs = {"instrument": BTC, "leg": Leg.SHORT, "purpose": Purpose.ENTRY, "level": -1, "generation": -1}
         manual = OrderRequest(
             client_id="web_1",
+            instrument=BTC,
+            leg=Leg.SHORT,
+            purpose=Purpose.ENTRY,
             kind=Kind.LIMIT,
             price_ticks=1_500_000,
             qty_lots=3,
             post_only=False,
+            level=-1,
+            generation=-1,
             decided_ns=0,
-            **theirs,
         )
         exchange.place(manual, exchange.ts_ns)
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,15 @@ from tools.standin.serving import Standin
 
 CONTROL: Final = "control-token-of-the-test"
 READ: Final = "read-token-of-the-test"
+LEFTOVERS: Final = (
+    "ResourceWarning",
+    "Unclosed",
+    "never awaited",
+    "never retrieved",
+    "Task was destroyed",
+    "Traceback",
+)
+"""What Python's development mode says of a task, a socket or a file that was left behind."""
 BOUND_S: Final = 40.0
 IMPATIENT: Final = "from hedgegrid.journal import lock; lock.ENDING_S = 1.0; from hedgegrid.cli import main; main()"
 """The command, which waits for a process to end for a second and not for fifteen."""
@@ -33,6 +43,7 @@ name = "live"
 mode = "{mode}"
 
 [venue]
+environment = "{environment}"
 api_key = {{ file = "{folder}/key" }}
 api_secret = {{ file = "{folder}/secret" }}
 recv_window_ms = 1000
@@ -101,6 +112,20 @@ def tokens_in(folder: Path, control: str | None = CONTROL, read: str | None = RE
     return "\n".join(lines)
 
 
+def config_text(
+    folder: Path,
+    *,
+    rest: str,
+    ws: str,
+    tokens: str,
+    port: int = 0,
+    mode: str = "testnet",
+    environment: str = "testnet",
+) -> str:
+    """Give the text of a small account's config; its secrets are files in ``folder``."""
+    return ACCOUNT.format(folder=folder, rest=rest, ws=ws, tokens=tokens, port=port, mode=mode, environment=environment)
+
+
 def config_at(
     folder: Path,
     standin: Standin,
@@ -114,12 +139,12 @@ def config_at(
     """Write the config of a small account that trades at ``standin`` and listens on ``port``."""
     secret(folder / "key", keys or standin.options.key)
     secret(folder / "secret", standin.options.secret)
-    text = ACCOUNT.format(
-        mode=mode,
-        folder=folder,
+    text = config_text(
+        folder,
         rest=standin.url,
         ws=standin.ws_url,
         port=port,
+        mode=mode,
         tokens=tokens_in(folder) if tokens is None else tokens,
     )
     path = folder / f"{name}.toml"
@@ -168,7 +193,9 @@ async def run(*arguments: str | Path, code: str | None = None) -> Answer:
             running.kill()
             await running.wait()
     assert running.returncode is not None
-    return Answer(code=running.returncode, out=out.decode(), err=err.decode())
+    answer = Answer(code=running.returncode, out=out.decode(), err=err.decode())
+    assert not any(words in answer.err for words in LEFTOVERS), answer.err
+    return answer
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -186,6 +213,10 @@ class BotProcess:
     def held_lots(self, leg: str) -> int:
         """What the stand-in holds of a leg."""
         return abs(self.standin.exchange.position(SYMBOL, leg).qty_lots)
+
+    def is_held(self, leg: str) -> bool:
+        """Whether the stand-in holds anything of a leg."""
+        return self.held_lots(leg) > 0
 
     def open_orders(self) -> list[str]:
         """The client ids of all that is open at the stand-in."""
@@ -209,7 +240,7 @@ class BotProcess:
         await self.until(lambda: len(self.entries()) >= 4)
         for leg, bps in zip(legs, (-7, 14), strict=False):
             self.standin.market.move_by_bps(SYMBOL, bps)
-            await self.until(lambda leg=leg: self.held_lots(leg) > 0)
+            await self.until(partial(self.is_held, leg))
 
     async def end(self, number: signal.Signals) -> int:
         """Send it a signal and wait for its end."""

@@ -104,6 +104,23 @@ async def test_a_largest_market_quantity_that_shrinks_on_the_way_is_met_too(tmp_
 
 
 @pytest.mark.asyncio
+async def test_a_stop_above_a_shrunk_maximum_stands_in_parts(tmp_path: Path) -> None:
+    """A protective stop is not lost to its size: refused once, it is laid in parts in time, and they fill as one."""
+    async with trading(tmp_path) as bot:
+        await bot.hold()
+        bot.arm("filter-change:market_max_qty=0.004")
+        bot.move(-STEP_BPS)
+        await bot.until(lambda: bot.held_lots("LONG") == 2 * RUNG_LOTS)
+        await bot.settled()
+        laid = [row["quantity"] for row in bot.account["algoOrders"] if row["positionSide"] == "LONG"]
+        assert laid.count("0.004") >= 2
+        assert bot.told_of("the exchange changed an instrument's rules")
+        bot.move(-BEYOND_THE_STOPS_BPS)
+        await bot.until(lambda: bot.held_lots("LONG") == 0)
+        await bot.end_and_prove()
+
+
+@pytest.mark.asyncio
 async def test_a_stop_that_triggers_under_a_foreign_id_is_ours(tmp_path: Path) -> None:
     """The order that a stop becomes may have an id that we never gave: its fill is booked under the stop's own."""
     async with trading(tmp_path, switches={"triggered_id": "fresh"}) as bot:

@@ -19,7 +19,7 @@ async def test_no_order_goes_out_before_the_exchange_was_read(tmp_path: Path) ->
     async with running_standin(still=True) as standin:
         standin.faults.arm("slow-answer:3:ms=300:on=read")
         standin.faults.arm("503-unavailable:1:on=GET /fapi/v1/openAlgoOrders")
-        async with living(standin, tmp_path) as bot:
+        async with living(standin, tmp_path, funding={"on_missing": "pause"}) as bot:
             await bot.hold()
             assert [bot.fired("slow-answer"), bot.fired("503-unavailable")] == [3, 1]
             await bot.end_and_prove()

@@ -67,6 +67,7 @@ def settings(folder: Path, standin: Standin, *, with_keys: bool = True, **change
         "exit": {"tp_steps": 1, "sl_steps": 12, "max_stop_orders": 4},
         "regime": {"ema_fast": 2, "ema_slow": 4, "adx_len": 2, "atr_len": 2},
         "policy": {"name": "both"},
+        "funding": {"on_missing": "ignore"},
         "execution": {"retry_delay_ms": 100},
     }
     made: dict[str, Any] = {

@@ -3,9 +3,9 @@
     python -m tools.bench.live_bare --origin http://127.0.0.1:9000 --timeframe 1s --seconds 60
 
 It watches best bids and asks and the bars of one instrument; at each closed bar it places one order on each side, both
-in one request, as a grid of one rung does; with ``--cancels`` it then cancels the two of the bar before. It has no journal, no gate and no account, and its
-limiter is off. ccxt's unified candles do not say whether a bar has closed, so the handler looks at the raw flag: that
-is the earliest moment at which such a script can know.
+in one request, as a grid of one rung does; with ``--cancels`` it then cancels the two of the bar before. It has no
+journal, no gate and no account, and its limiter is off. ccxt's unified candles do not say whether a bar has closed, so
+the handler looks at the raw flag: that is the earliest moment at which such a script can know.
 """
 
 import argparse
@@ -65,7 +65,8 @@ async def quotes(one: Watched) -> None:
 
 async def bars(one: Watched, timeframe: str, *, cancels: bool) -> None:
     """Watch the bars for ever, and trade at each that has closed."""
-    traded, resting = one.closed, []
+    traded = one.closed
+    resting: list[str] = []
     while True:
         candles = await one.watch_ohlcv(SYMBOL, timeframe)
         if one.closed == traded:

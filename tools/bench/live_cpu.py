@@ -12,13 +12,15 @@ from tools.rehearsal.processes import standin
 
 QUOTES_PER_S: Final = 5_000
 SHARE_TARGET: Final = 0.6
+SPEED: Final = 60
+"""A market that runs so much faster than usual changes its best prices some forty times a second and instrument."""
 SETTLE_S: Final = 5.0
 """After the start: the ladders are laid, the history is read."""
 
 
 def load(seconds: int) -> dict[str, Any]:
     """Let the bot hear and trade for a while; also how much reached it and what it held of memory."""
-    arguments = standin_arguments(SYMBOLS, quotes_per_s=QUOTES_PER_S, speed=1)
+    arguments = standin_arguments(SYMBOLS, quotes_per_s=QUOTES_PER_S, speed=SPEED)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with (

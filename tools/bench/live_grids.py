@@ -1,4 +1,4 @@
-"""The accounts that the live bench lets the bot trade: one grid that acts at every bar, many that listen, one that never rests.
+"""The accounts that the live bench lets the bot trade.
 
 Invariant: no limit of the account is what is measured: each is far above what its grid can reach.
 """

@@ -55,9 +55,7 @@ class Bot:
 
 
 @contextmanager
-def running_bot(
-    folder: Path, origin: str, config: str, *, journal: Path, times: Path | None = None
-) -> Iterator[Bot]:
+def running_bot(folder: Path, origin: str, config: str, *, journal: Path, times: Path | None = None) -> Iterator[Bot]:
     """Run the bot until the block is left; it trades when the block begins. Raises NotStartedError.
 
     ``times``: where the times of its journal's commits are written to, if they are wanted.

@@ -22,8 +22,9 @@ _AT_THE_EDGES: Final = 3
 
 @attrs.frozen(kw_only=True)
 class Decision:
-    """What one closed bar led to. Delays in ms from the sending of the bar; ``durable_ms`` is the part of ``order_ms``
-    in which the journal's commit was under way; None where nothing came.
+    """What one closed bar led to; delays in ms from the sending of the bar.
+
+    ``durable_ms`` is the part of ``order_ms`` in which a commit of the journal was under way.
     """
 
     first_ms: float

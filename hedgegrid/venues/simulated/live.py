@@ -3,7 +3,7 @@
 Every trade that the real market shows is a jump of the simulated one, every quote moves its best bid and ask, and a
 settlement is charged when the market's next funding time moves on. The bot hears of prices after its account has.
 
-Invariants: quotes conflate (the newest of an instrument counts), trades and bars never do; a backlog beyond
+Invariants: quotes and marks conflate (the newest of an instrument counts), trades and bars never do; a backlog beyond
 ``BACKLOG_MAX`` ends the run rather than trade on what is long past; nothing here can reach a real account.
 """
 
@@ -45,6 +45,15 @@ class _Shown:
     mark_ticks: int = 0
     rate_e8: int = 0
     next_funding_ns: int = 0
+
+
+def _newer(before: MarketUpdate | None, update: MarketUpdate) -> MarketUpdate:
+    """Put an update in the place of one that waits: what the newer one does not say is as the older one said it."""
+    if before is None or update.mark_ticks is not None:
+        return update
+    return attrs.evolve(
+        update, mark_ticks=before.mark_ticks, rate_e8=before.rate_e8, next_funding_ns=before.next_funding_ns
+    )
 
 
 class PaperMarket:
@@ -112,15 +121,20 @@ class LiveWalk:
         """Take quotes, marks and bars of the real market."""
         for update in updates:
             if update.bar is not None:
-                self._backlog.append(update)
+                self._queue(update)
             else:
-                self._quotes[update.instrument] = update
+                self._quotes[update.instrument] = _newer(self._quotes.get(update.instrument), update)
         self._news.set()
 
     def on_trade(self, trade: TradeTick) -> None:
         """Take a trade of the real market."""
-        self._backlog.append(trade)
+        self._queue(trade)
         self._news.set()
+
+    def _queue(self, news: TradeTick | MarketUpdate) -> None:
+        """Put a trade or a bar behind the others; beyond the bound nothing is kept, for the run is over."""
+        if len(self._backlog) <= BACKLOG_MAX:
+            self._backlog.append(news)
 
     def stop(self) -> None:
         """Return from ``run`` after the present step."""
@@ -135,14 +149,13 @@ class LiveWalk:
             await self._walk_news()
 
     async def finish(self, ended: str, patience_ns: int) -> None:
-        """Let the last requests take effect, as prices come, for ``patience_ns`` at most; keep the exchange."""
+        """Let the last requests take effect, for ``patience_ns`` at most and though no price comes; then keep all."""
         until_ns = self._clock.now_ns() + patience_ns
         await self._stepper.fall_due()
         while self._exchange.has_pending() and self._clock.now_ns() < until_ns:
             await self._clock.sleep(10_000_000)
-            self._exchange.ts_ns = max(self._exchange.ts_ns, self._clock.now_ns())
             await self._walk_news()
-            await self._stepper.fall_due()
+            await self._pass_time()
         self._trading.keep(ended=ended)
 
     async def _walk_news(self) -> None:
@@ -157,6 +170,11 @@ class LiveWalk:
             await self._take(news)
         if quotes:
             await self._step(tuple(quotes.values()))
+
+    async def _pass_time(self) -> None:
+        """Bring the exchange to this moment at the prices that it knows."""
+        points = [self._point(name, 0) for name in self._index if self._known(name)]
+        await self._happen((), points, ())
 
     def _note(self, update: MarketUpdate) -> None:
         """Remember the newest prices of an instrument; figures that were not said stay."""
@@ -176,17 +194,23 @@ class LiveWalk:
             await self._step((), trade=news)
 
     async def _step(self, updates: tuple[MarketUpdate, ...], trade: TradeTick | None = None) -> None:
-        """Make a step of what came and let it happen at this moment."""
-        number = self._trading.next_step
+        """Let what came happen at this moment."""
         prices = [update for update in updates if update.bar is None and self._known(update.instrument)]
         points = [self._point(update.instrument, 0) for update in prices]
         if trade is not None:
             points.append(self._point(trade.instrument, trade.qty_lots))
+        settlements = tuple(one for update in prices for one in self._settlements(update))
+        await self._happen(updates, points, settlements)
+
+    async def _happen(
+        self, updates: tuple[MarketUpdate, ...], points: list[Point], settlements: tuple[Settlement, ...]
+    ) -> None:
+        """Make a step and let it happen."""
         step = Step(
-            number=number,
+            number=self._trading.next_step,
             ts_ns=max(self._exchange.ts_ns, self._clock.now_ns()),
             points=tuple(sorted(points, key=lambda point: point.instrument_index)),
-            settlements=tuple(one for update in prices for one in self._settlements(update)),
+            settlements=settlements,
             bars=tuple((self._index[one.instrument], one.bar) for one in updates if one.bar is not None),
         )
         self._market.updates = updates

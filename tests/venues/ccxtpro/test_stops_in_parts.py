@@ -198,11 +198,13 @@ async def test_a_later_life_knows_it_again() -> None:
 
 
 @pytest.mark.asyncio
-async def test_it_is_replaced_whole() -> None:
-    """A successor in parts stands before any part of the old one goes, and then all of them do."""
+@pytest.mark.parametrize("transport", ["rest", "ws"])
+async def test_it_is_replaced_whole(transport: str) -> None:
+    """A successor in parts stands before any part of the old one goes, and then all do; by REST or by the socket."""
     async with desk() as first:
         await short_desk(first)
-        async with desk_at(first.standin) as one:
+        async with desk_at(first.standin, by_socket=transport == "ws") as one:
+            await until(lambda: all(socket.connected for socket in one.trading.sockets()))
             old, new = one.stop(), one.stop(sequence=501, price_ticks=one.bid_ticks - 2_000)
             await one.trading.place(BTC, [old], [])
             (answer,) = await one.trading.place(BTC, [new], [old.client_id])
@@ -210,3 +212,6 @@ async def test_it_is_replaced_whole() -> None:
             await one.told_of(old.client_id, CANCELLED)
             (shown,) = await one.trading.open_stops()
             assert (shown.client_id, shown.qty_lots) == (new.client_id, 10)
+            asked = [each for each in first.standin.log.of("request") if each.name.endswith("/fapi/v1/algoOrder")]
+            assert {each.facts["transport"] for each in asked} == {transport}
+            assert len(asked) == 9
