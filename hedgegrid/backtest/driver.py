@@ -45,6 +45,7 @@ from hedgegrid.core import session
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.units import PPM
+from hedgegrid.venues.simulated.arrays import IntArray
 
 ORDER_NO_STRIDE: Final = 64
 INTERPRETED_LOG_ROWS: Final = 3 * LOG_SPARE
@@ -324,12 +325,21 @@ class Run:
 
 def orders_of(orders: Rows, ended: Rows, fills: Rows) -> Rows:
     """Write into the orders how they ended and what had filled; an order of a liquidation has no row."""
-    order = np.argsort(orders["no"], kind="stable")
-    numbers = orders["no"][order]
-    ends = order[np.searchsorted(numbers, ended["no"])]
+    if not len(orders):
+        return orders
+    width = int(orders["instrument"].max()) + 1
+    row_of = np.zeros((int(orders["no"].max()) // ORDER_NO_STRIDE + 1) * width, np.int64)
+    row_of[_place_of(orders["no"], width)] = np.arange(len(orders))
+    ends = row_of[_place_of(ended["no"], width)]
     orders["ended_ns"][ends] = ended["ended_ns"]
     orders["outcome"][ends] = ended["outcome"]
     known = fills["no"] > 0
-    filled = order[np.searchsorted(numbers, fills["no"][known])]
+    filled = row_of[_place_of(fills["no"][known], width)]
     orders["filled_lots"] = np.bincount(filled, fills["qty_lots"][known], len(orders))
     return orders
+
+
+def _place_of(numbers: IntArray, width: int) -> IntArray:
+    """Give each order number's place in a table of all: ``width`` instruments count in strides of their own."""
+    places: IntArray = numbers // ORDER_NO_STRIDE * width + numbers % ORDER_NO_STRIDE
+    return places

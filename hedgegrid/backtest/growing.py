@@ -23,6 +23,9 @@ class GrowingTable:
             self._rows, self._is_out = self._rows.copy(), False
         self._rows.resize(begin + len(rows), refcheck=False)
         added = self._rows[begin:]
+        if rows.dtype == added.dtype:
+            added[:] = rows
+            return
         for name in rows.dtype.names or ():
             added[name] = rows[name]
 

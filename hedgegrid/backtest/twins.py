@@ -122,7 +122,8 @@ def compiled(cache_dir: Path | None = None) -> SimpleNamespace:
         twin = twins[module_name]
         clone = FunctionType(function.__code__, vars(twin), name, function.__defaults__)
         clone.__module__ = module_name
-        by_function[function] = numba.njit(cache=cache_dir is not None)(clone)
+        # Nothing is allocated while walking, so no reference is counted either (and what would allocate is refused).
+        by_function[function] = numba.njit(cache=cache_dir is not None, _nrt=False)(clone)
     for module in modules:
         scope = vars(twins[module.__name__])
         for name, value in vars(module).items():
