@@ -198,7 +198,7 @@ def _is_inside(desk: Desk, low: int, high: int, last_ns: int) -> bool:
     pulse = desk.pulse
     if low <= market.down_edge or high >= market.up_edge or market.next_due_ns <= last_ns or market.seen == 0:
         return False
-    if low <= market.backstop_down or high >= market.backstop_up or desk.rules.pessimistic == 1:
+    if low <= market.backstop_down or high >= market.backstop_up:
         return False
     return pulse.shown != 0 and pulse.told_ns == pulse.settled_ns
 

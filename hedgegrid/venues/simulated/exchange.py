@@ -189,7 +189,7 @@ class Exchange:
 
     def has_pending(self) -> bool:
         """Tell whether a request is still on its way."""
-        return not self.liquidated and any(book.market.next_due_ns < NEVER_NS for book in self.books)
+        return not self.liquidated and any(book.has_pending() for book in self.books)
 
     def ambiguous_bars(self) -> int:
         """Give how many bars left open whether an exit or its rival filled first."""
