@@ -164,7 +164,8 @@ def decide(desks: list[Desk], floor: Floor, k: int, high: int, low: int, close: 
     )
     floor.account.below_minimum += desk.state.below_minimum
     desk.state.below_minimum = 0
-    if desk.state.settled == 1 and desk.state.dirty_long == 0 and desk.state.dirty_short == 0:
+    settled = desk.state.settled == 1 and desk.used.n == 0
+    if settled and desk.state.dirty_long == 0 and desk.state.dirty_short == 0:
         # It asked for nothing: there is nothing to answer, and no table has changed.
         desk.entries_used = entries_used
     else:

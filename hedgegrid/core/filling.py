@@ -42,7 +42,7 @@ def fill(
     if over:
         qty_lots = 0 if rules.refuse_over == 1 else account.qty_lots
         if qty_lots == 0:
-            _end_over(orders, links, index, events, used)
+            _end_over(market, orders, links, index, events, used)
             return
     notional = ledger.notional_e8(price_ticks, qty_lots, rules.unit_e8)
     fee = ledger.fee_e8(notional, rules.maker_ppm if maker == 1 else rules.taker_ppm)
