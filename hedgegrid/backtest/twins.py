@@ -9,7 +9,10 @@ bit; the cache lives in a folder named after a hash of all core sources, since t
 notice a change in a callee's file.
 """
 
+import ast
 import hashlib
+import inspect
+import textwrap
 from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
@@ -106,6 +109,26 @@ def is_kept(cache_dir: Path, module: ModuleType, name: str) -> bool:
     return any((cache_dir / source_hash()).glob(f"**/{short}.{name}-*.nbi"))
 
 
+def called_once(modules: tuple[ModuleType, ...]) -> set[str]:
+    """Give the full names of the functions that are called at one place only."""
+    places: dict[FunctionType, int] = {}
+    for function in hot_functions(modules).values():
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            match node.func:
+                case ast.Name(id=name):
+                    target = function.__globals__.get(name)
+                case ast.Attribute(value=ast.Name(id=module), attr=name):
+                    target = getattr(function.__globals__.get(module), name, None)
+                case _:
+                    continue
+            if isinstance(target, FunctionType):
+                places[target] = places.get(target, 0) + 1
+    return {f"{function.__module__}.{function.__name__}" for function, count in places.items() if count == 1}
+
+
 @cache
 def compiled(cache_dir: Path | None = None) -> SimpleNamespace:
     """Give the namespace of twins, such as ``compiled().pipeline.on_bar``; each compiles at its first call.
@@ -117,13 +140,15 @@ def compiled(cache_dir: Path | None = None) -> SimpleNamespace:
     modules = HOT_MODULES + DRIVER_MODULES
     twins = {module.__name__: ModuleType(module.__name__) for module in modules}
     by_function: dict[FunctionType, object] = {}
+    inlined = called_once(modules)
     for full, function in hot_functions(modules).items():
         module_name, _, name = full.rpartition(".")
         twin = twins[module_name]
         clone = FunctionType(function.__code__, vars(twin), name, function.__defaults__)
         clone.__module__ = module_name
         # Nothing is allocated while walking, so no reference is counted either (and what would allocate is refused).
-        by_function[function] = numba.njit(cache=cache_dir is not None, _nrt=False)(clone)
+        options = {"cache": cache_dir is not None, "_nrt": False, "forceinline": full in inlined}
+        by_function[function] = numba.njit(**options)(clone)
     for module in modules:
         scope = vars(twins[module.__name__])
         for name, value in vars(module).items():
