@@ -111,20 +111,19 @@ def interpreted() -> Execution:
 
 def is_compiled(cache_dir: Path, *, trades: bool) -> bool:
     """Tell whether the machine code for bars, or for trades, is kept below ``cache_dir``."""
-    from hedgegrid.backtest.twins import is_kept  # noqa: PLC0415 - as below
+    from hedgegrid.backtest import machine_code  # noqa: PLC0415 - as below
 
-    return is_kept(cache_dir, walk_trades, "walk_trades") if trades else is_kept(cache_dir, walk_bars, "walk_bars")
+    return machine_code.is_kept(cache_dir, "walk_trades" if trades else "walk_bars")
 
 
 def compiled(cache_dir: Path | None) -> Execution:
     """Their compiled twins; machine code is kept below ``cache_dir``."""
-    from hedgegrid.backtest.twins import compiled as twins  # noqa: PLC0415 - the interpreted run needs no compiler
+    from hedgegrid.backtest import machine_code  # noqa: PLC0415 - the interpreted run needs no machine code
 
-    core = twins(cache_dir)
     return Execution(
-        walk_bars=core.walk_bars.walk_bars,
-        walk_trades=core.walk_trades.walk_trades,
-        close_episode=core.valuing.close_episode,
+        walk_bars=machine_code.entry(cache_dir, "walk_bars"),
+        walk_trades=machine_code.entry(cache_dir, "walk_trades"),
+        close_episode=machine_code.entry(cache_dir, "close_episode"),
         contain=as_array,
         columns=lambda part: part,
     )
