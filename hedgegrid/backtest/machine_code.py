@@ -48,6 +48,12 @@ def _machine() -> llvm.TargetMachine:
 
 
 @cache
+def _engine() -> llvm.ExecutionEngine:
+    """Give the engine that holds all machine code of this process, as long as it lives; it owns its processor."""
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+
+
+@cache
 def _identity() -> str:
     """Give a hash of all that machine code depends on: sources, compiler, processor."""
     digest = hashlib.sha256()
@@ -109,18 +115,17 @@ def _keep(path: Path, code: bytes) -> None:
 def _loaded(code: bytes, name: str) -> Entry:
     """Bring machine code into this process."""
     symbol, _, object_file = code.partition(b"\n")
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    engine = _engine()
     engine.add_object_file(llvm.ObjectFileRef.from_data(object_file))
     engine.finalize_object()
     address = engine.get_function_address(symbol.decode())
 
+    function = ctypes.CFUNCTYPE(ctypes.c_int32)(address)
+
     def call(*given: Any) -> int:  # noqa: ANN401 - as above
-        words = [word for one in given for word in _words(one)]
+        words = [ctypes.c_int64(word) for one in given for word in _words(one)]
         result, error = ctypes.c_int64(0), ctypes.c_void_p()
-        kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * len(words))
-        # The engine owns the code: it lives as long as this function.
-        assert engine is not None
-        status = kind(address)(ctypes.addressof(result), ctypes.addressof(error), *words)
+        status = function(ctypes.byref(result), ctypes.byref(error), *words)
         if status not in {0, NOTHING_RETURNED}:
             raise Fatal(f"the compiled {name} failed with status {status}: a fault of the program")
         return result.value
