@@ -48,6 +48,7 @@ from hedgegrid.units import PPM
 from hedgegrid.venues.simulated.arrays import IntArray
 
 ORDER_NO_STRIDE: Final = 64
+LEAST_SHARE: Final = 1e-3
 INTERPRETED_LOG_ROWS: Final = 3 * LOG_SPARE
 _TABLES: Final = {
     "fills": FILL,
@@ -241,7 +242,7 @@ class Run:
                 reached = execution.walk_trades(
                     self._desks, self._floor, trades, ends, due, row, end, decide_from_ns, LOG_SPARE
                 )
-            self._collect()
+            self._collect(int(reached) / market.rows)
             self._on_progress(int(reached) - row)
             row = int(reached)
             self._check()
@@ -256,15 +257,15 @@ class Run:
             )
         self.is_over = bool(account.liquidated_ns)
 
-    def _collect(self) -> None:
-        """Empty the logs."""
+    def _collect(self, share: float) -> None:
+        """Empty the logs; ``share`` is the part of the stretch that has been walked."""
         floor = self._floor
         for name, table in self._tables.items():
             used = int(getattr(floor, f"{name}_used"))
             if used == 0:
                 continue
             rows = getattr(floor, name)[:used]
-            table.add(r.pack(rows) if isinstance(rows, list) else rows)
+            table.add(r.pack(rows) if isinstance(rows, list) else rows, max(share, LEAST_SHARE))
             setattr(floor, f"{name}_used", 0)
 
     def _table(self, name: str) -> Rows:

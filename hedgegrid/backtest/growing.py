@@ -11,21 +11,29 @@ import numpy as np
 from hedgegrid.backtest.result import Rows
 
 ROWS_START: Final = 4_096
+SPARE: Final = 1.1
+MOST: Final = 16
+"""Room is made for at most so many times the rows that there are."""
 
 
 @attrs.define(eq=False)
 class GrowingTable:
-    """Rows of one layout, whose columns are all int64. Room doubles: memory that is not written to costs nothing."""
+    """Rows of one layout, whose columns are all int64.
+
+    Room is made for all that is to be expected: memory that is not written to costs nothing, copying and clearing does.
+    """
 
     _rows: Rows
     _used: int = attrs.field(init=False, default=0)
     _is_out: bool = attrs.field(init=False, default=False)
 
-    def add(self, rows: Rows) -> None:
-        """Add rows of the same layout."""
+    def add(self, rows: Rows, share: float = 1.0) -> None:
+        """Add rows of the same layout; ``share`` is the part of all rows that have come with these, as far as known."""
         begin, end = self._used, self._used + len(rows)
         if self._is_out or end > len(self._rows):
-            room = max(ROWS_START, len(self._rows) if end <= len(self._rows) else 2 * end)
+            room = len(self._rows)
+            if end > room:
+                room = max(ROWS_START, 2 * end, int(end * min(MOST, SPARE / share)))
             grown = np.empty(room, self._rows.dtype)
             _copy(grown[:begin], self._rows[:begin])
             self._rows, self._is_out = grown, False
