@@ -122,5 +122,7 @@ def built(name: str) -> tuple[str, str]:
     module, arguments = given[name]
     dispatcher = vars(getattr(_bare(), module.__name__.rpartition(".")[2]))[name]
     signature = tuple(numba.typeof(one) for one in arguments)
+    # The loops are over a few dozen wide rows: preparing them for vectors takes longer than walking them.
+    numba.config.LOOP_VECTORIZE = 0  # type: ignore[attr-defined]
     dispatcher.compile(signature)
     return dispatcher.overloads[signature].fndesc.llvm_func_name, dispatcher.inspect_llvm(signature)

@@ -208,25 +208,35 @@ def _check_reducing(exposures: list[Exposure], booked: list[Booked], order: Book
 def recount(rules: list[InstrumentRisk], exposures: list[Exposure], booked: list[Booked], instrument: int) -> None:
     """Work out both legs' exposures of an instrument anew from the book, at its present mark. Positions are kept."""
     rule = rules[instrument]
-    for leg in (LONG, SHORT):
-        exposure = exposures[2 * instrument + leg]
-        exposure.entry_lots = 0
-        exposure.entry_worst_e8 = 0
-        exposure.take_profit_lots = 0
-        exposure.stop_lots = 0
-        exposure.market_lots = 0
-        exposure.open_orders = 0
-        exposure.best_own_ticks = 0
-        exposure.generation = 0
-        exposure.levels = 0
+    long, short = exposures[2 * instrument + LONG], exposures[2 * instrument + SHORT]
+    _clear(long)
+    _clear(short)
     for i in range(len(booked)):
         if booked[i].state != FREE and booked[i].instrument == instrument:
-            count_in(rule, exposures, booked[i])
+            _count(rule, long, short, booked[i])
+
+
+def _clear(exposure: Exposure) -> None:
+    """Forget what was counted in."""
+    exposure.entry_lots = 0
+    exposure.entry_worst_e8 = 0
+    exposure.take_profit_lots = 0
+    exposure.stop_lots = 0
+    exposure.market_lots = 0
+    exposure.open_orders = 0
+    exposure.best_own_ticks = 0
+    exposure.generation = 0
+    exposure.levels = 0
 
 
 def count_in(rule: InstrumentRisk, exposures: list[Exposure], order: Booked) -> None:
     """Add one booked order to its leg's exposure."""
-    exposure = exposures[2 * order.instrument + order.leg]
+    _count(rule, exposures[2 * order.instrument + LONG], exposures[2 * order.instrument + SHORT], order)
+
+
+def _count(rule: InstrumentRisk, long: Exposure, short: Exposure, order: Booked) -> None:
+    """Add an order to the exposure of its leg, and its price to the side on which it rests."""
+    exposure = long if order.leg == LONG else short
     exposure.open_orders += 1
     exposure.newest_no = max(exposure.newest_no, order.no)
     if order.purpose == ENTRY:
@@ -248,7 +258,7 @@ def count_in(rule: InstrumentRisk, exposures: list[Exposure], order: Booked) -> 
     else:
         return
     buys = (order.leg == LONG) == (order.purpose == ENTRY)
-    own = exposures[2 * order.instrument + (LONG if buys else SHORT)]
+    own = long if buys else short
     if own.best_own_ticks == 0:
         own.best_own_ticks = order.price_ticks
     elif buys:
