@@ -94,7 +94,7 @@ class Execution:
 
     walk_bars: Callable[..., int]
     walk_trades: Callable[..., int]
-    close_episode: Callable[..., None]
+    close_episode: Callable[..., int | None]
     contain: Callable[[list[Any]], Any]
     columns: Callable[[Any], Any]
 

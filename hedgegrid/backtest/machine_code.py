@@ -10,7 +10,6 @@ so); a file is written whole or not at all; machine code that reports an error e
 
 import ctypes
 import hashlib
-import os
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -99,7 +98,7 @@ def _code(folder: Path | None, name: str) -> bytes:
 
     symbol, text = built(name)
     module = llvm.parse_assembly(text)
-    code = symbol.encode() + b"\n" + _machine().emit_object(module)
+    code: bytes = symbol.encode() + b"\n" + _machine().emit_object(module)
     if path is not None:
         _keep(path, code)
     return code
@@ -109,7 +108,7 @@ def _keep(path: Path, code: bytes) -> None:
     """Write a file whole: another process may read or write it at the same time."""
     with NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
         file.write(code)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
 
 
 def _loaded(code: bytes, name: str) -> Entry:

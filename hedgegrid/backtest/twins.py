@@ -78,11 +78,14 @@ def compiled(cache_dir: Path | None = None) -> SimpleNamespace:
 @cache
 def _bare() -> SimpleNamespace:
     """Give twins that only each other can call: what carries arguments from Python and back is left out."""
-    return _namespace(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    return _namespace(wrapped=False)
 
 
-def _namespace(**options: bool) -> SimpleNamespace:
-    """Give a twin of every module, compiled with these options of numba."""
+def _namespace(*, cache: bool = False, wrapped: bool = True) -> SimpleNamespace:
+    """Give a twin of every module: kept in numba's cache or not, with or without a way in from Python."""
+    options = {"cache": cache, "no_cpython_wrapper": not wrapped, "no_cfunc_wrapper": not wrapped, "_nrt": False}
+    # The library's own types do not know all of its options.
+    njit: Any = numba.njit
     modules = HOT_MODULES + DRIVER_MODULES
     twins = {module.__name__: ModuleType(module.__name__) for module in modules}
     merged = called_once(modules)
@@ -93,7 +96,7 @@ def _namespace(**options: bool) -> SimpleNamespace:
         clone = FunctionType(function.__code__, vars(twin), name, function.__defaults__)
         clone.__module__ = module_name
         # Nothing is allocated while walking, so no reference is counted either (and what would allocate is refused).
-        by_function[function] = numba.njit(_nrt=False, forceinline=function in merged, **options)(clone)
+        by_function[function] = njit(forceinline=function in merged, **options)(clone)
     for module in modules:
         scope = vars(twins[module.__name__])
         for name, value in vars(module).items():
@@ -110,18 +113,19 @@ def built(name: str) -> tuple[str, str]:
     """Build an entry of the driver (``machine_code``); give its symbol and, as LLVM's text, all that it calls."""
     column = np.zeros(1, np.int64)
     desks, floor = as_array([Desk()]), as_array([Floor()])[0]
-    due = Settlements(*[column] * 4)  # type: ignore[arg-type]
+    kinds: tuple[Any, ...] = (Bars, Trades, BarEnds, Settlements)
+    bars, trades, ends, due = (
+        kind(**{field: 1 if field in {"rows", "length_ns", "times"} else column for field in kind._fields})
+        for kind in kinds
+    )
     given: dict[str, tuple[ModuleType, tuple[Any, ...]]] = {
-        "walk_bars": (walk_bars, (desks, floor, Bars(column, column, 1, 1), due, *[0] * 4)),  # type: ignore[arg-type]
-        "walk_trades": (
-            walk_trades,
-            (desks, floor, Trades(*[column] * 9), BarEnds(*[column] * 5, 1), due, *[0] * 4),  # type: ignore[arg-type]
-        ),
+        "walk_bars": (walk_bars, (desks, floor, bars, due, 0, 0, 0, 0)),
+        "walk_trades": (walk_trades, (desks, floor, trades, ends, due, 0, 0, 0, 0)),
         "close_episode": (valuing, (floor.account, 0)),
     }
     module, arguments = given[name]
     dispatcher = vars(getattr(_bare(), module.__name__.rpartition(".")[2]))[name]
-    signature = tuple(numba.typeof(one) for one in arguments)
+    signature = tuple(numba.typeof(one) for one in arguments)  # type: ignore[no-untyped-call]
     # The loops are over a few dozen wide rows: preparing them for vectors takes longer than walking them.
     numba.config.LOOP_VECTORIZE = 0  # type: ignore[attr-defined]
     dispatcher.compile(signature)

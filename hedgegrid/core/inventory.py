@@ -57,9 +57,7 @@ def _rung_e8(params: GridParams, rung: Rung, entries: list[EntryOrder]) -> int:
     return max(desired, notional_e8(order.price_ticks, order.qty_lots - order.filled_lots, params.unit_e8))
 
 
-def _outside_e8(
-    params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder]
-) -> tuple[int, int]:
+def _outside_e8(params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder]) -> tuple[int, int]:
     """Give the notional of each leg's working entries whose rung is not in the present ladder: LONG, SHORT."""
     long_e8 = 0
     short_e8 = 0

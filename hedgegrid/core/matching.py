@@ -49,6 +49,7 @@ from hedgegrid.core.venue_tables import (
     worsened,
 )
 
+
 def due_class(order: VenueOrder) -> int:
     """Give when a pending order's turn comes: stops and market reductions, then take-profits, then entries."""
     if order.kind != LIMIT:

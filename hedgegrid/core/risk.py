@@ -177,7 +177,7 @@ def _check_book(limits: RiskLimits, exposures: list[Exposure], booked: list[Book
 
 
 def _may_be_booked(leg: Exposure, order: Booked) -> bool:
-    """Tell whether an entry could stand on the rung of ``order``, by what was counted in: never False where one does."""
+    """Tell whether an entry could stand on the rung of ``order``, by what was counted in; True where one does."""
     if leg.levels == 0 or order.generation < leg.generation:
         return True
     if order.generation > leg.generation:

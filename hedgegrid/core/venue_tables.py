@@ -110,7 +110,7 @@ def request_cancel(market: Market, cancels: list[CancelRequest], no: int, due_ns
     return False
 
 
-# --- live orders in the order in which a move meets them ---------------------------------------------------------------
+# --- live orders in the order in which a move meets them --------------------------------------------------------------
 
 
 def rest(market: Market, orders: list[VenueOrder], index: int) -> None:

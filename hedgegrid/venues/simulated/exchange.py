@@ -10,7 +10,7 @@ initial wallet + realised - fees - funding, exactly; after a liquidation the acc
 from collections.abc import Sequence
 
 from hedgegrid.core import ledger, margin
-from hedgegrid.core.codes import LONG, NEVER_NS, SHORT
+from hedgegrid.core.codes import LONG, SHORT
 from hedgegrid.core.records import VenueRules
 from hedgegrid.messages.events import EndReason, FundingPaid, Liquidated, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance
