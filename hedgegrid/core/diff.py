@@ -170,6 +170,15 @@ def free_slot(entries: list[EntryOrder]) -> int:
     return -1
 
 
+def count(entries: list[EntryOrder]) -> int:
+    """Give how many entries there are, whatever their state."""
+    total = 0
+    for i in range(len(entries)):
+        if entries[i].state != FREE:
+            total += 1
+    return total
+
+
 def used_end(entries: list[EntryOrder]) -> int:
     """Give the end of the part of the table that is in use."""
     end = len(entries)

@@ -402,7 +402,7 @@ def lay_backstop(
 ) -> None:
     """Keep the leg's one close-everything stop beyond the deepest stop that its ladder or its lots could need.
 
-    ``working`` is 0 where the instrument has no entries: where none may be added either, and nothing is held, there is
+    ``working`` counts the entries of the instrument: where none may be added, none works and nothing is held, there is
     nothing to guard.
     """
     price = 0

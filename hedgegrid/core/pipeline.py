@@ -61,7 +61,7 @@ def on_bar(
     dropped = diff.apply(params, state, rungs, entries, out, used)
     # What a refusal or a rejection stripped from a lot is asked for again at every decision, until it stands.
     exits.resend_take_profits(state, lots, out, used)
-    working = diff.used_end(entries)
+    working = diff.count(entries[: diff.used_end(entries)])
     for leg in (LONG, SHORT):
         exits.lay_backstop(params, state, rungs, lots, leg, working, out, used)
     # A retry that is given up leaves the next ladder without its order; what found no room is asked for again.
