@@ -293,11 +293,17 @@ def _next_met(
     """Give the next live order that the move from ``start`` meets (nearest to its start, then oldest), or -1."""
     if market.held > 0:
         return _next_met_of_all(market, orders, links, rules, start, direction, jump)
+    end = market.price_ticks
     index = market.falling_first if direction == FALLING else market.rising_first
-    while index >= 0 and is_met(market, orders[index], rules, start, direction):
-        if rules.pessimistic == 0 or not _is_held(market, orders, links, orders[index], jump):
+    while index >= 0:
+        order = orders[index]
+        if order.price_ticks < end if direction == FALLING else order.price_ticks > end:
+            return -1
+        # Where the move ends at a price, a stop there is met and a limit may not be.
+        is_next = is_met(market, order, rules, start, direction)
+        if is_next and not (rules.pessimistic == 1 and _is_held(market, orders, links, order, jump)):
             return index
-        index = orders[index].after
+        index = order.after
     return -1
 
 
@@ -320,7 +326,7 @@ def _next_met_of_all(
             continue
         if best >= 0 and not met_earlier(order, orders[best], direction):
             continue
-        if _is_held(market, orders, links, order, jump):
+        if rules.pessimistic == 1 and _is_held(market, orders, links, order, jump):
             continue
         best = i
     return best

@@ -1,12 +1,13 @@
 """What is kept up to date as things come and go equals what would be worked out anew: lists, edges, counts, stops."""
 
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
 import attrs
 import pytest
 
-from hedgegrid.core import exits, risk, venue_tables
+from hedgegrid.core import exits, matching, risk, venue_tables
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FILL_QUEUE, FILL_TOUCH, FREE, LIMIT, LONG, NEVER_NS, SHORT
 from hedgegrid.core.gate_records import Booked
 from hedgegrid.core.venue_tables import LIVE, PENDING
@@ -25,6 +26,29 @@ def listed(orders: list[Any], first: int) -> list[int]:
         rows.append(first)
         first = orders[first].after
     return rows
+
+
+def wander(seed: int, **rules: int) -> Iterator[tuple[Pit, list[Any]]]:
+    """A venue in a market that wanders from one multiple of five to another, with orders of every purpose."""
+    dice = Random(seed)
+    pit = Pit(**rules)
+    for number in range(60):
+        leg, near = dice.choice([LONG, SHORT]), 5 * dice.randint(1, 5)
+        away = -near if leg == LONG else near
+        price, count = pit.market.price_ticks, sum(order.state != FREE for order in pit.orders)
+        if count < 16 and dice.random() < 0.4:
+            pit.place(leg, ENTRY, price + away, live_ns=pit.now + dice.randint(0, 2))
+        if count < 16 and dice.random() < 0.3:
+            pit.hold(leg, price, dice.randint(1, 3), tp=price - away, stop=price + 2 * away)
+        if count < 16 and dice.random() < 0.1:
+            pit.place(leg, BACKSTOP, price + 3 * away, close_all=1)
+        standing = [order.no for order in pit.orders if order.state in {PENDING, LIVE}]
+        if standing and dice.random() < 0.3:
+            pit.cancel(dice.choice(standing), pit.now + dice.randint(0, 2))
+        end = max(100, price + 5 * dice.randint(-8, 8))
+        low, high = min(price, end) - 5 * dice.randint(0, 6), max(price, end) + 5 * dice.randint(0, 6)
+        bar, qty = (number // 4, low, high), dice.choice([0, 5, 50])
+        yield pit, pit.to(end, jump=dice.random() < 0.3, bar=bar, qty=qty)
 
 
 def check_market(pit: Pit) -> None:
@@ -52,27 +76,23 @@ def test_the_lists_of_live_orders_are_those_of_the_table(fill: int, pessimistic:
     """Orders of every purpose come, fill, shrink, are cancelled and renewed in a market that wanders; some are held."""
     held = 0
     for seed in range(12):
-        dice = Random(seed)
-        pit = Pit(fill_model=fill, pessimistic=pessimistic)
-        for number in range(60):
-            leg, near = dice.choice([LONG, SHORT]), dice.randint(1, 25)
-            away = -near if leg == LONG else near
-            price, count = pit.market.price_ticks, sum(order.state != FREE for order in pit.orders)
-            if count < 16 and dice.random() < 0.4:
-                pit.place(leg, ENTRY, price + away, live_ns=pit.now + dice.randint(0, 2))
-            if count < 16 and dice.random() < 0.3:
-                pit.hold(leg, price, dice.randint(1, 3), tp=price - away, stop=price + 2 * away)
-            if count < 16 and dice.random() < 0.1:
-                pit.place(leg, BACKSTOP, price + 3 * away, close_all=1)
-            standing = [order.no for order in pit.orders if order.state in {PENDING, LIVE}]
-            if standing and dice.random() < 0.3:
-                pit.cancel(dice.choice(standing), pit.now + dice.randint(0, 2))
-            end = max(100, price + dice.randint(-40, 40))
-            low, high = min(price, end) - dice.randint(0, 30), max(price, end) + dice.randint(0, 30)
-            pit.to(end, jump=dice.random() < 0.3, bar=(number // 4, low, high), qty=dice.choice([0, 5, 50]))
+        for pit, _ in wander(seed, fill_model=fill, pessimistic=pessimistic):
             held += pit.market.held
             check_market(pit)
     assert (held > 0) == (pessimistic == 1)
+
+
+@pytest.mark.parametrize("pessimistic", [0, 1])
+@pytest.mark.parametrize("fill", [0, FILL_TOUCH])
+def test_the_lists_give_the_fills_that_looking_at_every_order_gives(
+    fill: int, pessimistic: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same market with the lists and without: at equal prices a stop is met where a limit is not."""
+    settings = {"fill_model": fill, "pessimistic": pessimistic}
+    runs = [[fills for _, fills in wander(seed, **settings)] for seed in range(40)]
+    monkeypatch.setattr(matching, "_next_met", matching._next_met_of_all)
+    assert runs == [[fills for _, fills in wander(seed, **settings)] for seed in range(40)]
+    assert sum(len(fills) for run in runs for fills in run) > 400
 
 
 def test_an_ended_order_leaves_no_request_on_its_way() -> None:
