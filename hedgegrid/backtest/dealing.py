@@ -51,7 +51,8 @@ def answer(desks: list[Desk], floor: Floor, k: int, mark_ticks: int, ts_ns: int)
     desk = desks[k]
     if desk.state.dirty_long == 1 or desk.state.dirty_short == 1:
         trim_used(desk)
-        stops = desk.stops[: min(len(desk.stops), desk.stops_used + 2 * desk.params.max_stop_orders + 2)]
+        # No lot gets more than one new stop.
+        stops = desk.stops[: min(len(desk.stops), desk.stops_used + desk.lots_used)]
         pipeline.after_batch(
             desk.params,
             desk.state,
@@ -282,7 +283,7 @@ def _place(desk: Desk, floor: Floor, k: int, action: Action, ts_ns: int, live_ns
         exits.forget_exit(desk.state, desk.lots[: desk.lots_used], desk.stops[: desk.stops_used], action.no)
         return
     logbook.note_placed(floor, k, action, kind, ts_ns, 0)
-    slot = venue_tables.free_order(desk.orders[: desk.orders_used])
+    slot = venue_tables.free_order(desk.orders[: desk.orders_used], desk.market.free_from)
     if slot < 0:
         slot = desk.orders_used
         desk.orders_used += 1
@@ -290,6 +291,7 @@ def _place(desk: Desk, floor: Floor, k: int, action: Action, ts_ns: int, live_ns
             floor.account.fault += 1
             desk.orders_used -= 1
             return
+    desk.market.free_from = slot + 1
     _reserve(desk, floor, slot)
     _write_order(desk, slot, action, kind, live_ns)
     if purpose != ENTRY and purpose != BACKSTOP:

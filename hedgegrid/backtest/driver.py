@@ -45,8 +45,10 @@ from hedgegrid.core import session
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.units import PPM
+from hedgegrid.venues.simulated.arrays import IntArray
 
 ORDER_NO_STRIDE: Final = 64
+LEAST_SHARE: Final = 1e-3
 INTERPRETED_LOG_ROWS: Final = 3 * LOG_SPARE
 _TABLES: Final = {
     "fills": FILL,
@@ -92,7 +94,7 @@ class Execution:
 
     walk_bars: Callable[..., int]
     walk_trades: Callable[..., int]
-    close_episode: Callable[..., None]
+    close_episode: Callable[..., int | None]
     contain: Callable[[list[Any]], Any]
     columns: Callable[[Any], Any]
 
@@ -110,20 +112,19 @@ def interpreted() -> Execution:
 
 def is_compiled(cache_dir: Path, *, trades: bool) -> bool:
     """Tell whether the machine code for bars, or for trades, is kept below ``cache_dir``."""
-    from hedgegrid.backtest.twins import is_kept  # noqa: PLC0415 - as below
+    from hedgegrid.backtest import machine_code  # noqa: PLC0415 - as below
 
-    return is_kept(cache_dir, walk_trades, "walk_trades") if trades else is_kept(cache_dir, walk_bars, "walk_bars")
+    return machine_code.is_kept(cache_dir, "walk_trades" if trades else "walk_bars")
 
 
 def compiled(cache_dir: Path | None) -> Execution:
     """Their compiled twins; machine code is kept below ``cache_dir``."""
-    from hedgegrid.backtest.twins import compiled as twins  # noqa: PLC0415 - the interpreted run needs no compiler
+    from hedgegrid.backtest import machine_code  # noqa: PLC0415 - the interpreted run needs no machine code
 
-    core = twins(cache_dir)
     return Execution(
-        walk_bars=core.walk_bars.walk_bars,
-        walk_trades=core.walk_trades.walk_trades,
-        close_episode=core.valuing.close_episode,
+        walk_bars=machine_code.entry(cache_dir, "walk_bars"),
+        walk_trades=machine_code.entry(cache_dir, "walk_trades"),
+        close_episode=machine_code.entry(cache_dir, "close_episode"),
         contain=as_array,
         columns=lambda part: part,
     )
@@ -241,7 +242,7 @@ class Run:
                 reached = execution.walk_trades(
                     self._desks, self._floor, trades, ends, due, row, end, decide_from_ns, LOG_SPARE
                 )
-            self._collect()
+            self._collect(int(reached) / market.rows)
             self._on_progress(int(reached) - row)
             row = int(reached)
             self._check()
@@ -256,15 +257,15 @@ class Run:
             )
         self.is_over = bool(account.liquidated_ns)
 
-    def _collect(self) -> None:
-        """Empty the logs."""
+    def _collect(self, share: float) -> None:
+        """Empty the logs; ``share`` is the part of the stretch that has been walked."""
         floor = self._floor
         for name, table in self._tables.items():
             used = int(getattr(floor, f"{name}_used"))
             if used == 0:
                 continue
             rows = getattr(floor, name)[:used]
-            table.add(r.pack(rows) if isinstance(rows, list) else rows)
+            table.add(r.pack(rows) if isinstance(rows, list) else rows, max(share, LEAST_SHARE))
             setattr(floor, f"{name}_used", 0)
 
     def _table(self, name: str) -> Rows:
@@ -324,12 +325,21 @@ class Run:
 
 def orders_of(orders: Rows, ended: Rows, fills: Rows) -> Rows:
     """Write into the orders how they ended and what had filled; an order of a liquidation has no row."""
-    order = np.argsort(orders["no"], kind="stable")
-    numbers = orders["no"][order]
-    ends = order[np.searchsorted(numbers, ended["no"])]
+    if not len(orders):
+        return orders
+    width = int(orders["instrument"].max()) + 1
+    row_of = np.zeros((int(orders["no"].max()) // ORDER_NO_STRIDE + 1) * width, np.int64)
+    row_of[_place_of(orders["no"], width)] = np.arange(len(orders))
+    ends = row_of[_place_of(ended["no"], width)]
     orders["ended_ns"][ends] = ended["ended_ns"]
     orders["outcome"][ends] = ended["outcome"]
     known = fills["no"] > 0
-    filled = order[np.searchsorted(numbers, fills["no"][known])]
+    filled = row_of[_place_of(fills["no"][known], width)]
     orders["filled_lots"] = np.bincount(filled, fills["qty_lots"][known], len(orders))
     return orders
+
+
+def _place_of(numbers: IntArray, width: int) -> IntArray:
+    """Give each order number's place in a table of all: ``width`` instruments count in strides of their own."""
+    places: IntArray = numbers // ORDER_NO_STRIDE * width + numbers % ORDER_NO_STRIDE
+    return places

@@ -74,8 +74,11 @@ def _csv(path: Path, first: Any) -> Any:  # noqa: ANN401 pyarrow ships no types
 
 
 def _parquet(path: Path, first: Any) -> Any:  # noqa: ANN401 as above
-    """Open a Parquet file; each piece becomes a row group."""
-    return pa.parquet.ParquetWriter(path, first.schema, compression="zstd", compression_level=1)
+    """Open a Parquet file; each piece becomes a row group. Words are dictionaries, and numbers are none."""
+    words = [field.name for field in first.schema if pa.types.is_dictionary(field.type)]
+    return pa.parquet.ParquetWriter(
+        path, first.schema, compression="zstd", compression_level=1, use_dictionary=words or False
+    )
 
 
 def _needs_quotes(column: Any) -> bool:  # noqa: ANN401 as above

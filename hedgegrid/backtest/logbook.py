@@ -68,6 +68,9 @@ def note_placed(floor: Floor, instrument: int, action: Action, kind: int, ts_ns:
     row.price_ticks = action.price_ticks
     row.qty_lots = action.qty_lots
     row.placed_ns = ts_ns
+    row.ended_ns = 0
+    row.outcome = 0
+    row.filled_lots = 0
     row.control = control
 
 

@@ -159,6 +159,23 @@ def _look(desks: list[Desk], floor: Floor, now_ns: int) -> None:
     account.look_ns = next_ns
 
 
+def put_off_look(desks: list[Desk], floor: Floor) -> None:
+    """Skip the looks that would find all data fresh: the next one is due when the oldest becomes stale.
+
+    A look finds the same whenever it is made before that, so this changes nothing but how often one is made.
+    """
+    account = floor.account
+    look_ns = NEVER_NS
+    for k in range(account.instruments):
+        pulse = desks[k].pulse
+        if pulse.is_stale == 1 or pulse.last_ns == 0:
+            return
+        look_ns = min(look_ns, pulse.last_ns + pulse.stale_ns + 1)
+    if look_ns > account.look_ns:
+        account.look_ns = look_ns
+        set_timer(desks, floor)
+
+
 # --- funding rates ----------------------------------------------------------------------------------------------------
 
 

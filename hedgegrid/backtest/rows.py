@@ -37,7 +37,7 @@ class CutRow:
 
 @attrs.define(eq=False)
 class PlacedRow:
-    """An order that was decided; ``control`` is the gate's code where it was refused."""
+    """An order that was decided, as ``result.ORDER`` says; how it ended is filled in from the log of ends."""
 
     no: int = 0
     instrument: int = 0
@@ -49,6 +49,9 @@ class PlacedRow:
     price_ticks: int = 0
     qty_lots: int = 0
     placed_ns: int = 0
+    ended_ns: int = 0
+    outcome: int = 0
+    filled_lots: int = 0
     control: int = 0
 
 

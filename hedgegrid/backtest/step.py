@@ -9,7 +9,7 @@ from typing import Final
 from hedgegrid.backtest import dealing, logbook, permission, valuing
 from hedgegrid.backtest.desk import Desk, Floor
 from hedgegrid.backtest.tape_columns import Settlements
-from hedgegrid.core import margin, matching, pipeline, regime, session, venue_tables
+from hedgegrid.core import margin, matching, pipeline, regime, session
 from hedgegrid.core.codes import LONG, SHORT
 
 ROUNDS_MAX: Final = 1_000
@@ -18,11 +18,10 @@ FAULT_ENDLESS: Final = 1 << 32
 
 
 def move(desk: Desk, price: int, jump: int, trade_lots: int) -> None:
-    """Move one market to a price and refresh its edges where something filled."""
-    orders = desk.orders[: desk.orders_used]
-    fills = matching.move(
+    """Move one market to a price and fill what the move meets."""
+    matching.move(
         desk.market,
-        orders,
+        desk.orders[: desk.orders_used],
         desk.links[: desk.links_used],
         desk.venue_accounts,
         desk.rules,
@@ -32,8 +31,6 @@ def move(desk: Desk, price: int, jump: int, trade_lots: int) -> None:
         desk.events,
         desk.said,
     )
-    if fills > 0:
-        venue_tables.refresh(desk.market, orders, desk.cancels[: desk.cancels_used])
 
 
 def after_moves(desks: list[Desk], floor: Floor, due: Settlements, step: int, ts_ns: int) -> None:
@@ -167,7 +164,8 @@ def decide(desks: list[Desk], floor: Floor, k: int, high: int, low: int, close: 
     )
     floor.account.below_minimum += desk.state.below_minimum
     desk.state.below_minimum = 0
-    if desk.state.settled == 1 and desk.state.dirty_long == 0 and desk.state.dirty_short == 0:
+    settled = desk.state.settled == 1 and desk.used.n == 0
+    if settled and desk.state.dirty_long == 0 and desk.state.dirty_short == 0:
         # It asked for nothing: there is nothing to answer, and no table has changed.
         desk.entries_used = entries_used
     else:

@@ -113,6 +113,8 @@ def _walk_calm(desks: list[Desk], floor: Floor, bars: Bars, due: Settlements, ro
     account = floor.account
     opened_ns = bars.open_ns[row]
     last_ns = opened_ns + (POINTS - 1) * bars.length_ns // POINTS
+    if last_ns >= account.look_ns:
+        permission.put_off_look(desks, floor)
     if last_ns >= floor.session.next_day_ns or _settles(account, due, row) or valuing.must_flatten(floor):
         return 0
     bound = _calm_bound(desks, floor, bars, row, last_ns)
@@ -196,7 +198,7 @@ def _is_inside(desk: Desk, low: int, high: int, last_ns: int) -> bool:
     pulse = desk.pulse
     if low <= market.down_edge or high >= market.up_edge or market.next_due_ns <= last_ns or market.seen == 0:
         return False
-    if low <= market.backstop_down or high >= market.backstop_up or desk.rules.pessimistic == 1:
+    if low <= market.backstop_down or high >= market.backstop_up:
         return False
     return pulse.shown != 0 and pulse.told_ns == pulse.settled_ns
 

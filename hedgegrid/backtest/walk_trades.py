@@ -6,7 +6,6 @@ Invariant: a trade that is skipped as calm is one at which nothing would have ha
 from hedgegrid.backtest import logbook, permission, step, valuing
 from hedgegrid.backtest.desk import Account, Desk, Floor
 from hedgegrid.backtest.tape_columns import BarEnds, Settlements, Trades
-from hedgegrid.core import venue_tables
 from hedgegrid.core.codes import FILL_QUEUE, NO_PRICE
 
 
@@ -74,8 +73,6 @@ def _take_trade(desks: list[Desk], floor: Floor, trades: Trades, due: Settlement
     market.ask_qty_lots = trades.ask_qty_lots[i]
     market.mark_ticks = trades.mark_ticks[i]
     step.move(desk, trades.price_ticks[i], 1, trades.qty_lots[i])
-    if desk.rules.fill_model == FILL_QUEUE:
-        venue_tables.refresh(market, desk.orders[: desk.orders_used], desk.cancels[: desk.cancels_used])
     account.ts_ns = ts_ns
     step.after_moves(desks, floor, due, i + account.next_end, ts_ns)
     if account.liquidated_ns == 0:
@@ -138,7 +135,7 @@ def _may_skip(desk: Desk, floor: Floor) -> bool:
     """Tell whether trades of an instrument can be calm at all: it has a price, and its newest rate has been told."""
     pulse = desk.pulse
     known = desk.market.seen == 1 and pulse.shown != 0 and pulse.told_ns == pulse.settled_ns
-    return known and desk.rules.pessimistic == 0 and not valuing.must_flatten(floor)
+    return known and not valuing.must_flatten(floor)
 
 
 def _leave_calm(

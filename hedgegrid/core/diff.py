@@ -27,19 +27,25 @@ def apply(
     entries: list[EntryOrder],
     out: list[Action],
     used: Counter,
-) -> None:
-    """Write the actions that turn the working entries into the desired ladder."""
+) -> int:
+    """Write the actions that turn the working entries into the desired ladder.
+
+    Give how many entries were let go without one: retries that are not wanted any more.
+    """
     state.settled = 0
     first = used.n
-    for slot in range(len(entries)):
+    dropped = 0
+    for slot in range(used_end(entries)):
         if entries[slot].state != FREE:
             _compare(params, state, rungs, entries, slot, out, used)
+            dropped += 1 if entries[slot].state == FREE else 0
     if state.may_add == 1:
         for i in range(len(rungs)):
             rung = rungs[i]
             if rung.qty_lots > 0 and rung.slot < 0 and rung.crossing == 0:
                 _add(state, rungs, entries, i, out, used)
     sort(out, first, used.n)
+    return dropped
 
 
 def _compare(
@@ -171,6 +177,14 @@ def count(entries: list[EntryOrder]) -> int:
         if entries[i].state != FREE:
             total += 1
     return total
+
+
+def used_end(entries: list[EntryOrder]) -> int:
+    """Give the end of the part of the table that is in use."""
+    end = len(entries)
+    while end > 0 and entries[end - 1].state == FREE:
+        end -= 1
+    return end
 
 
 def find(entries: list[EntryOrder], no: int) -> int:

@@ -164,14 +164,20 @@ def lay_stops(
     The new ones are placed before the old ones are retired, earliest trigger first.
     """
     state.settled = 0
-    _group(params, state, account, lots, leg)
-    _merge(params, lots, leg, mark_ticks)
+    bare = _group(params, state, account, lots, leg)
+    if bare > params.max_stop_orders:
+        _merge(params, lots, leg, mark_ticks)
     for i in range(len(stops)):
-        stops[i].kept = 0
-    price = _next_trigger(lots, leg, NO_PRICE if leg == LONG else 0)
+        stop = stops[i]
+        if stop.state == FREE or stop.leg != leg:
+            continue
+        covered = 0 if is_wrong_side(leg, stop.price_ticks, mark_ticks) else _covered(lots, stop)
+        stop.kept = 1 if covered > 0 else 0
+        bare -= covered
+    price = _next_trigger(lots, leg, NO_PRICE if leg == LONG else 0) if bare > 0 else 0
     while price > 0:
-        _stand(state, lots, stops, leg, price, mark_ticks, out, used)
-        price = _next_trigger(lots, leg, price)
+        bare -= _stand(state, lots, stops, leg, price, mark_ticks, out, used)
+        price = _next_trigger(lots, leg, price) if bare > 0 else 0
     for i in range(len(stops)):
         stop = stops[i]
         if stop.state == FREE or stop.leg != leg or stop.kept == 1:
@@ -183,15 +189,39 @@ def lay_stops(
         stop.state = FREE
 
 
-def _group(params: GridParams, state: GridState, account: LegAccount, lots: list[Lot], leg: int) -> None:
-    """Give every lot of the leg the trigger it asks for: its own, or the leg's one stop."""
+def _group(params: GridParams, state: GridState, account: LegAccount, lots: list[Lot], leg: int) -> int:
+    """Give every lot of the leg the trigger it asks for, its own or the leg's one stop; tell how many want a stop."""
     shared = 0
     if params.leg_stop == 1 and account.qty_lots > 0:
         shared = leg_stop_ticks(params, state, account, leg)
+    count = 0
     for i in range(len(lots)):
         lot = lots[i]
         if lot.state == OPEN and lot.leg == leg:
             lot.group_ticks = shared if params.leg_stop == 1 else lot.stop_ticks
+            lot.laid = 0
+            if lot.closing == 0 and lot.group_ticks > 0:
+                count += 1
+    return count
+
+
+def _covered(lots: list[Lot], stop: StopOrder) -> int:
+    """Give how many lots a standing stop covers, and mark them, where it covers exactly those that ask for its price.
+
+    It is kept then, and 0 says that it is not.
+    """
+    count = 0
+    for i in range(len(lots)):
+        lot = lots[i]
+        if _stands(lot, stop.leg):
+            if (lot.stop_no == stop.no) != (lot.group_ticks == stop.price_ticks):
+                return 0
+            count += 1 if lot.stop_no == stop.no else 0
+    if count > 0:
+        for i in range(len(lots)):
+            if lots[i].stop_no == stop.no and lots[i].state == OPEN:
+                lots[i].laid = 1
+    return count
 
 
 def leg_stop_ticks(params: GridParams, state: GridState, account: LegAccount, leg: int) -> int:
@@ -216,11 +246,11 @@ def _stands(lot: Lot, leg: int) -> bool:
 
 
 def _next_trigger(lots: list[Lot], leg: int, from_ticks: int) -> int:
-    """Give the leg's next trigger after ``from_ticks``, earliest first (LONG falls, SHORT rises), or 0."""
+    """Give the next trigger after ``from_ticks`` without a stop, earliest first (LONG falls, SHORT rises), or 0."""
     best = 0
     for i in range(len(lots)):
         lot = lots[i]
-        if not _stands(lot, leg):
+        if lot.laid == 1 or not _stands(lot, leg):
             continue
         price = lot.group_ticks
         if leg == LONG:
@@ -266,20 +296,18 @@ def _stand(
     mark_ticks: int,
     out: list[Action],
     used: Counter,
-) -> None:
-    """See to it that the lots with this trigger have their one stop, or their market reduction where it is too late."""
+) -> int:
+    """Give the lots with this trigger their one stop, or their market reduction where it is too late; tell how many."""
     wrong = is_wrong_side(leg, price, mark_ticks)
-    if not wrong and _keep(lots, stops, leg, price):
-        return
     no = next_no(state)
-    index = put(state, out, used, PLACE, no)
-    action = out[index]
+    action = out[put(state, out, used, PLACE, no)]
     members = 0
     for i in range(len(lots)):
         member = lots[i]
         if _stands(member, leg) and member.group_ticks == price:
             members += 1
             member.stop_no = no
+            member.laid = 1
             action.qty_lots += member.qty_lots
             action.level = member.level if members == 1 else -1
             action.generation = member.generation if members == 1 else -1
@@ -291,23 +319,7 @@ def _stand(
     action.price_ticks = 0 if wrong else price
     if not wrong:
         _remember(state, stops, no, leg, price)
-
-
-def _keep(lots: list[Lot], stops: list[StopOrder], leg: int, price: int) -> bool:
-    """Keep the standing stop at this price if it covers exactly the lots that ask for it."""
-    for i in range(len(stops)):
-        stop = stops[i]
-        if stop.state == FREE or stop.leg != leg or stop.price_ticks != price:
-            continue
-        same = True
-        for j in range(len(lots)):
-            lot = lots[j]
-            if _stands(lot, leg):
-                same = same and (lot.stop_no == stop.no) == (lot.group_ticks == price)
-        if same:
-            stop.kept = 1
-            return True
-    return False
+    return members
 
 
 def _remember(state: GridState, stops: list[StopOrder], no: int, leg: int, price: int) -> None:

@@ -42,7 +42,7 @@ def fill(
     if over:
         qty_lots = 0 if rules.refuse_over == 1 else account.qty_lots
         if qty_lots == 0:
-            _end_over(orders, links, index, events, used)
+            _end_over(market, orders, links, index, events, used)
             return
     notional = ledger.notional_e8(price_ticks, qty_lots, rules.unit_e8)
     fee = ledger.fee_e8(notional, rules.maker_ppm if maker == 1 else rules.taker_ppm)
@@ -65,18 +65,20 @@ def fill(
     order.qty_lots -= qty_lots
     order.filled_lots += qty_lots
     if order.purpose != ENTRY:
-        _cut_lots(orders, links, index, qty_lots, events, used)
+        _cut_lots(market, orders, links, index, qty_lots, events, used)
     if over:
-        _end_over(orders, links, index, events, used)
+        _end_over(market, orders, links, index, events, used)
     elif order.qty_lots == 0:
-        drop(orders, links, index)
+        drop(market, orders, links, index)
 
 
-def _end_over(orders: list[VenueOrder], links: list[Link], index: int, events: list[VenueEvent], used: Counter) -> None:
+def _end_over(
+    market: Market, orders: list[VenueOrder], links: list[Link], index: int, events: list[VenueEvent], used: Counter
+) -> None:
     """End an exit whose position other exits have closed before it: refused, or cancelled where it closed a part."""
     kind = REJECTED if orders[index].filled_lots == 0 else CANCELLED
     event(events, used, kind, orders[index], REDUCE_REFUSED)
-    drop(orders, links, index)
+    drop(market, orders, links, index)
 
 
 def _name_by_lot(links: list[Link], no: int, row: VenueEvent) -> None:
@@ -93,7 +95,13 @@ def _name_by_lot(links: list[Link], no: int, row: VenueEvent) -> None:
 
 
 def _cut_lots(
-    orders: list[VenueOrder], links: list[Link], index: int, qty_lots: int, events: list[VenueEvent], used: Counter
+    market: Market,
+    orders: list[VenueOrder],
+    links: list[Link],
+    index: int,
+    qty_lots: int,
+    events: list[VenueEvent],
+    used: Counter,
 ) -> None:
     """Take an exit's filled quantity off its lots, oldest lot first, and off every other exit of those lots."""
     left = qty_lots
@@ -113,11 +121,18 @@ def _cut_lots(
         row = events[event(events, used, CUT, orders[index], 0)]
         row.lot_id = lot_id
         row.qty_lots = cut
-        _shrink_rivals(orders, links, no, lot_id, cut, events, used)
+        _shrink_rivals(market, orders, links, no, lot_id, cut, events, used)
 
 
 def _shrink_rivals(
-    orders: list[VenueOrder], links: list[Link], no: int, lot_id: int, cut: int, events: list[VenueEvent], used: Counter
+    market: Market,
+    orders: list[VenueOrder],
+    links: list[Link],
+    no: int,
+    lot_id: int,
+    cut: int,
+    events: list[VenueEvent],
+    used: Counter,
 ) -> None:
     """Take ``cut`` lots of a closed lot off its other exits; one with nothing left ends."""
     for i in range(len(links)):
@@ -134,6 +149,6 @@ def _shrink_rivals(
         if link.qty_lots == 0:
             link.state = FREE
         if orders[index].qty_lots == 0:
-            end(orders, links, index, BY_OTHER_EXIT, events, used)
+            end(market, orders, links, index, BY_OTHER_EXIT, events, used)
         elif gone > 0:
             event(events, used, SHRUNK, orders[index], BY_OTHER_EXIT)

@@ -34,6 +34,8 @@ class Exposure:
 
     ``entry_worst_e8``: live, reserved and unknown entries, each at the larger of its limit and the mark.
     ``foreign_lots``: what the leg holds that is not ours; it counts against every limit and backs no reduction.
+    ``newest_no`` is the highest number that was ever booked; ``generation`` the newest one with a booked entry, and
+    ``levels`` has a bit for each of its low levels that had one since the last recount.
     """
 
     position_lots: int = 0
@@ -45,6 +47,9 @@ class Exposure:
     market_lots: int = 0
     open_orders: int = 0
     best_own_ticks: int = 0
+    newest_no: int = 0
+    generation: int = 0
+    levels: int = 0
 
 
 @attrs.define(eq=False)

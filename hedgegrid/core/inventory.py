@@ -19,10 +19,11 @@ def trim(params: GridParams, state: GridState, rungs: list[Rung], entries: list[
     """
     state.trim_low = 0
     state.trim_high = NO_PRICE
+    outside_long, outside_short = _outside_e8(params, state, rungs, entries)
     for leg in (LONG, SHORT):
         position = state.position_long_lots if leg == LONG else state.position_short_lots
         worth = notional_e8(1, position, params.unit_e8)
-        room = params.max_inventory_e8 - _outside_e8(params, state, rungs, entries, leg)
+        room = params.max_inventory_e8 - (outside_long if leg == LONG else outside_short)
         first = first_rung(params, leg)
         levels = params.levels_long if leg == LONG else params.levels_short
         fits = True
@@ -56,17 +57,22 @@ def _rung_e8(params: GridParams, rung: Rung, entries: list[EntryOrder]) -> int:
     return max(desired, notional_e8(order.price_ticks, order.qty_lots - order.filled_lots, params.unit_e8))
 
 
-def _outside_e8(params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder], leg: int) -> int:
-    """Give the notional of a leg's working entries whose rung is not in the present ladder."""
-    total = 0
+def _outside_e8(params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder]) -> tuple[int, int]:
+    """Give the notional of each leg's working entries whose rung is not in the present ladder: LONG, SHORT."""
+    long_e8 = 0
+    short_e8 = 0
     for i in range(len(entries)):
         order = entries[i]
-        if order.state == FREE or order.leg != leg:
+        if order.state == FREE:
             continue
-        if order.generation == state.generation and rungs[rung_index(params, leg, order.level)].in_ladder == 1:
+        if order.generation == state.generation and rungs[rung_index(params, order.leg, order.level)].in_ladder == 1:
             continue
-        total += notional_e8(order.price_ticks, order.qty_lots - order.filled_lots, params.unit_e8)
-    return total
+        notional = notional_e8(order.price_ticks, order.qty_lots - order.filled_lots, params.unit_e8)
+        if order.leg == LONG:
+            long_e8 += notional
+        else:
+            short_e8 += notional
+    return long_e8, short_e8
 
 
 def finish(params: GridParams, state: GridState, rungs: list[Rung], vol_factor_ppm: int) -> None:

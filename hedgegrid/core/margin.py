@@ -46,7 +46,7 @@ def liquidate(
     """End all orders and close both legs at the mark, with the liquidation fee in place of the taker fee."""
     for i in range(len(orders)):
         if orders[i].state != FREE:
-            end(orders, links, i, BY_LIQUIDATION, events, used)
+            end(market, orders, links, i, BY_LIQUIDATION, events, used)
     for leg in (LONG, SHORT):
         qty = accounts[leg].qty_lots
         if qty == 0:

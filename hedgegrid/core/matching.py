@@ -9,7 +9,17 @@ shrinks the others in the same instant); along a move orders fill in the order i
 price oldest first; an event table that is full is a broken invariant (its capacity exceeds what one point can cause).
 """
 
-from hedgegrid.core.codes import ENTRY, FILL_QUEUE, FREE, LIMIT, MARKET, STOP, STOP_MARKET, TAKE_PROFIT
+from hedgegrid.core.codes import (
+    ENTRY,
+    FILL_QUEUE,
+    FREE,
+    LIMIT,
+    MARKET,
+    NEVER_NS,
+    STOP,
+    STOP_MARKET,
+    TAKE_PROFIT,
+)
 from hedgegrid.core.filling import fill
 from hedgegrid.core.queue_fills import trade
 from hedgegrid.core.records import CancelRequest, Counter, LegAccount, Link, Market, VenueEvent, VenueOrder, VenueRules
@@ -31,14 +41,13 @@ from hedgegrid.core.venue_tables import (
     find,
     is_buy,
     is_met,
+    leave,
     met_earlier,
-    refresh,
+    note_joins,
+    rest,
+    set_edges,
     worsened,
 )
-
-CLASS_BITS = 15
-CLASS_MASK = (1 << CLASS_BITS) - 1
-"""A count of orders fits into these bits: no table holds as many."""
 
 
 def due_class(order: VenueOrder) -> int:
@@ -62,22 +71,21 @@ def fall_due(
     if market.next_due_ns > market.ts_ns:
         return 0
     done = _cancels_due(market, orders, links, cancels, events, used)
-    waiting = _count_due(orders, market.ts_ns)
-    for due in (1, 2, 3):
-        last = 0
-        # Nothing becomes pending in here: no more than these can come, though some may end before their turn.
-        for _ in range((waiting >> (CLASS_BITS * due)) & CLASS_MASK):
-            index = _next_pending(orders, market.ts_ns, due, last)
-            if index < 0:
-                break
-            last = orders[index].seq
-            leg = orders[index].leg
-            is_stop = orders[index].purpose == STOP and orders[index].kind == STOP_MARKET
+    index = _line_up(market, orders, cancels)
+    while index >= 0:
+        order = orders[index]
+        following = order.after
+        # Nothing becomes pending in here, but some may end before their turn.
+        if order.state == PENDING:
+            leg = order.leg
+            is_stop = order.purpose == STOP and order.kind == STOP_MARKET
             _go_live(market, orders, links, accounts, rules, index, events, used)
             done += 1
             if is_stop:
                 _renew_stops(market, orders, leg)
-    refresh(market, orders, cancels)
+        index = following
+    if rules.fill_model == FILL_QUEUE:
+        note_joins(market, orders)
     return done
 
 
@@ -105,7 +113,7 @@ def _cancels_due(
         done += 1
         index = find(orders, request.no)
         if index >= 0:
-            end(orders, links, index, BY_REQUEST, events, used)
+            end(market, orders, links, index, BY_REQUEST, events, used)
         else:
             failed = events[used.n]
             used.n += 1
@@ -115,24 +123,41 @@ def _cancels_due(
             failed.reason = BY_REQUEST
 
 
-def _count_due(orders: list[VenueOrder], ts_ns: int) -> int:
-    """Count the pending orders of each class that have reached their time; a class's count lies at its own bits."""
-    counts = 0
-    for i in range(len(orders)):
-        if orders[i].state == PENDING and orders[i].live_ns <= ts_ns:
-            counts += 1 << (CLASS_BITS * due_class(orders[i]))
-    return counts
+def _line_up(market: Market, orders: list[VenueOrder], cancels: list[CancelRequest]) -> int:
+    """Chain the pending orders that have reached their time, by class and creation; give the first, or -1.
 
-
-def _next_pending(orders: list[VenueOrder], ts_ns: int, due: int, after_seq: int) -> int:
-    """Give the oldest pending order of a due class that has reached its time, created after ``after_seq``, or -1."""
-    best = -1
+    What has not reached it says when something next falls due.
+    """
+    first = -1
+    next_due_ns = NEVER_NS
     for i in range(len(orders)):
         order = orders[i]
-        ready = order.state == PENDING and order.live_ns <= ts_ns and order.seq > after_seq
-        if ready and due_class(order) == due and (best < 0 or order.seq < orders[best].seq):
-            best = i
-    return best
+        if order.state != PENDING:
+            continue
+        if order.live_ns > market.ts_ns:
+            next_due_ns = min(next_due_ns, order.live_ns)
+            continue
+        before = -1
+        after = first
+        while after >= 0 and _comes_before(orders[after], order):
+            before = after
+            after = orders[after].after
+        order.after = after
+        if before >= 0:
+            orders[before].after = i
+        else:
+            first = i
+    for i in range(len(cancels)):
+        if cancels[i].state != FREE:
+            next_due_ns = min(next_due_ns, cancels[i].due_ns)
+    market.next_due_ns = next_due_ns
+    return first
+
+
+def _comes_before(order: VenueOrder, other: VenueOrder) -> bool:
+    """Tell whether a due order's turn comes before another's: by class, then by creation."""
+    own, others = due_class(order), due_class(other)
+    return own < others or (own == others and order.seq < other.seq)
 
 
 def _go_live(
@@ -152,15 +177,15 @@ def _go_live(
         crosses = order.price_ticks >= market.ask_ticks if buys else order.price_ticks <= market.bid_ticks
         if crosses and order.post_only == 1:
             event(events, used, REJECTED, order, POST_ONLY)
-            drop(orders, links, index)
+            drop(market, orders, links, index)
             return
-        _rest(market, order, events, used)
+        _rest(market, orders, index, events, used)
         if crosses:
             taken = worsened(market.price_ticks, buys, rules.slippage_ppm)
             taken = min(taken, order.price_ticks) if buys else max(taken, order.price_ticks)
             fill(market, orders, links, accounts, rules, index, order.qty_lots, taken, 0, events, used)
         return
-    _rest(market, order, events, used)
+    _rest(market, orders, index, events, used)
     if order.close_all == 1:
         return
     crossed = order.price_ticks <= market.price_ticks if buys else order.price_ticks >= market.price_ticks
@@ -176,14 +201,19 @@ def _renew_stops(market: Market, orders: list[VenueOrder], leg: int) -> None:
         if order.state == LIVE and order.leg == leg and order.purpose == STOP and order.kind == STOP_MARKET:
             order.age = market.next_age
             market.next_age += 1
+            if order.after >= 0 and orders[order.after].price_ticks == order.price_ticks:
+                leave(market, orders, i)
+                rest(market, orders, i)
 
 
-def _rest(market: Market, order: VenueOrder, events: list[VenueEvent], used: Counter) -> None:
+def _rest(market: Market, orders: list[VenueOrder], index: int, events: list[VenueEvent], used: Counter) -> None:
     """Make an order live, the youngest of its price."""
+    order = orders[index]
     order.state = LIVE
     order.age = market.next_age
     market.next_age += 1
     order.queue_lots = -1
+    rest(market, orders, index)
     event(events, used, ACCEPTED, order, 0)
 
 
@@ -208,16 +238,15 @@ def move(
     if market.seen == 0:
         market.seen = 1
         return 0
+    fills = 0
     if rules.fill_model == FILL_QUEUE and trade_lots > 0:
-        return trade(market, orders, links, accounts, rules, start, trade_lots, events, used)
-    if end_ticks < start:
-        # Under the pessimistic bound a held take-profit may fill in a move that leads away from it.
-        if end_ticks > market.down_edge and rules.pessimistic == 0:
-            return 0
-        return _walk(market, orders, links, accounts, rules, start, FALLING, jump, events, used)
-    if end_ticks > start and (end_ticks >= market.up_edge or rules.pessimistic == 1):
-        return _walk(market, orders, links, accounts, rules, start, RISING, jump, events, used)
-    return 0
+        fills = trade(market, orders, links, accounts, rules, start, trade_lots, events, used)
+        note_joins(market, orders)
+    elif end_ticks < start and end_ticks <= market.down_edge:
+        fills = _walk(market, orders, links, accounts, rules, start, FALLING, jump, events, used)
+    elif end_ticks > start and end_ticks >= market.up_edge:
+        fills = _walk(market, orders, links, accounts, rules, start, RISING, jump, events, used)
+    return fills
 
 
 def _walk(
@@ -262,6 +291,32 @@ def _next_met(
     jump: int,
 ) -> int:
     """Give the next live order that the move from ``start`` meets (nearest to its start, then oldest), or -1."""
+    if market.held > 0:
+        return _next_met_of_all(market, orders, links, rules, start, direction, jump)
+    end = market.price_ticks
+    index = market.falling_first if direction == FALLING else market.rising_first
+    while index >= 0:
+        order = orders[index]
+        if order.price_ticks < end if direction == FALLING else order.price_ticks > end:
+            return -1
+        # Where the move ends at a price, a stop there is met and a limit may not be.
+        is_next = is_met(market, order, rules, start, direction)
+        if is_next and not (rules.pessimistic == 1 and _is_held(market, orders, links, order, jump)):
+            return index
+        index = order.after
+    return -1
+
+
+def _next_met_of_all(
+    market: Market,
+    orders: list[VenueOrder],
+    links: list[Link],
+    rules: VenueRules,
+    start: int,
+    direction: int,
+    jump: int,
+) -> int:
+    """Look through all live orders: a held take-profit may fill in a move that would not meet it otherwise."""
     best = -1
     for i in range(len(orders)):
         order = orders[i]
@@ -311,6 +366,9 @@ def _is_held(market: Market, orders: list[VenueOrder], links: list[Link], order:
         return True
     if jump == 1 or not _other_exit_inside(market, orders, links, order):
         return False
+    if order.held_bar < 0:
+        market.held += 1
+        set_edges(market, orders)
     order.held_bar = market.bar_no
     _count_ambiguity(market, orders, links, order)
     return True
@@ -348,7 +406,7 @@ def backstops(
             fill(market, orders, links, accounts, rules, i, bare, taken, 0, events, used)
             fills += 1
         elif accounts[order.leg].qty_lots == 0:
-            end(orders, links, i, NOTHING_TO_CLOSE, events, used)
+            end(market, orders, links, i, NOTHING_TO_CLOSE, events, used)
     return fills
 
 

@@ -51,23 +51,23 @@ def on_bar(
     if state.hold_entries == 0 and repeat.holds(params, state, ind, ts_ns):
         state.below_minimum += state.repeat_below
         return
-    first = used.n
-    working = diff.count(entries)
-    dropped = state.below_minimum
+    standing = entries[: diff.used_end(entries)]
+    below = state.below_minimum
+    overflowed = state.overflowed
     if state.hold_entries == 1:
         clear_ladder(rungs)
     else:
-        build_ladder(params, state, ind, rungs, entries, ts_ns)
-    diff.apply(params, state, rungs, entries, out, used)
+        build_ladder(params, state, ind, rungs, standing, ts_ns)
+    dropped = diff.apply(params, state, rungs, entries, out, used)
     # What a refusal or a rejection stripped from a lot is asked for again at every decision, until it stands.
     exits.resend_take_profits(state, lots, out, used)
-    standing = diff.count(entries)
+    working = diff.count(entries[: diff.used_end(entries)])
     for leg in (LONG, SHORT):
-        exits.lay_backstop(params, state, rungs, lots, leg, standing, out, used)
-    # A retry that is given up asks for nothing, but the next ladder is without its order.
-    if used.n == first and state.hold_entries == 0 and diff.count(entries) == working:
-        state.repeat_below = state.below_minimum - dropped
-        repeat.remember(params, state, ind, rungs, entries, ts_ns)
+        exits.lay_backstop(params, state, rungs, lots, leg, working, out, used)
+    # A retry that is given up leaves the next ladder without its order; what found no room is asked for again.
+    if state.hold_entries == 0 and dropped == 0 and state.overflowed == overflowed:
+        state.repeat_below = state.below_minimum - below
+        repeat.remember(params, state, ind, rungs, standing, ts_ns)
 
 
 def flatten(

@@ -194,7 +194,7 @@ class Lot:
     """An open entry with its exits, which keep the prices they were born with.
 
     ``tp_no`` and ``stop_no`` name the orders that close it (0 = none); ``closing`` is 1 while a market reduction is
-    under way.
+    under way; ``laid`` is 1 once the present laying of stops has one for it.
     """
 
     state: int = 0
@@ -211,6 +211,7 @@ class Lot:
     stop_no: int = 0
     closing: int = 0
     group_ticks: int = 0
+    laid: int = 0
 
 
 @attrs.define(eq=False)
@@ -292,7 +293,10 @@ class Market:
     ``down_edge``: the highest price at which an order acts in a falling move; ``up_edge`` the lowest in a rising one
     (they let a quiet move pass at once), ``backstop_down``/``backstop_up`` the same for the close-everything stops.
     ``next_due_ns``: the earliest time at which something falls due. ``join_down``: the highest buy whose queue is not
-    known yet, which a bid at or below it makes known; ``join_up`` the lowest such sell.
+    known yet, which a bid at or below it makes known; ``join_up`` the lowest such sell. ``falling_first`` and
+    ``rising_first`` are the slots of the orders that a move meets first (-1: none), each the head of a list through
+    ``VenueOrder.after``; ``held`` counts the take-profits that the pessimistic bound holds back; ``free_from`` is a
+    slot below which none is free.
     """
 
     seen: int = 0
@@ -318,13 +322,18 @@ class Market:
     next_seq: int = 1
     next_age: int = 1
     next_trade: int = 1
+    falling_first: int = -1
+    rising_first: int = -1
+    held: int = 0
+    free_from: int = 0
 
 
 @attrs.define(eq=False)
 class VenueOrder:
     """An order in the venue, pending until ``live_ns``.
 
-    ``queue_lots``: the quantity ahead of it (-1 = not yet known); ``slot`` its row in its table, where its owner says.
+    ``queue_lots``: the quantity ahead of it (-1 = not yet known); ``slot`` its row in its table, where its owner says;
+    ``before`` and ``after`` the rows of its neighbours in the list of live orders that it stands in (-1: none).
     """
 
     state: int = 0
@@ -345,6 +354,8 @@ class VenueOrder:
     queue_lots: int = 0
     held_bar: int = -1
     slot: int = 0
+    before: int = -1
+    after: int = -1
 
 
 @attrs.define(eq=False)

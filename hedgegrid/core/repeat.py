@@ -1,7 +1,8 @@
 """When a decision would repeat the last one: most bars change nothing, and need not build a ladder to find that out.
 
-After a decision that asked for nothing, ``remember`` notes how far the mid may move, and until when, before a rung
-would cross or uncross, fit or not fit into the inventory, or the funding guard would act. ``holds`` compares.
+After a decision that has every order where it wants it, or asked for what was missing, ``remember`` notes how far the
+mid may move, and until when, before a rung would cross or uncross, fit or not fit into the inventory, or the funding
+guard would act. ``holds`` compares.
 
 Invariants: it never says so where anything that the ladder depends on has changed (``GridState.settled`` is cleared by
 every fill, answer, refusal and new center); it only ever saves work: with and without it every order is the same.
@@ -28,7 +29,10 @@ def holds(params: GridParams, state: GridState, ind: Indicators, ts_ns: int) -> 
 def remember(
     params: GridParams, state: GridState, ind: Indicators, rungs: list[Rung], entries: list[EntryOrder], ts_ns: int
 ) -> None:
-    """Note within which bounds the decision that was just made, and asked for nothing, would repeat itself."""
+    """Note within which bounds the decision after the one that was just made would ask for nothing.
+
+    What was just asked for works by then, or an answer has cleared ``settled``.
+    """
     for i in range(len(entries)):
         order = entries[i]
         if order.state == FREE:

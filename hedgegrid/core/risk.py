@@ -33,6 +33,9 @@ DUPLICATE = 15
 SELF_CROSS = 16
 REDUCE_PROOF = 17
 
+LEVEL_BITS = 62
+"""Levels below this have a bit of their own in ``Exposure.levels``."""
+
 CONTROL_NAMES = {
     PERMISSION: "permission",
     EXPIRED_APPROVAL: "approval_ttl_ms",
@@ -162,21 +165,34 @@ def _check_book(limits: RiskLimits, exposures: list[Exposure], booked: list[Book
         return MAX_OPEN_ORDERS
     # ``best_own_ticks`` of the LONG record is our highest resting buy, of the SHORT record our lowest resting sell.
     rival = exposures[2 * order.instrument + (SHORT if order.leg == LONG else LONG)].best_own_ticks
-    for i in range(len(booked)):
-        other = booked[i]
-        same = other.state != FREE and other.instrument == order.instrument and other.purpose == ENTRY
-        if same and other.leg == order.leg and other.level == order.level and other.generation == order.generation:
-            return DUPLICATE
+    if _may_be_booked(leg, order):
+        for i in range(len(booked)):
+            other = booked[i]
+            same = other.state != FREE and other.instrument == order.instrument and other.purpose == ENTRY
+            if same and other.leg == order.leg and other.level == order.level and other.generation == order.generation:
+                return DUPLICATE
     if rival > 0 and (order.price_ticks >= rival if order.leg == LONG else order.price_ticks <= rival):
         return SELF_CROSS
     return PASS
 
 
+def _may_be_booked(leg: Exposure, order: Booked) -> bool:
+    """Tell whether an entry could stand on the rung of ``order``, by what was counted in; True where one does."""
+    if leg.levels == 0 or order.generation < leg.generation:
+        return True
+    if order.generation > leg.generation:
+        return False
+    return not 0 <= order.level < LEVEL_BITS or leg.levels & (1 << order.level) != 0
+
+
 def _check_reducing(exposures: list[Exposure], booked: list[Booked], order: Booked, kind_has_price: int) -> int:
     """Refuse a reducing order only where it is a duplicate or more than its leg holds for its class."""
-    for i in range(len(booked)):
-        if booked[i].state != FREE and booked[i].no == order.no:
-            return DUPLICATE
+    # Numbers only grow: one above all that were counted in is new.
+    newest_no = 0
+    for i in range(len(exposures)):
+        newest_no = max(newest_no, exposures[i].newest_no)
+    if (newest_no == 0 or order.no <= newest_no) and find(booked, order.no) >= 0:
+        return DUPLICATE
     leg = exposures[2 * order.instrument + order.leg]
     if order.purpose == BACKSTOP:
         return PASS
@@ -192,25 +208,43 @@ def _check_reducing(exposures: list[Exposure], booked: list[Booked], order: Book
 def recount(rules: list[InstrumentRisk], exposures: list[Exposure], booked: list[Booked], instrument: int) -> None:
     """Work out both legs' exposures of an instrument anew from the book, at its present mark. Positions are kept."""
     rule = rules[instrument]
-    for leg in (LONG, SHORT):
-        exposure = exposures[2 * instrument + leg]
-        exposure.entry_lots = 0
-        exposure.entry_worst_e8 = 0
-        exposure.take_profit_lots = 0
-        exposure.stop_lots = 0
-        exposure.market_lots = 0
-        exposure.open_orders = 0
-        exposure.best_own_ticks = 0
+    long, short = exposures[2 * instrument + LONG], exposures[2 * instrument + SHORT]
+    _clear(long)
+    _clear(short)
     for i in range(len(booked)):
         if booked[i].state != FREE and booked[i].instrument == instrument:
-            count_in(rule, exposures, booked[i])
+            _count(rule, long, short, booked[i])
+
+
+def _clear(exposure: Exposure) -> None:
+    """Forget what was counted in."""
+    exposure.entry_lots = 0
+    exposure.entry_worst_e8 = 0
+    exposure.take_profit_lots = 0
+    exposure.stop_lots = 0
+    exposure.market_lots = 0
+    exposure.open_orders = 0
+    exposure.best_own_ticks = 0
+    exposure.generation = 0
+    exposure.levels = 0
 
 
 def count_in(rule: InstrumentRisk, exposures: list[Exposure], order: Booked) -> None:
     """Add one booked order to its leg's exposure."""
-    exposure = exposures[2 * order.instrument + order.leg]
+    _count(rule, exposures[2 * order.instrument + LONG], exposures[2 * order.instrument + SHORT], order)
+
+
+def _count(rule: InstrumentRisk, long: Exposure, short: Exposure, order: Booked) -> None:
+    """Add an order to the exposure of its leg, and its price to the side on which it rests."""
+    exposure = long if order.leg == LONG else short
     exposure.open_orders += 1
+    exposure.newest_no = max(exposure.newest_no, order.no)
     if order.purpose == ENTRY:
+        if order.generation > exposure.generation:
+            exposure.generation = order.generation
+            exposure.levels = 0
+        if order.generation == exposure.generation and 0 <= order.level < LEVEL_BITS:
+            exposure.levels |= 1 << order.level
         exposure.entry_lots += order.qty_lots
         exposure.entry_worst_e8 += worst_entry_e8(order.price_ticks, order.qty_lots, rule.mark_ticks, rule.unit_e8)
     elif order.purpose == TAKE_PROFIT:
@@ -224,7 +258,7 @@ def count_in(rule: InstrumentRisk, exposures: list[Exposure], order: Booked) -> 
     else:
         return
     buys = (order.leg == LONG) == (order.purpose == ENTRY)
-    own = exposures[2 * order.instrument + (LONG if buys else SHORT)]
+    own = long if buys else short
     if own.best_own_ticks == 0:
         own.best_own_ticks = order.price_ticks
     elif buys:

@@ -2,12 +2,12 @@
 
     python -m tools.bench.backtest --rounds 5 --peers-python build/peers/bin/python [--only bars|ticks|year]
 
-It prints JSON. Parts: `bars` (a year of one-minute bars against vectorbt, fewer of them against the slow
-nautilus_trader), `ticks` (recorded trades, once with a grid that trades and once with one that nothing reaches, against
-hftbacktest), `year` (the whole `hedgegrid backtest` as a process). Every contestant runs in a process of its own on one
-core; medians, least and largest of the rounds after the first run; compilation shows in the cold start, what is left of
-it in the warm start. Fill counts stand beside every figure, so that nobody compares different work. Peers that are not
-installed are named and left out.
+It prints JSON. Parts: `bars` (a year of one-minute bars against vectorbt, with a narrow and a wide grid, and fewer of
+them against the slow nautilus_trader), `ticks` (recorded trades, once with a grid that trades and once with one that
+nothing reaches, against hftbacktest), `year` (the whole `hedgegrid backtest` as a process). Every contestant runs in a
+process of its own on one core; medians, least and largest of the rounds after the first run; compilation shows in the
+cold start, what is left of it in the warm start. Fill counts stand beside every figure, so that nobody compares
+different work. Peers that are not installed are named and left out.
 """
 
 import argparse
@@ -73,17 +73,18 @@ def quiet_core() -> int:
 
 
 def bars_part(contest: Contest, folder: Path, given: argparse.Namespace) -> Json:
-    """Race on a year of bars, and on as many as the slow peer can take."""
+    """Race on a year of bars, with a narrow and a wide grid, and on as many as the slow peer can take."""
     recorded = markets.bar_columns(given.recorded)
     parts: Json = {}
-    for name, count, rivals in (
-        ("bars", given.bars, ("vectorbt",)),
-        ("bars_for_the_slow", min(given.slow_bars, given.bars), ("vectorbt", "nautilus_trader")),
+    for name, count, setup, rivals in (
+        ("bars", given.bars, markets.BAR_SETUP, ("vectorbt",)),
+        ("bars_wide", given.bars, markets.WIDE_SETUP, ("vectorbt",)),
+        ("bars_for_the_slow", min(given.slow_bars, given.bars), markets.BAR_SETUP, ("vectorbt", "nautilus_trader")),
     ):
         told(f"{name}: {count} bars")
-        market = write_market(folder, name, markets.there_and_back(recorded, count, markets.BAR_SETUP.bar_ns))
+        market = write_market(folder, name, markets.there_and_back(recorded, count, setup.bar_ns))
         racers = [hedgegrid(), *(peer(rival, given.peers_python) for rival in rivals)]
-        parts[name] = contest.race(racers, market, markets.BAR_SETUP)
+        parts[name] = contest.race(racers, market, setup)
     return parts
 
 

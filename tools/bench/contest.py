@@ -92,6 +92,7 @@ class Entry:
             "warm_start_s": {"ready": self.ready_s, "first_run": self.first_run_s},
             "peak_memory_mib": round(self.peak_memory_mib, 1),
             "fills": dict(self.fills),
+            "fills_per_event": round(sum(self.fills.values()) / self.events, 4),
             "pinned": self.pinned,
             "notes": list(self.notes),
         }

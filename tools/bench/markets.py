@@ -61,6 +61,9 @@ BAR_SETUP = Setup(
 )
 """The grid of configs/replay.toml, both legs always offered; the first decision is the first that is not cold."""
 
+WIDE_SETUP = replace(BAR_SETUP, step_ppm=5_000, recenter_ppm=25_000)
+"""The same grid with four times the step: a fill in forty bars in place of one in three."""
+
 TICK_SETUP = replace(BAR_SETUP, step_ppm=100, recenter_ppm=400, sl_steps=3)
 """On nine minutes that move by 8 bps: a grid so narrow that it trades, and stops out, in every lap."""
 

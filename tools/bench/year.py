@@ -65,6 +65,9 @@ def run(bars: Columns, rounds: int, core: int, folder: Path) -> Json:
     cache = folder / "cache-year"
     cache.mkdir()
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "XDG_CACHE_HOME": str(cache)}
+    # An installed program keeps its own bytecode; a shell that forbids it would have each round compile anew.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment["PYTHONPYCACHEPREFIX"] = str(cache / "bytecode")
     runs: list[WholeRun] = []
     for number in range(rounds + 1):
         out = folder / f"out-{number}"

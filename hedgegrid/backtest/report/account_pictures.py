@@ -180,11 +180,14 @@ def costs_picture(result: BacktestResult, figures: Figures) -> Spec:
     return {"traces": traces, "layout": layout}
 
 
-def distance_picture(result: BacktestResult) -> Spec:
-    """Describe how far the nearest instrument was from liquidating the account; 100 % stands for the mark and more."""
+def distance_picture(result: BacktestResult, closest: float | None = None) -> Spec:
+    """Describe how far the nearest instrument was from liquidating the account; 100 % stands for the mark and more.
+
+    ``closest`` is the least of all distances where it is known: nothing is worked out where that is the mark or more.
+    """
     ts_ns = result.equity["ts_ns"]
     nearest = np.ones(len(ts_ns))
-    for index in range(len(result.instruments)):
+    for index in range(len(result.instruments) if closest is None or closest < 1 else 0):
         nearest = np.fmin(nearest, liquidation_distance(result, index))
     ppm = (nearest * PPM).astype(np.int64)
     if result.liquidated_ns:

@@ -175,7 +175,7 @@ def _rows(story: Story) -> str:
         "excursions": [
             trip_pictures.excursion_picture(trips[rows], moved, share) for rows, moved in zip(mine, moves, strict=True)
         ],
-        "distance": [account_pictures.distance_picture(result)],
+        "distance": [account_pictures.distance_picture(result, measures.figures.liquidation_distance)],
     }
     page: dict[str, Any] = {
         "palettes": {"light": palette.LIGHT, "dark": palette.DARK},

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from hedgegrid.core import margin, matching, venue_tables
-from hedgegrid.core.codes import FREE, STOP_MARKET
+from hedgegrid.core.codes import FREE, NEVER_NS, STOP_MARKET
 from hedgegrid.core.records import (
     CancelRequest,
     Counter,
@@ -173,7 +173,7 @@ class Book:
         market.bar_no = bar_no
         market.bar_low_ticks = point.bar_low_ticks
         market.bar_high_ticks = point.bar_high_ticks
-        fills = matching.move(
+        matching.move(
             market,
             self.orders,
             self.links,
@@ -185,14 +185,19 @@ class Book:
             self.events,
             self.said,
         )
-        if fills:
-            venue_tables.refresh(market, self.orders, self.cancels)
 
     def fall_due(self) -> int:
         """Do one pass over what is due now; give how many things fell due."""
         return matching.fall_due(
             self.market, self.orders, self.links, self.cancels, self.accounts, self.rules, self.events, self.said
         )
+
+    def has_pending(self) -> bool:
+        """Tell whether a request is still on its way; an order that ended before its turn is none."""
+        if self.market.next_due_ns == NEVER_NS:
+            return False
+        waits = any(order.state == venue_tables.PENDING for order in self.orders)
+        return waits or any(request.state != FREE for request in self.cancels)
 
     def backstops(self) -> None:
         """Trigger close-everything stops for what no other exit covers."""

@@ -10,7 +10,7 @@ initial wallet + realised - fees - funding, exactly; after a liquidation the acc
 from collections.abc import Sequence
 
 from hedgegrid.core import ledger, margin
-from hedgegrid.core.codes import LONG, NEVER_NS, SHORT
+from hedgegrid.core.codes import LONG, SHORT
 from hedgegrid.core.records import VenueRules
 from hedgegrid.messages.events import EndReason, FundingPaid, Liquidated, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance
@@ -189,7 +189,7 @@ class Exchange:
 
     def has_pending(self) -> bool:
         """Tell whether a request is still on its way."""
-        return not self.liquidated and any(book.market.next_due_ns < NEVER_NS for book in self.books)
+        return not self.liquidated and any(book.has_pending() for book in self.books)
 
     def ambiguous_bars(self) -> int:
         """Give how many bars left open whether an exit or its rival filled first."""

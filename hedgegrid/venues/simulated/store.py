@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from hedgegrid.core import venue_tables
 from hedgegrid.core.codes import FREE
 from hedgegrid.core.records import CancelRequest, LegAccount, Link, Market, VenueOrder
 from hedgegrid.errors import Fatal
@@ -91,6 +92,7 @@ def _restore_book(book: Book, state: dict[str, Any]) -> None:
     book.created_ns = dict(state["created"])
     book.ended = OrderedDict(state["ended"])
     book.next_no = state["next_no"]
+    venue_tables.refresh(book.market, book.orders, book.cancels)
 
 
 @attrs.frozen(kw_only=True)

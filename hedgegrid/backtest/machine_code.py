@@ -1,0 +1,150 @@
+"""The driver's machine code: built once by the compiler, kept as an object file, and loaded without the compiler.
+
+Importing numba, setting up its types and reading its own cache takes most of a second; what it built needs none of
+that. An entry is one function of the driver with all that it calls, in numba's calling convention: a status, where the
+result goes, where an error would be told, then every argument taken apart (``_words``).
+
+Invariants: what is loaded was built from these sources, by this compiler, for this processor (the file's name says
+so); a file is written whole or not at all; machine code that reports an error ends the backtest.
+"""
+
+import ctypes
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, Final
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from hedgegrid.backtest.hot_path import source_hash
+from hedgegrid.errors import Fatal
+
+SUFFIX: Final = ".o"
+NOTHING_RETURNED: Final = -2
+"""Numba's status of a function that gives None."""
+
+Entry = Callable[..., int]
+
+
+@cache
+def _machine() -> llvm.TargetMachine:
+    """Give the processor that code is built for and run on: this one, as numba chooses it."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="static" if target.name.startswith("x86") else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+@cache
+def _engine() -> llvm.ExecutionEngine:
+    """Give the engine that holds all machine code of this process, as long as it lives; it owns its processor."""
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+
+
+@cache
+def _identity() -> str:
+    """Give a hash of all that machine code depends on: sources, compiler, processor."""
+    digest = hashlib.sha256()
+    for package in ("numba", "llvmlite", "numpy"):
+        digest.update(version(package).encode())
+    machine = (llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    digest.update("\n".join(machine).encode())
+    digest.update(source_hash().encode())
+    digest.update(Path(__file__).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}-{_identity()}{SUFFIX}"
+
+
+def is_kept(folder: Path, name: str) -> bool:
+    """Tell whether the machine code of an entry is kept in a folder already."""
+    return _file(folder, name).exists()
+
+
+def entry(folder: Path | None, name: str) -> Entry:
+    """Give an entry of the driver. It is built at its first call where ``folder`` does not keep it yet.
+
+    Fatal from the entry where its machine code reports an error.
+    """
+    loaded: list[Entry] = []
+
+    def call(*given: Any) -> int:  # noqa: ANN401 - the entry's own arguments
+        if not loaded:
+            loaded.append(_loaded(_code(folder, name), name))
+        return loaded[0](*given)
+
+    return call
+
+
+def _code(folder: Path | None, name: str) -> bytes:
+    """Give an entry's symbol, a line end, and its object file: kept, or built now."""
+    path = None if folder is None else _file(folder, name)
+    if path is not None and path.exists():
+        return path.read_bytes()
+    from hedgegrid.backtest.twins import built  # noqa: PLC0415 - the compiler, which kept code does without
+
+    symbol, text = built(name)
+    module = llvm.parse_assembly(text)
+    code: bytes = symbol.encode() + b"\n" + _machine().emit_object(module)
+    if path is not None:
+        _keep(path, code)
+    return code
+
+
+def _keep(path: Path, code: bytes) -> None:
+    """Write a file whole: another process may read or write it at the same time."""
+    with NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+        file.write(code)
+    Path(file.name).replace(path)
+
+
+def _loaded(code: bytes, name: str) -> Entry:
+    """Bring machine code into this process."""
+    symbol, _, object_file = code.partition(b"\n")
+    engine = _engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(object_file))
+    engine.finalize_object()
+    address = engine.get_function_address(symbol.decode())
+
+    function = ctypes.CFUNCTYPE(ctypes.c_int32)(address)
+
+    def call(*given: Any) -> int:  # noqa: ANN401 - as above
+        words = [ctypes.c_int64(word) for one in given for word in _words(one)]
+        result, error = ctypes.c_int64(0), ctypes.c_void_p()
+        status = function(ctypes.byref(result), ctypes.byref(error), *words)
+        if status not in {0, NOTHING_RETURNED}:
+            raise Fatal(f"the compiled {name} failed with status {status}: a fault of the program")
+        return result.value
+
+    return call
+
+
+def _words(given: Any) -> list[int]:  # noqa: ANN401 - any argument of an entry
+    """Take an argument apart as the calling convention does.
+
+    A table: owner, parent, number of rows, bytes a row, address, shape, stride; a record: its address; a tuple: its
+    parts in order; a number: itself. The compiled functions count no references, so an owner is never asked for.
+    """
+    if isinstance(given, np.ndarray):
+        assert given.ndim == 1, "tables and columns have one dimension"
+        assert given.flags.c_contiguous, "rows lie side by side"
+        width = given.itemsize
+        return [0, 0, len(given), width, given.ctypes.data, len(given), width]
+    if isinstance(given, np.void):
+        return [np.frombuffer(given, np.uint8).ctypes.data]
+    if isinstance(given, tuple):
+        return [word for part in given for word in _words(part)]
+    return [int(given)]
