@@ -23,7 +23,7 @@ from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Fatal, HedgegridError
-from hedgegrid.messages.commands import ClearReason, Flatten, Halt, RaiseReason, Resume
+from hedgegrid.messages.commands import ClearReason, Flatten, Halt, RaiseReason, Resume, StandDown
 from hedgegrid.messages.events import (
     AccountChanged,
     ActorRestarted,
@@ -266,6 +266,8 @@ class Life:
             house.post.publish(Halt(**house.post.head()), RISK)
         elif policy == "flatten":
             house.tell(Flatten(**house.post.head()))
+        # What stays at the exchange must outlive the run: the dead-man's switch goes.
+        house.post.send(StandDown(**house.post.head()), EXECUTOR)
         try:
             await house.world.finish(self._ended, entries_gone=policy != "keep")
             await house.journal.commit()

@@ -1,5 +1,4 @@
-"""What the executor tells risk of limits that it meets: the exchange's rate limits, its own full outboxes, and words of
-the exchange after which only a person may let the bot go on.
+"""What the executor tells risk of the limits that it meets, and of words after which only a person may let it go on.
 
 Invariants: a reason is raised once an episode and cleared once, when its cause is gone; a rate limit is gone when its
 time is up, never before.

@@ -44,7 +44,8 @@ def seen(*, long_lots: int = 0, orders: tuple[OpenOrder, ...] = ()) -> ForeignSe
 
 def test_a_transfer_is_neither_profit_nor_loss() -> None:
     """DESIGN 15.6: money that comes or goes moves the wallet, the peak and the baselines of the losses alike."""
-    one, kept = book(), []
+    one = book()
+    kept: list[SessionMemory] = []
     session = controls(one, kept)
     before = kept[-1]
     follow(AccountChanged(**HEAD, wallet_e8=0, why="WITHDRAW", delta_e8=-300 * E8), one, session)

@@ -9,8 +9,8 @@ from tools.rehearsal import __main__ as rehearsal
 from tools.rehearsal.processes import ROOT
 
 KILLS = 4
-LIFE_S = 3.0
-LAST_LIFE_S = 6.0
+LIFE_S = 2.0
+LAST_LIFE_S = 5.0
 
 
 def test_after_each_kill_it_reads_first_and_protects_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

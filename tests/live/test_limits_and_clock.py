@@ -33,7 +33,7 @@ async def test_429_and_418_are_silence_until_their_time_is_over(tmp_path: Path, 
     """A limited address, or a banned one, asks nothing before the moment that the exchange names; then it trades on."""
     async with trading(tmp_path) as bot:
         await bot.hold()
-        bot.arm(f"{status}:1:ms=1200", "bad-frame:path=private")
+        bot.arm(f"{status}:1:ms=1000", "bad-frame:path=private")
         await bot.until(lambda: "rate_limited" in bot.reasons())
         await bot.until(lambda: bot.standin.clock.now_ms() > limited_until_ms(bot))
         assert sent_between(bot, status, limited_until_ms(bot) * NS_PER_MS) == []

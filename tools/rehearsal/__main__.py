@@ -200,7 +200,7 @@ def own_config(folder: Path, given: Mapping[str, Any]) -> Path:
     text = config.read_text(encoding="utf-8") + (KILLED if given["kills"] else "")
     if timeframe is not None:
         text = re.sub(r'(?m)^timeframe = ".*"$', f'timeframe = "{timeframe}"', text)
-    own = folder / config.name
+    own: Path = folder / config.name
     own.write_text(text, encoding="utf-8")
     return own.resolve()
 

@@ -158,7 +158,7 @@ class Book:
         """Take an order off the book; one that is not there is none of its business."""
         index = venue_tables.find(self._rows, no)
         if index >= 0:
-            venue_tables.drop(self._rows, self._links, index)
+            venue_tables.drop(self._market, self._rows, self._links, index)
             venue_tables.refresh(self._market, self._rows, self._cancels)
 
     def _row(self, no: int, qty_lots: int, *, buys: bool, price_ticks: int) -> VenueOrder:
