@@ -46,7 +46,7 @@ from hedgegrid.core.order_state import OrderState
 from hedgegrid.core.protection import ProtectionLimits
 from hedgegrid.errors import Fatal
 from hedgegrid.journal.journal import SqliteJournal
-from hedgegrid.journal.lock import AccountLock
+from hedgegrid.journal.lock import AccountLock, locks_folder
 from hedgegrid.journal.memory import JournalMemory
 from hedgegrid.journal.opening import open_journal
 from hedgegrid.messages.commands import Flatten, Pause
@@ -98,6 +98,9 @@ async def open_house(
     world = world_of(config, options)
     try:
         stack.enter_context(AccountLock(Path(config.journal.path)))
+        if world.lock_name:
+            # Two journals must not trade one account either.
+            stack.enter_context(AccountLock(locks_folder() / world.lock_name))
         return await _furnished(config, options, world, stack, tell, sinks)
     except BaseException:  # broad: whatever it was, connections are closed on the way out
         await world.close()

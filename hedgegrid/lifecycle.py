@@ -168,6 +168,9 @@ class Life:
             await self.house.world.follow(actors.done)
             if self._gave_up:
                 await self._let_cancels_arrive()
+            elif self._failure and self.house.world.polled:
+                # Whatever failed (a full disk), nobody watches any more: what could add goes, stops stay.
+                await self._cancel_without_actors()
 
     async def _do_what_is_asked(self, tell: Callable[[str], None]) -> None:
         """Trade, or do the one errand that the run is for."""
@@ -430,14 +433,18 @@ class Life:
         house = self.house
         self._gave_up = True
         self.fail(f"the actors gave up: {error}")
-        try:
-            await self._cancel_entries_ourselves()
-        except HedgegridError as fault:
-            # The pause has to be latched whatever the exchange says.
-            logger.error("entries could not be cancelled: {}; look at the exchange", fault)
+        # The pause has to be latched whatever the exchange says.
+        await self._cancel_without_actors()
         now_ns = house.clock.now_ns()
         latched = [one for one in house.journal.latched() if one[0] != Reason.SUPERVISOR]
         house.journal.set_latched((*latched, (Reason.SUPERVISOR.value, "", now_ns, (("error", str(error)),))))
+
+    async def _cancel_without_actors(self) -> None:
+        """Take every entry of ours away as far as the exchange lets us, and say where it does not."""
+        try:
+            await self._cancel_entries_ourselves()
+        except HedgegridError as fault:
+            logger.error("entries could not be cancelled: {}; look at the exchange", fault)
 
     async def _cancel_entries_ourselves(self) -> None:
         """Take every entry of ours away, without any actor. Raises what the exchange's side raises."""

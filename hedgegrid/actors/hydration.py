@@ -132,6 +132,8 @@ class Hydration:
             if attempt:
                 await clock.sleep(LOOK_NS)
             read = await read_now()
+            if memory.first_boot:
+                self._refuse_a_lost_past(read)
             plan = await self._apply(read, ())
             if plan is not None and plan.agreed:
                 return
@@ -140,6 +142,19 @@ class Hydration:
             f"the exchange and the journal disagree after {READS_MAX} reads: {why}; "
             "look at the account, then start again"
         )
+
+    def _refuse_a_lost_past(self, read: ExchangeRead) -> None:
+        """An account without a past has no orders: where the exchange shows some, the journal is lost. Raises Fatal.
+
+        To go on would take the positions for somebody else's and their protective stops for orphans.
+        """
+        shown = () if read.view is None else (*read.view.limit_orders, *read.view.stop_orders)
+        ours = [one.client_id for one in shown if self._table.is_ours(one.client_id)]
+        if ours:
+            raise Fatal(
+                f"this journal is new, but the exchange holds {len(ours)} orders of this account ({ours[0]}, ..): put "
+                "its journal back, or close positions and orders at the exchange by hand, then start again"
+            )
 
     # --- a reading --------------------------------------------------------------------------------------------------
 

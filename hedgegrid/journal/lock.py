@@ -18,6 +18,11 @@ ENDING_S = 15.0
 """What a holder gets to stop by its policy before it is killed."""
 
 
+def locks_folder() -> Path:
+    """Give the folder of the locks that all accounts of this user share."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hedgegrid" / "accounts"
+
+
 def end_holder(journal_path: Path) -> int:
     """End the process that holds the lock of a journal: asked first, then killed. Give its id, 0 where none holds it.
 

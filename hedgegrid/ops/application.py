@@ -35,6 +35,11 @@ from hedgegrid.ops.metrics import CONTENT_TYPE
 CONNECTIONS_MAX: Final = 64
 """More at once are answered 503."""
 KEEP_ALIVE_S: Final = 5
+HEADER_S: Final = 5.0
+"""What a connection gets to send a whole request."""
+IDLE_MAX: Final = 32
+"""Of more connections those that have waited longest without a request are cut."""
+REAP_S: Final = 0.1
 _READS: Final = frozenset({"GET", "HEAD"})
 HOST_HEADER: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::[0-9]{1,5})?")
 """An IPv6 address in brackets or a name, with or without a port."""
@@ -115,7 +120,10 @@ def _origin_fault(headers: _Headers, hosts: frozenset[str] | None) -> _Fault | N
     named = [value.decode("latin-1") for name, value in headers if name == b"origin"]
     if not named or hosts is None:
         return None
-    host = urlsplit(named[0]).hostname if len(named) == 1 else None
+    try:
+        host = urlsplit(named[0]).hostname if len(named) == 1 else None
+    except ValueError:  # no address at all
+        host = None
     if host is None or host.lower() not in hosts:
         return HTTPStatus.FORBIDDEN, "the Origin header names another host"
     return None
@@ -146,6 +154,7 @@ class Server(uvicorn.Server):
         """Make a server that does not listen yet."""
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._reaper: asyncio.Task[None] | None = None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -155,12 +164,43 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer on the bound sockets, and say so."""
         await super().startup(sockets)
+        self._reaper = asyncio.get_running_loop().create_task(self._reap(), name="http-reaper")
         self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to answer."""
+        if self._reaper is not None:
+            self._reaper.cancel()
+            await asyncio.gather(self._reaper, return_exceptions=True)
+        await super().shutdown(sockets)
+
+    async def _reap(self) -> None:
+        """Cut connections that ask for nothing: after a while, or at once where there are too many.
+
+        A request that never comes must lock nobody out, and take no file from the exchange's sockets.
+        """
+        loop = asyncio.get_running_loop()
+        idle_since: dict[Any, float] = {}
+        while True:
+            await asyncio.sleep(REAP_S)
+            now_s = loop.time()
+            idle = [one for one in self.server_state.connections if _asks_nothing(one)]
+            idle_since = {one: idle_since.get(one, now_s) for one in idle}
+            surplus = len(self.server_state.connections) - IDLE_MAX
+            for place, (one, since_s) in enumerate(sorted(idle_since.items(), key=lambda item: item[1])):
+                if place < surplus or now_s - since_s > HEADER_S:
+                    one.transport.abort()
 
     def drop_connections(self) -> None:
         """Cut what is still connected, such as a client that does not read its answer."""
         for connection in tuple(self.server_state.connections):
             connection.transport.abort()
+
+
+def _asks_nothing(connection: Any) -> bool:  # noqa: ANN401 - any of the server's protocols
+    """Tell whether no request of a connection is being answered."""
+    cycle = getattr(connection, "cycle", None)
+    return cycle is None or cycle.response_complete
 
 
 def serving(app: ASGIApp, *, tls: tuple[str, str] | None) -> Server:

@@ -5,6 +5,7 @@ executor handed over; what a stop policy took away is proven gone by a read befo
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
@@ -90,9 +91,11 @@ class ExchangeWorld:
         self._endpoints = endpoints(
             venue.environment, rest_url=venue.rest_url, ws_url=venue.ws_url, ws_api_url=venue.ws_api_url
         )
+        api_key = venue.api_key.resolve().reveal()
+        self.lock_name = hashlib.sha256(f"{self._endpoints.rest} {api_key}".encode()).hexdigest()[:32]
         self._wire = TradingWire(
             endpoints=self._endpoints,
-            api_key=venue.api_key.resolve().reveal(),
+            api_key=api_key,
             api_secret=venue.api_secret.resolve().reveal(),
             recv_window_ms=venue.recv_window_ms,
         )

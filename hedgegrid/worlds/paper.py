@@ -50,6 +50,7 @@ class PaperWorld:
     evidence = EvidenceRule(validity_ns=0, absences_min=1, interval_ns=0)
     """The exchange that holds the orders is in the process: one look is the truth."""
     polled = False
+    lock_name = ""
     streamed = True
     steps_done = 0
 

@@ -76,6 +76,7 @@ class SimulatedWorld:
     evidence = EvidenceRule(validity_ns=0, absences_min=1, interval_ns=0)
     """The exchange is in the process: one look is the truth."""
     polled = False
+    lock_name = ""
     streamed = False
 
     def __init__(self, config: AccountConfig, options: RunOptions) -> None:

@@ -95,6 +95,8 @@ class World(Protocol):
     instruments: tuple[Instrument, ...]
     identity: str
     """Names the market: a journal goes on only on its own."""
+    lock_name: str
+    """Names the account at the exchange without telling it; "" where the account is the journal's own."""
     evidence: EvidenceRule
     """When an order that no source shows counts as dead here."""
     wallet_e8: int | None

@@ -16,7 +16,7 @@ from hedgegrid.actors.post import EXECUTOR, RISK
 from hedgegrid.app import House
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.errors import Fatal
-from hedgegrid.messages.commands import ConfirmFlat, Flatten, IntentBatch
+from hedgegrid.messages.commands import ConfirmFlat, Flatten, IntentBatch, Rehydrate
 from hedgegrid.messages.events import (
     ActorRestarted,
     ApprovedBatch,
@@ -30,8 +30,9 @@ from hedgegrid.messages.events import (
     StillHeld,
     VenueReport,
 )
-from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
+from hedgegrid.model.order import Fill, Kind, Leg, OrderRequest, Purpose
 from hedgegrid.ops.control import FlattenState
+from hedgegrid.ports import FillCursors
 from hedgegrid.units import NS_PER_MINUTE
 from hedgegrid.venues.simulated.exchange import Exchange
 from hedgegrid.venues.simulated.opening import open_simulation
@@ -366,6 +367,8 @@ async def test_resume_gives_a_flatten_up(tmp_path: Path) -> None:
     one = await boot(settings(tmp_path), tape(), asking(scene, script))
     assert resumed
     assert scene.at_flat == []
+    (lifted,) = [c for c in messages(one.path, PermissionChanged) if (c.change, c.reason) == ("cleared", "operator")]
+    assert (lifted.before, lifted.after) == ("flattening", "active")
     assert last_mode(one) == "active"
     late = [client_id for client_id in one.script.placed[scene.placed :] if purpose_of(client_id) is Purpose.ENTRY]
     assert late
@@ -455,3 +458,37 @@ async def test_what_is_not_ours_is_named_and_untouched(tmp_path: Path) -> None:
     assert scene.at_flat
     assert messages(one.path, FlatConfirmed)[0].foreign == (f"{BTC} SHORT order web_1",)
     assert "web_1" in open_at(one.exchange, ("short",))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("moment", ["before risk is up", "before the exchange was read"])
+@pytest.mark.parametrize("holds", [False, True], ids=["an empty account", "positions"])
+async def test_word_that_comes_early_is_heard(holds: bool, moment: str, tmp_path: Path) -> None:
+    """A flatten that is asked for before anybody can act is latched, and gone on with once the account was read."""
+    config, asked = settings(tmp_path), Scene(asked_ns=1)
+    if holds:
+        one = await boot(config, tape(), duration_s=60 * 38)
+        assert any(lots(one.exchange).values())
+
+    def wired(house: House) -> None:
+        trading = house.world.trading
+        read = trading.fills_since
+
+        async def fills_since(cursors: FillCursors) -> tuple[Fill, ...]:
+            if not early and moment == "before risk is up":
+                early.append(cursors)
+                house.operator.flatten(BOTH)
+            return await read(cursors)
+
+        trading.fills_since = fills_since  # type: ignore[method-assign]
+
+    def hook(house: House, actor: Any, message: Any) -> None:
+        if not early and moment != "before risk is up" and actor.name == EXECUTOR and isinstance(message, Rehydrate):
+            early.append(message)
+            house.operator.flatten(BOTH)
+
+    early: list[Any] = []
+    two = await boot(config, tape(), asking(asked, Script(wired=wired, before_handle=hook)))
+    assert early
+    assert_flat(two, asked)
+    assert last_mode(two) == "reducing"

@@ -199,7 +199,7 @@ async def run(*arguments: str | Path, code: str | None = None) -> Answer:
 
 
 @attrs.define(eq=False, kw_only=True)
-class BotProcess:
+class RunningBot:
     """A bot that is a process, and the exchange that it trades at."""
 
     standin: Standin
@@ -250,7 +250,7 @@ class BotProcess:
 
 
 @asynccontextmanager
-async def bot_at(standin: Standin, config: Path, arguments: Sequence[str] = ()) -> AsyncIterator[BotProcess]:
+async def bot_at(standin: Standin, config: Path, arguments: Sequence[str] = ()) -> AsyncIterator[RunningBot]:
     """Run a bot as a process."""
     log = config.with_suffix(".log")
     with log.open("ab") as out:
@@ -262,7 +262,7 @@ async def bot_at(standin: Standin, config: Path, arguments: Sequence[str] = ()) 
             stderr=out,
         )
     try:
-        yield BotProcess(standin=standin, running=running, log=log)
+        yield RunningBot(standin=standin, running=running, log=log)
     finally:
         if running.returncode is None:
             running.kill()

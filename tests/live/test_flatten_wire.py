@@ -17,7 +17,7 @@ from tests.live.commanding import (
     IMPATIENT,
     READ,
     Answer,
-    BotProcess,
+    RunningBot,
     bot_at,
     config_at,
     free_port,
@@ -29,13 +29,13 @@ from tests.live.trading_bot import SYMBOL
 from tools.standin.serving import Standin, running_standin
 
 
-def assert_empty(bot: BotProcess) -> None:
+def assert_empty(bot: RunningBot) -> None:
     """Both legs are zero at the stand-in, and nothing of any kind is open."""
     assert (bot.held_lots("LONG"), bot.held_lots("SHORT")) == (0, 0)
     assert bot.open_orders() == []
 
 
-def assert_flat(answer: Answer, bot: BotProcess, words: str = "FLAT: long and short") -> None:
+def assert_flat(answer: Answer, bot: RunningBot, words: str = "FLAT: long and short") -> None:
     """The command said FLAT, and the stand-in's account says so too."""
     assert (answer.code, answer.out.strip()) == (0, words), (answer, bot.words()[-3_000:])
     assert_empty(bot)

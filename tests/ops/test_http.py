@@ -350,3 +350,37 @@ async def test_framework_is_imported_by_the_start_alone() -> None:
     child_code = "import sys, hedgegrid.ops.http; sys.exit('litestar' in sys.modules or 'uvicorn' in sys.modules)"
     run = await asyncio.create_subprocess_exec(sys.executable, "-W", "error", "-c", child_code)
     assert await run.wait() == 0
+
+
+@pytest.mark.asyncio
+async def test_connections_that_ask_for_nothing_lock_nobody_out() -> None:
+    """Half a request, many times over: those who ask are answered, and the idle ones are cut."""
+    async with serving(account_at_work()) as server:
+        idle = [await asyncio.open_connection(HOST, server.port) for _ in range(90)]
+        for _, writer in idle:
+            writer.write(b"GET /metrics HTT")
+        async with asyncio.timeout(5.0):
+            while (await fetch(server.port, "/metrics"))[0] != 200:  # noqa: ASYNC110 - the server has no event for it
+                await asyncio.sleep(0.05)
+        for reader, _ in idle[:40]:
+            async with asyncio.timeout(5.0):
+                assert await _is_cut(reader)
+        for _, writer in idle:
+            await hang_up(writer)
+
+
+async def _is_cut(reader: asyncio.StreamReader) -> bool:
+    """Whether the other side ended the connection without an answer to read."""
+    try:
+        return b" 200 " not in await reader.read()
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("origin", ["http://[", "http://[abc]/", "://", ""])
+async def test_a_malformed_origin_is_refused(origin: str) -> None:
+    """What is no address is another host's: one answer, no traceback."""
+    async with serving(account_at_work()) as server:
+        status, _, _ = await fetch(server.port, "/metrics", origin=origin or "null")
+    assert status == 403

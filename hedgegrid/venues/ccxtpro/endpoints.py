@@ -88,8 +88,18 @@ def endpoints(
     rest = _origin(rest_url, "venue.rest_url", secure="https", plain="http")
     streams = _origin(ws_url, "venue.ws_url", secure="wss", plain="ws")
     orders = f"{streams}/ws-fapi/v1" if ws_api_url is None else ws_api_url
+    if environment != "production":
+        _refuse_the_real_one(rest, streams, orders)
     _guarded(orders, "venue.ws_api_url", secure="wss", plain="ws")
     return Endpoints(rest=rest, ws=streams, ws_api=orders, sapi=rest)
+
+
+def _refuse_the_real_one(*urls: str) -> None:
+    """Refuse the real exchange's servers where the practice environment is meant. Raises Fatal."""
+    for url in urls:
+        host = urlsplit(url).hostname or ""
+        if (host == "binance.com" or host.endswith(".binance.com")) and not host.startswith(("demo-", "testnet")):
+            raise Fatal(f'{host} is the real exchange: venue.environment is "testnet", which must not reach it')
 
 
 def _origin(url: str, name: str, *, secure: str, plain: str) -> str:

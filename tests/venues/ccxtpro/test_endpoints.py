@@ -67,3 +67,17 @@ def test_an_unsafe_or_half_set_of_addresses_is_refused(given: dict[str, str]) ->
 def test_this_machine_may_be_spoken_to_in_plain(host: str) -> None:
     """Protects the stand-in: every name of loopback is one."""
     assert endpoints("testnet", rest_url=f"http://{host}:1", ws_url=f"ws://{host}:1").rest == f"http://{host}:1"
+
+
+@pytest.mark.parametrize(
+    ("rest", "streams", "orders"),
+    [
+        ("https://fapi.binance.com", "wss://fstream.binancefuture.com", None),
+        ("https://demo-fapi.binance.com", "wss://fstream.binance.com", None),
+        ("https://demo-fapi.binance.com", "wss://fstream.binancefuture.com", "wss://ws-fapi.binance.com/ws-fapi/v1"),
+    ],
+)
+def test_the_practice_environment_never_reaches_the_real_one(rest: str, streams: str, orders: str | None) -> None:
+    """Practice settings with the real exchange's address would trade real money without --live."""
+    with pytest.raises(Fatal, match="is the real exchange"):
+        endpoints("testnet", rest_url=rest, ws_url=streams, ws_api_url=orders)
