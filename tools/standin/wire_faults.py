@@ -141,12 +141,12 @@ class WireFaults:
             lasts_ms = fault.number("ms", 0)
             gateway.throttled_until_ms = now_ms + lasts_ms
             answer = Answer.error(429, -1003, _TOO_MANY)
-            return attrs.evolve(answer, headers={"Retry-After": str(max(1, lasts_ms // 1000))})
+            return attrs.evolve(answer, headers={"Retry-After": str(max(1, -(-lasts_ms // 1000)))})
         if fault := self._fires("418", call):
             lasts_ms = fault.number("ms", 120_000)
             gateway.banned_until_ms = now_ms + lasts_ms
             answer = Answer.error(418, -1003, _BANNED.format(until=now_ms + lasts_ms))
-            return attrs.evolve(answer, headers={"Retry-After": str(max(1, lasts_ms // 1000))})
+            return attrs.evolve(answer, headers={"Retry-After": str(max(1, -(-lasts_ms // 1000)))})
         return None
 
     def _part_of_batch(self, call: Call, fault: Fault) -> Answer:
