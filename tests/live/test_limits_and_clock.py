@@ -115,8 +115,7 @@ async def test_an_account_that_leaves_hedge_mode_is_not_traded_on(tmp_path: Path
         await bot.passed("reducing")
         assert "supervisor" in bot.reasons()
         sent = len([order for order in bot.sent() if order.adds])
-        rows = bot.standin.log.count("event", "kline closed")
-        await bot.until(lambda: bot.standin.log.count("event", "kline closed") >= rows + 3)
+        await bot.decided(3)
         assert len([order for order in bot.sent() if order.adds]) <= sent, "entries go on against the account's mode"
         bot.arm("mode-hedge")
         await bot.end_and_prove()

@@ -54,6 +54,7 @@ async def test_an_entry_that_was_accepted_without_an_answer_is_not_sent_again(tm
         bot.arm(f"{fault}:1:{ENTRY}", "event-drop:1:e=ORDER_TRADE_UPDATE:x=NEW:ps=LONG:S=BUY")
         await offer_again(bot)
         await bot.until(lambda: bot.fired(fault) == 1 and bot.fired("event-drop") == 1)
+        await bot.decided()
         await bot.resolved()
         await bot.ladders()
         (first, second) = nearest(bot)

@@ -198,6 +198,12 @@ class TradingBot:
         """Wait until all that is held has its stops and its take-profits, and nothing beyond."""
         await self.until(lambda: not unprotected(self.ours) and self.watch.profits_match(self.ours))
 
+    async def decided(self, times: int = 2) -> None:
+        """Wait until so many further bars have closed: as many decisions were taken, but for the newest perhaps."""
+        log = self.standin.log
+        closed = log.count("event", "kline closed")
+        await self.until(lambda: log.count("event", "kline closed") >= closed + times)
+
     async def passed(self, mode: str = "active") -> None:
         """Wait until the permission, as the journal has it, is ``mode``."""
         await self.until(lambda: self.mode() == mode)
