@@ -135,6 +135,11 @@ async def _furnished(
         quotes_kept=1_000_000 if config.journal.record_quotes else 0,
     )
     stack.callback(journal.close, "failed", clean=False)
+    if world.lock_name and journal.past_boots and journal.past_boots[-1].market != world.identity:
+        raise Fatal(
+            f"{journal.path} belongs to {journal.past_boots[-1].market}, and this start is for {world.identity}: "
+            "name the same exchange (--exchange, [venue]), or another journal"
+        )
     began_ns = journal.past_boots[0].wall_ns if journal.past_boots else None
     world.begin(stack, Past(last_ns=journal.last_ts_ns(), began_ns=began_ns), tell)
     return House(config, options, world, journal, sinks)

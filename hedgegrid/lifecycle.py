@@ -22,7 +22,7 @@ from hedgegrid.app import House, open_house
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.pause import Reason
-from hedgegrid.errors import Fatal, HedgegridError
+from hedgegrid.errors import Fatal, HedgegridError, Transient
 from hedgegrid.messages.commands import ClearReason, Flatten, Halt, RaiseReason, Resume, StandDown
 from hedgegrid.messages.events import (
     AccountChanged,
@@ -210,7 +210,11 @@ class Life:
         """Say which instruments will not trade at once, and why: a bot that is cold looks like one that is broken."""
         for grid in self.house.config.grid:
             needed = max(grid.regime.ema_slow, 2 * grid.regime.adx_len, grid.regime.atr_len + 1)
-            there = len(await self.house.world.market.history(grid.instrument, needed))
+            try:
+                there = len(await self.house.world.market.history(grid.instrument, needed))
+            except Transient:
+                # The feed says so, and asks again.
+                continue
             if there < needed:
                 tell(
                     f"{grid.instrument}: no orders for the first {needed - there} bars of {grid.timeframe}: "

@@ -71,11 +71,17 @@ def test_a_slope_is_the_growth_from_one_look_to_the_next() -> None:
     assert slope([1.0, 3.0]) is None
 
 
-def test_a_soak_that_grows_or_ends_early_does_not_hold() -> None:
-    """A leak of a tenth of a MB each minute, or a bot that died, must not pass."""
-    flat = [{"minute": float(one), "rss_mb": 130.0} for one in range(31)]
-    leaky = [{"minute": float(one), "rss_mb": 130.0 + one / 10} for one in range(31)]
-    assert judged(flat, 131.0, "")["holds"]
-    assert judged(leaky, 134.0, "")["slope_mb_per_hour"] == 6.0
-    assert not judged(leaky, 134.0, "")["holds"]
-    assert not judged(flat, None, "it died")["holds"]
+def test_a_soak_that_grows_or_rests_or_ends_early_does_not_hold() -> None:
+    """A leak of a tenth of a MB each minute, a bot that stopped trading, or one that died, must not pass."""
+
+    def rows(growth_mb: float, fills: float) -> list[dict[str, float]]:
+        return [
+            {"minute": one, "rss_mb": 130.0 + one * growth_mb, "fills": one * fills} for one in map(float, range(31))
+        ]
+
+    assert judged(rows(0.0, 5.0), 131.0, "")["holds"]
+    assert judged(rows(0.1, 5.0), 134.0, "")["slope_mb_per_hour"] == 6.0
+    assert not judged(rows(0.1, 5.0), 134.0, "")["holds"]
+    assert judged(rows(0.0, 0.0), 131.0, "")["minutes_without_a_fill"] == 30
+    assert not judged(rows(0.0, 0.0), 131.0, "")["holds"]
+    assert not judged(rows(0.0, 5.0), None, "it died")["holds"]

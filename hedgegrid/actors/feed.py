@@ -7,6 +7,7 @@ newer bar goes out, or reported; a strategy gets history before its first decisi
 import attrs
 
 from hedgegrid.actors.post import FEED, FUNDING, JOURNAL, RISK, Post, strategy_name
+from hedgegrid.errors import Transient
 from hedgegrid.messages.commands import NeedHistory
 from hedgegrid.messages.events import BarClosed, HistoryLoaded, Incident, MarketSeen, MarkPrice, Quote
 from hedgegrid.model.market import Bar, MarketUpdate
@@ -17,6 +18,7 @@ from hedgegrid.runtime.mailbox import Mailbox
 from hedgegrid.runtime.router import Router
 
 FeedMessage = MarketSeen | NeedHistory
+HISTORY_AGAIN_NS = 2_000_000_000
 
 
 @attrs.define
@@ -137,7 +139,16 @@ class Feed(Actor[FeedMessage]):
     async def _give_history(self, message: NeedHistory) -> None:
         """Send a strategy the bars up to now; the funding rate comes to it again with the next mark, news or not."""
         self._rates.pop(message.instrument, None)
-        bars = await self._market.history(message.instrument, self._history_bars)
+        try:
+            bars = await self._market.history(message.instrument, self._history_bars)
+        except Transient as error:
+            # The exchange is busy, or has heard too much of us: a start waits for its history, it does not die of it.
+            words = "the history could not be read: asking again"
+            figures = {"instrument": message.instrument, "why": str(error)}
+            self._post.publish(Incident(**self._post.head(message), actor=self.name, text=words, figures=figures))
+            now_ns = self.clock.now_ns()
+            self.remind_at(max(now_ns + HISTORY_AGAIN_NS, error.until_ns or 0), message)
+            return
         loaded = HistoryLoaded(**self._post.head(message), instrument=message.instrument, bars=bars)
         self._post.send(loaded, RISK, strategy_name(message.instrument))
 

@@ -118,8 +118,7 @@ class ExchangeWorld:
         self._private: CcxtTrading | None = None
         self.instruments: tuple[Instrument, ...] = ()
         self.wallet_e8: int | None = None
-        names = " ".join(grid.instrument for grid in config.grid)
-        self.identity = f"{venue.name} {venue.environment} {names}"
+        self.identity = f"{venue.name} {venue.environment} {self._endpoints.rest}"
 
     @property
     def clock(self) -> Clock:

@@ -129,3 +129,22 @@ async def test_1008_throttles_entries_and_spares_reductions(tmp_path: Path) -> N
         await bot.until(lambda: bot.held_lots("LONG") == 0 and bot.fired("1008") == 2)
         await bot.ladders()
         await bot.end_and_prove()
+
+
+@pytest.mark.asyncio
+async def test_answers_lost_on_the_websocket_are_lost_answers_too(tmp_path: Path) -> None:
+    """Orders by the websocket API: an entry and its exits whose answers never come stand once, and are had."""
+    async with trading(tmp_path, venue={"order_channel": "websocket"}) as bot:
+        await bot.hold()
+        assert {each.facts["transport"] for each in bot.requests("POST /fapi/v1/order")} == {"ws"}
+        bot.arm(f"response-lost:1:{ENTRY}", *(f"response-lost:1:{exit_}" for exit_ in EXITS))
+        await offer_again(bot)
+        # The leg is flat now: the stop whose answer is lost is the backstop that comes with the entry.
+        await bot.until(lambda: bot.fired("response-lost") == 2)
+        await bot.decided()
+        await bot.ladders()
+        bot.move(-OVER_A_RUNG_BPS - 1)
+        await bot.until(lambda: bot.held_lots("LONG") == RUNG_LOTS and bot.fired("response-lost") == 1 + len(EXITS))
+        await bot.settled()
+        await bot.resolved()
+        await bot.end_and_prove()

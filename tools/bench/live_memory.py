@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ FLAT_MB_PER_HOUR: Final = 5.0
 QUOTES_PER_S: Final = 1_000
 """A hundred times the ten a second that a stand-in streams of its own accord."""
 SPEED: Final = 100
+IDLE_MINUTES_MAX: Final = 2
+"""Minutes without a fill, in all: more, and it is a bot at rest whose memory was flat."""
 _COUNTED: Final = ("fills", "orders_approved", "bars", "messages_received", "incidents", "orders_rejected")
 
 
@@ -52,6 +55,7 @@ def judged(rows: list[dict[str, float]], peak_mb: float | None, ended: str) -> d
     warm = [row["rss_mb"] for row in rows if row["minute"] >= min(WARM_UP_MINUTES, len(rows) // 3)]
     each_minute = slope(warm)
     per_hour = None if each_minute is None else round(60 * each_minute, 2)
+    still = idle_minutes(rows)
     return {
         "rss_mb_start": rows[0]["rss_mb"],
         "rss_mb_end": rows[-1]["rss_mb"],
@@ -62,8 +66,15 @@ def judged(rows: list[dict[str, float]], peak_mb: float | None, ended: str) -> d
         "slope_mb_per_hour": per_hour,
         "slope_target_mb_per_hour": FLAT_MB_PER_HOUR,
         "ended_early": ended,
+        "minutes_without_a_fill": still,
         "by_minute": rows,
         "holds": not ended
+        and still <= IDLE_MINUTES_MAX
         and max(row["rss_mb"] for row in rows) < MEMORY_TARGET_MB
         and (per_hour is None or per_hour < FLAT_MB_PER_HOUR),
     }
+
+
+def idle_minutes(rows: Sequence[Mapping[str, float]]) -> int:
+    """Count the minutes in which nothing filled."""
+    return sum(later["fills"] == earlier["fills"] for earlier, later in pairwise(rows))
