@@ -40,8 +40,6 @@ _ADDRESS: Final = re.compile(r"\bIP\s*\([^)]*\)|\b\d{1,3}(?:\.\d{1,3}){3}\b")
 _SECRET: Final = re.compile(
     r"(?i)\b(?:signature|api-?key|listenkey|secret)\b\W{0,2}[=:]\W{0,2}\w+|\b[0-9a-zA-Z]{40,}\b"
 )
-    r"(?i)\b(?:signature|api-?key|listenkey|secret)\b\W{0,2}[=:]\W{0,2}\w+|\b[0-9a-zA-Z]{40,}\b"
-)
 _REASON_PHRASE: Final = re.compile(r"\b503 Service (?:Temporarily )?Unavailable\b")
 _MOMENT: Final = re.compile(r"banned until (\d{13})\b|\"retryAfter\"\s*:\s*(\d{13})\b")
 _SECONDS: Final = re.compile(r"\d{1,7}")
