@@ -149,7 +149,8 @@ class Hydration:
         To go on would take the positions for somebody else's and their protective stops for orphans.
         """
         shown = () if read.view is None else (*read.view.limit_orders, *read.view.stop_orders)
-        ours = [one.client_id for one in shown if self._table.is_ours(one.client_id)]
+        names = [one.client_id for one in shown if self._table.is_ours(one.client_id)]
+        ours = [name for name in names if self._memory.order(name) is None]
         if ours:
             raise Fatal(
                 f"this journal is new, but the exchange holds {len(ours)} orders of this account ({ours[0]}, ..): put "
