@@ -110,7 +110,10 @@ def risk(config: Path | None, as_json: bool) -> None:  # noqa: FBT001 - a flag o
 @click.command()
 @CONFIG
 def pause(config: Path | None) -> None:
-    """Pause a running account until `resume`: nothing that increases a leg is sent."""
+    """Pause a running account until `resume`: nothing that increases a leg is sent.
+
+    Entries that rest already stay and may fill; `cancel-entries` takes them away.
+    """
     click.echo(f"asked for: {_ask(config, '/api/v1/pause', {})['asked']}")
 
 
@@ -141,7 +144,10 @@ def cancel_entries(
     exchange_url: str | None,
     journal: Path | None,
 ) -> None:
-    """Take every resting entry of an account away; exits and protective stops stay."""
+    """Take every resting entry of an account away; exits and protective stops stay.
+
+    A running grid places them again at its next bar: `pause` first to keep them away.
+    """
     if not dead:
         click.echo(f"asked for: {_ask(config, '/api/v1/cancel-entries', {})['asked']}")
         return

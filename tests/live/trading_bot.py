@@ -33,6 +33,8 @@ SYMBOL: Final = "BTCUSDT"
 BOUND_S: Final = 20.0
 """How long anything may take before a test gives up; what must be quick has bounds of its own."""
 PROTECTED_S: Final = 2.0
+EXCESS_S: Final = 2.5
+"""The usual stop_overlap_ms, and what a cancel that is asked for again takes on its way."""
 LOOK_S: Final = 0.01
 DOUBTFUL: Final = (
     "SELECT count(*) FROM orders WHERE state IN ('sent', 'cancelling', 'unknown') "
@@ -273,7 +275,7 @@ class TradingBot:
         self._none("no order is sent twice", sorted({name for name in names if names.count(name) > 1}))
         self._none("no rung stands twice", self.watch.doubled)
         self._none("no leg is without its stops for long", self.watch.bare(PROTECTED_S))
-        self._none("no exits are beyond the position for long", self.watch.beyond(PROTECTED_S))
+        self._none("no exits are beyond the position for long", self.watch.beyond(EXCESS_S))
         self._none("no entry is sent while paused", sent_while_paused(self.journal, self.sent()))
         rows = [{"name": each.name} for each in self.requests()]
         self._none("nothing is sent before the exchange was read", sent_before_reading(rows))
