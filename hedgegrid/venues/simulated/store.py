@@ -19,7 +19,7 @@ import attrs
 import msgspec
 
 from hedgegrid.core import venue_tables
-from hedgegrid.core.codes import FREE
+from hedgegrid.core.codes import FILL_QUEUE, FREE
 from hedgegrid.core.records import CancelRequest, LegAccount, Link, Market, VenueOrder
 from hedgegrid.errors import Fatal
 from hedgegrid.messages.events import FundingPaid
@@ -92,7 +92,11 @@ def _restore_book(book: Book, state: dict[str, Any]) -> None:
     book.created_ns = dict(state["created"])
     book.ended = OrderedDict(state["ended"])
     book.next_no = state["next_no"]
+    join_down, join_up = book.market.join_down, book.market.join_up
     venue_tables.refresh(book.market, book.orders, book.cancels)
+    if book.rules.fill_model != FILL_QUEUE:
+        # Only the queue asks where orders join it: elsewhere nobody keeps these two, and they stay as they were.
+        book.market.join_down, book.market.join_up = join_down, join_up
 
 
 @attrs.frozen(kw_only=True)
