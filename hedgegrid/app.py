@@ -135,9 +135,10 @@ async def _furnished(
         quotes_kept=1_000_000 if config.journal.record_quotes else 0,
     )
     stack.callback(journal.close, "failed", clean=False)
-    if world.lock_name and journal.past_boots and journal.past_boots[-1].market != world.identity:
+    # The first boot says whose it is: a start that was refused here has left a boot of its own.
+    if world.lock_name and journal.past_boots and journal.past_boots[0].market != world.identity:
         raise Fatal(
-            f"{journal.path} belongs to {journal.past_boots[-1].market}, and this start is for {world.identity}: "
+            f"{journal.path} belongs to {journal.past_boots[0].market}, and this start is for {world.identity}: "
             "name the same exchange (--exchange, [venue]), or another journal"
         )
     began_ns = journal.past_boots[0].wall_ns if journal.past_boots else None

@@ -54,3 +54,18 @@ async def test_two_journals_do_not_trade_one_account(folders: tuple[Path, Path])
         await bot.ladders()
         with pytest.raises(Fatal, match="trades this account already"):
             await Life().run(settings(folders[1], standin), ANYWHERE, Console(file=io.StringIO()), print)
+
+
+@pytest.mark.asyncio
+async def test_a_journal_keeps_to_its_exchange(folders: tuple[Path, Path]) -> None:
+    """Another server is refused, however often it is tried, and the journal goes on at its own afterwards."""
+    async with running_standin(still=True) as standin:
+        async with living(standin, folders[0]) as bot:
+            await bot.ladders()
+            await bot.end()
+        async with running_standin(still=True) as other:
+            for _ in range(2):
+                with pytest.raises(Fatal, match="belongs to binanceusdm testnet"):
+                    await Life().run(settings(folders[0], other), ANYWHERE, Console(file=io.StringIO()), print)
+        async with living(standin, folders[0]) as bot:
+            await bot.ladders()
