@@ -27,7 +27,7 @@ async def test_a_busy_exchange_is_asked_again(tmp_path: Path) -> None:
                 raise Transient("the weight is used up")
             return await history(*wanted)
 
-        shown.history = busy  # type: ignore[method-assign]
+        shown.history = busy  # type: ignore[method-assign, assignment]
 
     one = await boot(settings(tmp_path), market(seed=2, count=100), Script(wired=wired))
     assert one.outcome.exit_code == 0, one.outcome.failure
