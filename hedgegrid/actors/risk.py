@@ -172,7 +172,7 @@ class Risk(Actor[RiskMessage]):
             rule.quote_ns = message.ts_venue_ns
             if not self._settings.wallet_is_polled:
                 # The simulated exchange pushes the wallet with everything it says; a quiet one is polled.
-                self._book.balance_ns = message.ts_venue_ns
+                self._book.hear_of_wallet(message.ts_venue_ns)
             return
         rule.mark_ns = message.ts_venue_ns
         if rule.mark_ticks != message.mark_ticks:
@@ -182,17 +182,17 @@ class Risk(Actor[RiskMessage]):
             self._judge_session(message)
 
     def _sample_equity(self, cause: BarClosed | Halt) -> None:
-        """Note the account as the decision of this instant sees it, once an instant."""
-        if cause.ts_venue_ns == self._sampled_ns or self._book.balance_ns == 0:
+        """Note the account as the decision of this instant sees it, once an instant; nothing while it is not known."""
+        equity_e8 = self._book.equity_e8()
+        if cause.ts_venue_ns == self._sampled_ns or equity_e8 is None:
             return
         self._sampled_ns = cause.ts_venue_ns
-        unrealised = self._book.unrealised_e8()
         self._post.publish(
             EquitySampled(
                 **self._post.head(cause),
                 wallet_e8=self._book.wallet_e8,
-                unrealised_e8=unrealised,
-                equity_e8=self._book.wallet_e8 + unrealised,
+                unrealised_e8=equity_e8 - self._book.wallet_e8,
+                equity_e8=equity_e8,
                 realised_e8=self._book.realised_e8,
                 fees_e8=self._book.fees_e8,
                 funding_e8=self._book.funding_e8,

@@ -16,12 +16,12 @@ def follow(message: AccountWord, book: RiskBook, session: SessionControls) -> No
     """Take a word into the book, and into what the session controls measure from."""
     match message:
         case AccountChanged():
-            book.balance_ns = max(book.balance_ns, message.ts_recv_ns)
+            book.hear_of_wallet(message.ts_recv_ns)
             if message.delta_e8 != 0:
                 book.wallet_e8 += message.delta_e8
                 session.shift(message.delta_e8)
         case WalletRead(wallet_e8=None):
-            book.balance_ns = max(book.balance_ns, message.ts_recv_ns)
+            book.hear_of_wallet(message.ts_recv_ns)
         case WalletRead(wallet_e8=int() as wallet_e8):
             book.set_wallet(wallet_e8, message.ts_recv_ns)
         case ForeignSeen():

@@ -57,6 +57,7 @@ class RiskBook:
         self.fees_e8 = 0
         self.funding_e8 = 0
         self.balance_ns = 0
+        """When the wallet was told last; 0 while nobody has told it, and then its figures mean nothing."""
         self.sums_are_ours = False
         """Whether hydration reads the wallet alone, so that a settlement that is in it is still to be added up."""
         self._slots: dict[int, Booked] = {}
@@ -78,6 +79,11 @@ class RiskBook:
         self._settled_ns = {name: max(ts_ns, self._settled_ns.get(name, 0)) for name in self.names}
         self.wallet_e8 = wallet_e8
         self.balance_ns = ts_ns
+
+    def hear_of_wallet(self, ts_ns: int) -> None:
+        """Take note that the wallet's figures held at ``ts_ns``; of a wallet that nobody has told, no word is news."""
+        if self.balance_ns > 0:
+            self.balance_ns = max(self.balance_ns, ts_ns)
 
     def set_foreign(self, seen: ForeignSeen) -> None:
         """Take what an instrument holds that is not ours: it counts in exposure and equity, and proves no reduction."""
@@ -267,6 +273,16 @@ class RiskBook:
                     if account.qty_lots:
                         total += ledger.unrealised_e8(account, leg, rule.mark_ticks, rule.unit_e8)
         return total
+
+    def equity_e8(self) -> int | None:
+        """Give wallet + unrealised profit; None while the wallet, or the mark of what a leg holds, is not known."""
+        if self.balance_ns == 0:
+            return None
+        for index, rule in enumerate(self.rules):
+            legs = (*self.accounts[2 * index : 2 * index + 2], *self.foreign[2 * index : 2 * index + 2])
+            if rule.mark_ticks == 0 and any(leg.qty_lots for leg in legs):
+                return None
+        return self.wallet_e8 + self.unrealised_e8()
 
     def is_all_flat(self) -> bool:
         """Tell whether every leg is zero by our books."""

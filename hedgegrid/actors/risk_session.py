@@ -101,7 +101,7 @@ class SessionControls:
 
     def judge(self, ts_ns: int) -> tuple[ReasonRaised, ...]:
         """Judge the equity of an instant, all of whose marks are known; give the reasons that rise."""
-        equity_e8 = self._equity_e8()
+        equity_e8 = self._book.equity_e8()
         if not self._begun or equity_e8 is None:
             return ()
         self._judged = True
@@ -122,7 +122,7 @@ class SessionControls:
 
     def resume(self, ts_ns: int, *, new_peak: bool) -> tuple[Reason, ...]:
         """Take the operator's word: give the reasons that it lifts. A drawdown goes with a new peak alone."""
-        equity_e8 = self._equity_e8()
+        equity_e8 = self._book.equity_e8()
         if self._judged and equity_e8 is not None:
             self._lift(equity_e8, ts_ns, new_peak=new_peak)
         else:
@@ -143,16 +143,6 @@ class SessionControls:
         for bit in session_reasons.EQUITY_BITS:
             session.lift(self._limits, self._state, bit, equity_e8, ts_ns, int(new_peak))
         self._remember()
-
-    def _equity_e8(self) -> int | None:
-        """Give wallet + unrealised profit; None while the wallet, or the mark of what is held, is not known."""
-        book = self._book
-        if book.balance_ns == 0:
-            return None
-        for index, rule in enumerate(book.rules):
-            if rule.mark_ticks == 0 and not book.is_flat(book.names[index]):
-                return None
-        return book.wallet_e8 + book.unrealised_e8()
 
     def _maintenance_e8(self) -> int:
         """Give the equity that the exchange wants held for all legs, by each instrument's tier."""

@@ -144,9 +144,11 @@ def _funding(connection: sqlite3.Connection, rules: RulesAt) -> Iterator[Cells]:
 
 def _days(connection: sqlite3.Connection, _rules: RulesAt) -> Iterator[Cells]:
     _, _, opening = read_account(connection)
-    wallet_e8 = opening.wallet_e8 or 0
-    for day in read_days(connection):
-        wallet_e8 += day.change_e8
+    days = read_days(connection)
+    # The journal counts what came and went with what the account began with: here each has its day.
+    wallet_e8 = (opening.wallet_e8 or 0) - sum(day.transfers_e8 for day in days)
+    for day in days:
+        wallet_e8 += day.change_e8 + day.transfers_e8
         yield (
             _utc(day.number * NS_PER_DAY)[:10],
             day.fills,
@@ -158,6 +160,8 @@ def _days(connection: sqlite3.Connection, _rules: RulesAt) -> Iterator[Cells]:
             _money(day.funding_e8),
             day.change_e8,
             _money(day.change_e8),
+            day.transfers_e8,
+            _money(day.transfers_e8),
             wallet_e8,
             _money(wallet_e8),
         )
@@ -274,6 +278,8 @@ SHEETS: Final = (
             ("funding_quote", "money"),
             ("change_e8", "whole"),
             ("change_quote", "money"),
+            ("transfers_e8", "whole"),
+            ("transfers_quote", "money"),
             ("wallet_e8", "whole"),
             ("wallet_quote", "money"),
         ),

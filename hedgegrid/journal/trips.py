@@ -13,7 +13,10 @@ import attrs
 from hedgegrid.errors import Fatal
 from hedgegrid.journal import schema
 from hedgegrid.journal.entries import FillEntry, LotEntry, StoredLot
+from hedgegrid.journal.reader import read_account
 from hedgegrid.journal.rules import RulesAt
+from hedgegrid.journal.tape import decode
+from hedgegrid.messages.events import AccountChanged, AccountHydrated, WalletRead
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.units import NS_PER_DAY
 
@@ -53,10 +56,12 @@ class Day:
     realised_e8: int = 0
     fees_e8: int = 0
     funding_e8: int = 0
+    transfers_e8: int = 0
+    """What came (negative: went) beside all results: transfers, and what nobody has explained."""
 
     @property
     def change_e8(self) -> int:
-        """What the day made of the wallet."""
+        """What the day's trading made of the wallet; its transfers are no part of it."""
         return self.realised_e8 - self.fees_e8 - self.funding_e8
 
 
@@ -114,7 +119,7 @@ def _lot(connection: sqlite3.Connection, key: _LotKey) -> StoredLot:
 
 
 def read_days(connection: sqlite3.Connection) -> list[Day]:
-    """Give the UTC days on which something was paid, in order."""
+    """Give the UTC days on which something moved the wallet, in order."""
     days: dict[int, Day] = {}
     paid = "SELECT ts_ns / ?, count(*), sum(realised_e8), sum(fee_e8) FROM fills GROUP BY 1"
     for number, fills, realised_e8, fees_e8 in connection.execute(paid, (NS_PER_DAY,)):
@@ -122,4 +127,24 @@ def read_days(connection: sqlite3.Connection) -> list[Day]:
     settled = "SELECT ts_ns / ?, sum(long_e8 + short_e8) FROM funding GROUP BY 1"
     for number, funding_e8 in connection.execute(settled, (NS_PER_DAY,)):
         days.setdefault(number, Day(number=number)).funding_e8 = funding_e8
+    for ts_ns, amount_e8 in read_transfers(connection):
+        days.setdefault(ts_ns // NS_PER_DAY, Day(number=ts_ns // NS_PER_DAY)).transfers_e8 += amount_e8
     return [days[number] for number in sorted(days)]
+
+
+def read_transfers(connection: sqlite3.Connection) -> Iterator[tuple[int, int]]:
+    """Give what moved the wallet beside all results, as (time in ns, quote x 1e8), in the order of the tape.
+
+    What came before the exchange told the wallet for the first time is in what the account began with.
+    """
+    _, _, opening = read_account(connection)
+    told = opening.given_e8 is not None
+    kinds = "('AccountHydrated', 'AccountChanged', 'WalletRead')"
+    rows = connection.execute(f"SELECT kind, payload FROM tape WHERE kind IN {kinds} ORDER BY row")  # noqa: S608 - names of ours
+    for kind, payload in rows:
+        match decode(kind, payload):
+            case AccountHydrated():
+                told = True
+            case AccountChanged(delta_e8=amount_e8) | WalletRead(unexplained_e8=amount_e8) as message if told:
+                if amount_e8 != 0:
+                    yield message.ts_venue_ns or message.ts_recv_ns, amount_e8

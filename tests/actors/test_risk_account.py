@@ -139,3 +139,34 @@ def _nothing_of_ours() -> Hydrated:
     return Hydrated(
         **HEAD, instrument=BTC, positions=(), orders=(), lots=(), unbooked=(), grid=None, mark_ticks=0, next_order_no=1
     )
+
+
+def test_no_word_on_a_wallet_makes_one_that_nobody_has_told() -> None:
+    """Another program's transfers and a quiet poll come before the first reading: there is no equity to show yet."""
+    one = RiskBook([instrument(BTC)], [InstrumentRisk(unit_e8=10, max_position_lots=100, mark_ticks=1_000)])
+    settings = SessionSettings(limits=SessionLimits(), bars_per_year={BTC: 1.0})
+    session = SessionControls(one, [instrument(BTC)], settings, remembered=None, latched=(), keep=lambda _: None)
+    follow(AccountChanged(**HEAD, wallet_e8=5 * E8, why="DEPOSIT", delta_e8=5 * E8), one, session)
+    follow(AccountChanged(**HEAD, wallet_e8=5 * E8, why="ORDER"), one, session)
+    follow(WalletRead(**HEAD, wallet_e8=None), one, session)
+    one.hear_of_wallet(2_000)
+    assert one.equity_e8() is None
+    assert one.balance_ns == 0
+    follow(WalletRead(**HEAD, wallet_e8=400 * E8), one, session)
+    assert one.equity_e8() == 400 * E8
+
+
+@pytest.mark.parametrize("held_by_others", [False, True])
+def test_what_is_held_has_no_worth_before_its_mark(held_by_others: bool) -> None:
+    """A position, ours or not, without a mark is no loss of all that it cost: equity is not known."""
+    one = book()
+    one.rules[0].mark_ticks = 0
+    assert one.equity_e8() == 1_000 * E8, "nothing is held"
+    if held_by_others:
+        one.set_foreign(seen(long_lots=3))
+    else:
+        held = Position(instrument=BTC, leg=Leg.LONG, qty_lots=3, cost_e8=3 * 900 * 10)
+        one.set_instrument(attrs.evolve(_nothing_of_ours(), positions=(held,)))
+    assert one.equity_e8() is None
+    one.rules[0].mark_ticks = 1_000
+    assert one.equity_e8() == 1_000 * E8 + 3 * 100 * 10

@@ -58,6 +58,7 @@ def test_every_sheet_adds_up_to_the_account(journal: Path, life: Life, tmp_path:
     paid = sheets["funding"]
     assert total(paid, "long_e8") + total(paid, "short_e8") == life.funding_e8 == total(days, "funding_e8")
     assert WALLET_E8 + life.moved_e8 + total(days, "change_e8") == life.wallet_e8 == int(days[-1]["wallet_e8"])
+    assert total(days, "transfers_e8") == life.moved_e8
     assert [row["day_utc"] for row in days] == sorted({row["day_utc"] for row in days})
     assert len(days) > 3
     filled = {row["client_id"]: int(row["filled_lots"]) for row in sheets["orders"] if row["filled_lots"] != "0"}
@@ -65,6 +66,17 @@ def test_every_sheet_adds_up_to_the_account(journal: Path, life: Life, tmp_path:
     for row in fills:
         by_order[row["client_id"]] = by_order.get(row["client_id"], 0) + int(row["qty_lots"])
     assert filled == by_order
+
+
+def test_a_transfer_counts_from_its_own_day_on(journal: Path, tmp_path: Path) -> None:
+    """Money that came on the third day was not there on the first: each day's wallet is the one of its evening."""
+    export(journal, tmp_path / "out", formats=("csv",))
+    days = sheet(tmp_path / "out", "daily")
+    wallet_e8 = WALLET_E8
+    for day in days:
+        wallet_e8 += int(day["change_e8"]) + int(day["transfers_e8"])
+        assert int(day["wallet_e8"]) == wallet_e8, day["day_utc"]
+    assert len([day for day in days if day["transfers_e8"] != "0"]) > 1
 
 
 def test_decimals_say_what_the_integers_say(journal: Path, tmp_path: Path) -> None:
