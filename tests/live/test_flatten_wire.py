@@ -120,7 +120,8 @@ async def test_flatten_of_one_leg_that_is_refused_sliced_and_filled_in_parts(tmp
 @pytest.mark.asyncio
 async def test_flatten_goes_on_over_a_kill(tmp_path: Path) -> None:
     """Killed in the middle, the dead account is flattened by the command itself; the next start is paused."""
-    async with running_standin(still=True) as standin:
+    # Four starts in one minute are not what is tested here, and weigh more than a minute admits.
+    async with running_standin(still=True, limits=RateLimits(weight_minute=24_000)) as standin:
         config = config_at(tmp_path, standin, port=free_port())
         async with bot_at(standin, config) as bot:
             await bot.hold("LONG", "SHORT")
