@@ -27,6 +27,7 @@ from tests.live.commanding import (
 from tests.live.evidence import query
 from tests.live.trading_bot import SYMBOL
 from tools.standin.serving import Standin, running_standin
+from tools.standin.weights import RateLimits
 
 
 def assert_empty(bot: RunningBot) -> None:
