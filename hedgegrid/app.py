@@ -31,6 +31,7 @@ from hedgegrid.actors.watchdog import Watchdog
 from hedgegrid.config.params import (
     bar_length_ns,
     bars_per_year,
+    breaker_limits,
     grid_params,
     instrument_risk,
     limits_version,
@@ -39,10 +40,12 @@ from hedgegrid.config.params import (
 )
 from hedgegrid.config.render import config_hash
 from hedgegrid.config.schema import AccountConfig
+from hedgegrid.core.breaker import Breaker
 from hedgegrid.core.codes import NEVER_NS
 from hedgegrid.core.countdown import Arming, CountdownRule
 from hedgegrid.core.health import HealthLimits
 from hedgegrid.core.order_state import OrderState
+from hedgegrid.core.pause import Reason
 from hedgegrid.core.protection import ProtectionLimits
 from hedgegrid.errors import Fatal
 from hedgegrid.journal.journal import SqliteJournal
@@ -203,6 +206,7 @@ class House:
         bound = Bound(settle=self.settle, quiet=self.quiet, left=self.left, activity=self.activity, report=self.report)
         world.attach(bound)
         self._gate: Risk | None = None
+        self._breaker = Breaker(limits=breaker_limits(config))
         self.supervisor = self.tree()
         self._mending = False
         self._closings = 0
@@ -332,6 +336,7 @@ class House:
                 session=SessionSettings(
                     limits=session_limits(self.config),
                     bars_per_year={grid.instrument: bars_per_year(grid) for grid in self.config.grid},
+                    actions={Reason.CIRCUIT_BREAKER: self._breaker.limits.action},
                 ),
                 resume_after_ns=ns_from_ms(self.config.watchdog.resume_after_ms),
                 start_halted=self.config.account.on_start == "halt" or self.options.errand is not None,
@@ -339,6 +344,7 @@ class House:
                 stop_overlap_ns=NEVER_NS if races is None else races.stop_overlap_ns,
             ),
             memory=self.journal,
+            breaker=self._breaker,
             on_liquidated=self.sinks.on_liquidated,
         )
         return self._gate

@@ -111,6 +111,7 @@ class Executor(Actor[ExecutorMessage]):
         self._table = parts.table
         self._resolving = parts.resolving
         self._limits = parts.limits
+        self._errors = parts.errors
         self._hydration = parts.hydration
         self._sender = parts.sender
         self._reader = parts.reader
@@ -198,7 +199,7 @@ class Executor(Actor[ExecutorMessage]):
             )
         if refused:
             why = "too much waits to be sent"
-            events = [refused_event(one.request, EndReason.REFUSED, why) for one in refused]
+            events = [refused_event(one.request, EndReason.NOT_SENT, why) for one in refused]
             self._tell(batch, batch.instrument, 0, events)
 
     def _on_sent(self, note: Sent) -> None:
@@ -213,8 +214,8 @@ class Executor(Actor[ExecutorMessage]):
         if events:
             self._tell(note.job.cause, instrument, 0, events)
         self._resolving.lost(instrument, note.lost_cancels)
-        if note.limited or any(event.reason is EndReason.RATE_LIMITED for event in note.events):
-            self._limits.raise_limited(note, note.until_ns)
+        self._errors.of_cancels(note)
+        self._limits.note_sent(note)
         if not self._sender.is_full(instrument):
             self._limits.clear_overflow(note, instrument)
         self._answer_the_asked()
@@ -236,6 +237,7 @@ class Executor(Actor[ExecutorMessage]):
 
     def _tell(self, cause: Message, instrument: str, mark_ticks: int, events: Sequence[OrderEvent]) -> None:
         """Advance the orders of some events and tell risk and strategy; what the table forbids is reported."""
+        self._errors.of_orders(cause, instrument, events)
         told = [event for event in events if self._advance(cause, event)]
         if told:
             batch = ExecutionBatch(
@@ -301,6 +303,7 @@ class Executor(Actor[ExecutorMessage]):
         if read.view is None and read.until_ns is not None:
             self._limits.raise_limited(read, read.until_ns)
             self._read_after_ns = read.until_ns
+        self._errors.of_reading(read)
         self._act_on_plan(read)
         self._resolving.looked(read)
         if self._flat.look(read) or self._read_again:

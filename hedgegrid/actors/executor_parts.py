@@ -10,6 +10,7 @@ import attrs
 
 from hedgegrid.actors.agenda import Agenda
 from hedgegrid.actors.dead_mans_switch import DeadMansSwitch
+from hedgegrid.actors.errors_told import ErrorsTold
 from hedgegrid.actors.exchange_reader import ExchangeReader
 from hedgegrid.actors.flat_watch import FlatWatch
 from hedgegrid.actors.hydration import Hydration
@@ -79,6 +80,7 @@ class Parts:
         self.agenda = Agenda(clock, around.wake_at)
         self.table = OrderTable(settings.account, around.memory)
         self.limits = LimitsTold(post=post, clock=clock, agenda=self.agenda)
+        self.errors = ErrorsTold(post=post, table=self.table)
         self.resolving = Resolving(
             post=post,
             clock=clock,

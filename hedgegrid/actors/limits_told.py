@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from hedgegrid.actors.agenda import Agenda
+from hedgegrid.actors.executor_notes import Sent
 from hedgegrid.actors.post import RISK, Post
 from hedgegrid.core.pause import ACCOUNT, Reason
 from hedgegrid.messages.commands import ClearReason, RaiseReason
@@ -32,6 +33,13 @@ class LimitsTold:
         self._agenda = agenda
         self._until_ns = 0
         self._full: set[str] = set()
+
+    def note_sent(self, sent: Sent) -> None:
+        """Pause where what was sent met a limit, until the time that was named for it."""
+        kept = [one for one in sent.events if one.reason is EndReason.RATE_LIMITED]
+        if sent.limited or kept:
+            ends_ns = [one.until_ns for one in kept] + [sent.until_ns or 0]
+            self.raise_limited(sent, max(ends_ns) or None)
 
     def raise_limited(self, cause: Message, until_ns: int | None) -> None:
         """Pause until the exchange takes something again; a later end replaces an earlier one."""

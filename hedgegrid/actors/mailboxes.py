@@ -61,6 +61,7 @@ _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
         },
         (
             events.ExecutionBatch,
+            events.ExchangeErred,
             events.Hydrated,
             events.AccountHydrated,
             events.AccountChanged,

@@ -5,11 +5,13 @@ leaves; every change of permission is journaled with its figures and told to the
 judged.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
+from hedgegrid.actors.breaker_watch import BreakerWatch
 from hedgegrid.actors.flattening import Flattening, flatten_figures
+from hedgegrid.actors.permission_words import PermissionWords
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_account import AccountWord, follow
 from hedgegrid.actors.risk_book import RiskBook, leg_of
@@ -17,9 +19,10 @@ from hedgegrid.actors.risk_messages import RiskMessage
 from hedgegrid.actors.risk_session import SessionControls
 from hedgegrid.actors.risk_settings import RiskSettings
 from hedgegrid.core import permission, permission_events, risk
+from hedgegrid.core.breaker import Breaker
 from hedgegrid.core.fixed import ceil_div
 from hedgegrid.core.gate_records import Booked, InstrumentRisk
-from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason, cancels_entries
+from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason, is_latched
 from hedgegrid.core.permission_events import (
     FlattenDone,
     FlattenStarted,
@@ -55,6 +58,7 @@ from hedgegrid.messages.events import (
     ApprovedBatch,
     BarClosed,
     EquitySampled,
+    ExchangeErred,
     ExecutionBatch,
     FlatConfirmed,
     FundingPaid,
@@ -64,8 +68,6 @@ from hedgegrid.messages.events import (
     Liquidated,
     MarkPrice,
     Message,
-    PermissionChanged,
-    PermissionView,
     Quote,
     Refused,
     RefusedBatch,
@@ -98,9 +100,13 @@ class Risk(Actor[RiskMessage]):
         rules: Sequence[InstrumentRisk],
         settings: RiskSettings,
         memory: RiskMemory,
+        breaker: Breaker,
         on_liquidated: Callable[[], None],
     ) -> None:
-        """Go on with what ``memory`` holds of the lives before; ``on_liquidated`` ends the run."""
+        """Go on with what ``memory`` holds of the lives before, and with the errors that ``breaker`` has counted.
+
+        ``on_liquidated`` ends the run.
+        """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         own_rules = [attrs.evolve(rule) for rule in rules]
@@ -116,23 +122,24 @@ class Risk(Actor[RiskMessage]):
             latched=memory.latched(),
             keep=memory.set_session,
         )
+        self._words = PermissionWords(post, self._book.names, self._session.action)
         self._keep_latched = memory.set_latched
         self._on_liquidated = on_liquidated
-        self._unready = set(self._book.names)
-        self._views: dict[str, tuple[bool, bool]] = {}
         self._sampled_ns = 0
         self._ticks_from_ns: int | None = None
         self._look_ns = 0
         self._stale_exposure = False
         self._liquidated = False
         self._flattening = Flattening(post, self._book, clock)
+        self._breaker = BreakerWatch(breaker, wake_at=lambda ns: self.remind_at(ns, Wake(**post.head())))
 
     async def on_start(self) -> None:
         """Ask the executor where the account stands."""
         self._step(None, Started())
         for one in self._permission.reasons:
             # What was latched before this start still stands, and is said again: a pause is never silent.
-            self._tell_change("still_latched", one.reason.value, one.scope, dict(one.figures))
+            self._words.tell_word(self._permission, "still_latched", one.reason.value, one.scope, dict(one.figures))
+        self._breaker.begin(self._permission, self.clock.now_ns())
         self._post.send(Rehydrate(**self._post.head(), instrument="", why="risk started"), EXECUTOR)
 
     async def handle(self, message: RiskMessage) -> None:
@@ -248,7 +255,7 @@ class Risk(Actor[RiskMessage]):
                 continue
             covered = self._book.names if reason.scope == ACCOUNT else (reason.scope,)
             held = [name for name in names or covered if name in covered and not self._book.is_flat(name)]
-            if held and reason.scope == ACCOUNT:
+            if held and reason.scope == ACCOUNT and is_latched(reason.reason):
                 self._step(cause, FlattenStarted(reason=reason.reason, figures=dict(reason.figures)))
             for name in held:
                 self._post.send(Flatten(**self._post.head(cause)), strategy_name(name))
@@ -372,11 +379,10 @@ class Risk(Actor[RiskMessage]):
                 if self._settings.start_halted:
                     self._step(message, permission_events.Halt(figures={"on_start": "halt"}))
             case StrategyReady():
-                self._unready.discard(message.instrument)
-                self._views.pop(message.instrument, None)
-                if not self._unready:
+                self._words.ready(message.instrument)
+                if not self._words.unready:
                     self._step(message, Warmed())
-                self._tell_views(message)
+                self._words.tell_views(message, self._permission)
             case Rehydrate():
                 # Passed on, so that the executor answers after all that was asked for before.
                 self._post.send(message, EXECUTOR)
@@ -403,7 +409,10 @@ class Risk(Actor[RiskMessage]):
                 self._sample_equity(message)
             case CancelEntries() | Throttle():
                 self._tell_strategies(message)
+            case ExchangeErred():
+                self._step_if(message, self._breaker.erred(message, self.clock.now_ns()))
             case Wake():
+                self._step_if(message, self._breaker.look(self.clock.now_ns()))
                 self._step(message, Tick())
 
     def _resume(self, message: Resume) -> None:
@@ -413,11 +422,15 @@ class Risk(Actor[RiskMessage]):
         for one in self._permission.reasons:
             if one.reason is Reason.DRAWDOWN:
                 figures = {**dict(one.figures), "lifted_by": "run --resume --new-peak"}
-                self._tell_change("still_latched", one.reason.value, one.scope, figures)
+                self._words.tell_word(self._permission, "still_latched", one.reason.value, one.scope, figures)
 
     def _tell_strategies(self, message: Message) -> None:
         for name in self._book.names:
             self._post.send(message, strategy_name(name))
+
+    def _step_if(self, cause: Message, event: PermissionEvent | None) -> None:
+        if event is not None:
+            self._step(cause, event)
 
     def _step(self, cause: Message | None, event: PermissionEvent) -> None:
         """Let the permission machine take an event, journal what changed, and tell the strategies."""
@@ -426,20 +439,9 @@ class Risk(Actor[RiskMessage]):
         after = permission.export_latched(self._permission)
         if after != before:
             self._keep_latched(after)
-        for change in changes:
-            self._post.publish(
-                PermissionChanged(
-                    **self._post.head(cause),
-                    before=change.mode_from.value,
-                    after=change.mode_to.value,
-                    change=change.kind.value,
-                    reason="" if change.reason is None else change.reason.value,
-                    scope=change.scope,
-                    figures={name: str(value) for name, value in change.figures},
-                )
-            )
+        self._words.tell_changes(cause, changes)
         if changes:
-            self._tell_views(cause)
+            self._words.tell_views(cause, self._permission)
         self._look_again(cause)
 
     def _look_again(self, cause: Message | None) -> None:
@@ -461,31 +463,3 @@ class Risk(Actor[RiskMessage]):
         if due_ns != self._look_ns:
             self._look_ns = due_ns
             self.remind_at(due_ns, Wake(**self._post.head(cause)))
-
-    def _tell_change(self, change: str, reason: str, scope: str, figures: Mapping[str, int | str]) -> None:
-        """Journal a word about the permission that is no change of its mode."""
-        mode = self._permission.mode.value
-        told = PermissionChanged(
-            **self._post.head(),
-            before=mode,
-            after=mode,
-            change=change,
-            reason=reason,
-            scope=scope,
-            figures={name: str(value) for name, value in figures.items()},
-        )
-        self._post.publish(told)
-
-    def _tell_views(self, cause: Message | None) -> None:
-        """Tell each strategy what it may do now, where that has changed."""
-        for name in self._book.names:
-            may_add = permission.may_increase(self._permission, name)
-            hold = any(
-                cancels_entries(one.reason, self._session.action(one.reason)) and one.scope in ("", name)
-                for one in self._permission.reasons
-            ) or self._permission.mode in (permission.Mode.FLATTENING, permission.Mode.HALTED)
-            if self._views.get(name) == (may_add, hold) or name in self._unready:
-                continue
-            self._views[name] = (may_add, hold)
-            view = PermissionView(**self._post.head(cause), instrument=name, may_add=may_add, hold_entries=hold)
-            self._post.send(view, strategy_name(name))

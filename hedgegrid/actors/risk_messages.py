@@ -17,6 +17,7 @@ from hedgegrid.messages.commands import (
 from hedgegrid.messages.events import (
     AccountHydrated,
     BarClosed,
+    ExchangeErred,
     ExecutionBatch,
     FlatConfirmed,
     FundingPaid,
@@ -33,6 +34,7 @@ from hedgegrid.messages.events import (
 RiskMessage = (
     IntentBatch
     | ExecutionBatch
+    | ExchangeErred
     | Quote
     | MarkPrice
     | BarClosed

@@ -27,10 +27,14 @@ from hedgegrid.model.market import Bar
 
 @attrs.frozen(kw_only=True)
 class SessionSettings:
-    """The controls' limits, and for each instrument how many of its bars make a year."""
+    """The controls' limits, and for each instrument how many of its bars make a year.
+
+    ``actions``: what reasons do whose controls are judged elsewhere.
+    """
 
     limits: SessionLimits
     bars_per_year: Mapping[str, float]
+    actions: Mapping[Reason, ControlAction] = attrs.field(factory=dict)
 
 
 class SessionControls:
@@ -60,7 +64,7 @@ class SessionControls:
             ]
             for rules in instruments
         ]
-        self._actions = session_reasons.actions(self._limits)
+        self._actions = {**session_reasons.actions(self._limits), **settings.actions}
         self._realised = {name: Realised() for name in book.names}
         self._last_bar_ns: dict[str, int] = {}
         self._keep = keep

@@ -129,7 +129,7 @@ class Sender:
             if adds and now_ns > one.expires_ns:
                 answer.events.append(refused_event(request, EndReason.EXPIRED_APPROVAL, ""))
             elif adds and not self._may_add():
-                answer.events.append(refused_event(request, EndReason.REFUSED, "the exchange has to be read first"))
+                answer.events.append(refused_event(request, EndReason.NOT_SENT, "the exchange has to be read first"))
             else:
                 due.append(request)
         return due

@@ -10,7 +10,6 @@ from functools import reduce
 from hedgegrid.config.advice import Advice
 from hedgegrid.config.schema import AccountConfig
 
-_ERRORS = "no error of the exchange is counted yet"
 _GATE = "the gate does not check it yet"
 
 NOT_ENFORCED: Mapping[str, str] = {
@@ -25,7 +24,6 @@ NOT_ENFORCED: Mapping[str, str] = {
     "risk.var.confidence": _GATE,
     "risk.var.horizon_hours": _GATE,
     "risk.var.max_ratio": _GATE,
-    "risk.circuit_breaker": _ERRORS,
     "alerts": "no alert is sent yet",
 }
 """Path of a setting or section -> why it has no effect yet."""

@@ -15,7 +15,9 @@ import tomli
 from hedgegrid.config.grid import GridConfig
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core import codes, session
+from hedgegrid.core.breaker import BreakerLimits
 from hedgegrid.core.gate_records import InstrumentRisk, RiskLimits, SessionLimits
+from hedgegrid.core.pause import ControlAction
 from hedgegrid.core.records import GridParams, VenueRules
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument, Tier
@@ -23,6 +25,7 @@ from hedgegrid.units import (
     NS_PER_DAY,
     NS_PER_HOUR,
     NS_PER_MINUTE,
+    NS_PER_S,
     TIMEFRAMES_NS,
     cash_e8,
     lots_ceiling,
@@ -271,6 +274,18 @@ def session_limits(config: AccountConfig) -> SessionLimits:
         funding_on=int(limits.funding_kill.enabled),
         funding_max_e8=_funding_e8(limits.funding_kill.max_cost_bps_8h),
         funding_action=_ACTIONS[limits.funding_kill.action],
+    )
+
+
+def breaker_limits(config: AccountConfig) -> BreakerLimits:
+    """Give the circuit breaker."""
+    breaker = config.risk.circuit_breaker
+    return BreakerLimits(
+        enabled=breaker.enabled,
+        max_errors=breaker.max_errors,
+        window_ns=breaker.window_s * NS_PER_S,
+        cooldown_ns=breaker.cooldown_s * NS_PER_S,
+        action=ControlAction(breaker.action),
     )
 
 

@@ -58,6 +58,7 @@ _LATCHED: Final = (
     Reason.OPERATOR,
     Reason.SUPERVISOR,
 )
+_KEPT: Final = (*_LATCHED, Reason.CIRCUIT_BREAKER)
 _CONTROLS: Final = (
     Reason.CIRCUIT_BREAKER,
     Reason.FUNDING_KILL,
@@ -87,6 +88,11 @@ def figures_of(figures: Mapping[str, int | str]) -> Figures:
 def is_latched(reason: Reason) -> bool:
     """Whether only the operator clears this reason."""
     return reason in _LATCHED
+
+
+def survives_restart(reason: Reason) -> bool:
+    """Whether this reason goes on after a restart: the latched ones, and the breaker's, which a restart may not end."""
+    return reason in _KEPT
 
 
 def cancels_entries(reason: Reason, action: ControlAction = ControlAction.CANCEL_ENTRIES) -> bool:

@@ -18,7 +18,7 @@ from typing import Final, assert_never
 
 import attrs
 
-from hedgegrid.core.pause import ACCOUNT, Figures, Reason, figures_of, is_latched
+from hedgegrid.core.pause import ACCOUNT, Figures, Reason, figures_of, is_latched, survives_restart
 from hedgegrid.core.permission_events import (
     ExecutorLost,
     FlattenDone,
@@ -37,7 +37,7 @@ from hedgegrid.core.permission_events import (
 )
 
 LatchedEntry = tuple[str, str, int, Figures]
-"""A latched reason as the journal keeps it: reason, scope, raised_ns, figures."""
+"""A reason that survives a restart, as the journal keeps it: reason, scope, raised_ns, figures."""
 
 
 class Mode(StrEnum):
@@ -152,23 +152,31 @@ class PermissionChange:
 
 
 def initial(resume_after_ns: int, latched: Iterable[LatchedEntry] = ()) -> PermissionState:
-    """Give the state of a new boot, with the latched reasons that the last one exported.
+    """Give the state of a new boot, with the reasons that the last one exported.
 
-    ValueError for a reason that is not known or does not latch: a journal that cannot be understood is not traded on.
+    An automatic one among them (the circuit breaker's) stands until its cause is told gone, and goes then at once.
+    ValueError for a reason that is not known or does not survive: a journal that cannot be understood is not traded on.
     """
     state = PermissionState(resume_after_ns=resume_after_ns)
     for text, scope, raised_ns, figures in latched:
         reason = Reason(text)
-        if not is_latched(reason):
-            raise ValueError(f"{reason} is not a latched reason")
-        state = _raised(state, ReasonRaised(reason=reason, scope=scope, figures=dict(figures)), raised_ns)[0]
+        if not survives_restart(reason):
+            raise ValueError(f"{reason} does not survive a restart")
+        wait_ns = None if is_latched(reason) else 0
+        event = ReasonRaised(reason=reason, scope=scope, figures=dict(figures), resume_after_ns=wait_ns)
+        state = _raised(state, event, raised_ns)[0]
     return state
 
 
 def export_latched(state: PermissionState) -> tuple[LatchedEntry, ...]:
-    """Give the latched reasons as plain tuples, for the journal and the next boot."""
+    """Give the reasons that survive a restart as plain tuples, for the journal and the next boot.
+
+    One that recovers is still among them: its time is not over.
+    """
     return tuple(
-        (one.reason.value, one.scope, one.raised_ns, one.figures) for one in state.reasons if is_latched(one.reason)
+        (one.reason.value, one.scope, one.raised_ns, one.figures)
+        for one in state.reasons
+        if survives_restart(one.reason)
     )
 
 

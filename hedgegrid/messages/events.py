@@ -133,6 +133,8 @@ class EndReason(StrEnum):
     POST_ONLY = "post_only"
     NOTHING_TO_CLOSE = "nothing_to_close"
     REFUSED = "refused"
+    NOT_SENT = "not_sent"
+    """Our own side kept it back: the exchange was never asked."""
     EXPIRED_APPROVAL = "expired_approval"
     NOT_FOUND = "not_found"
     MARGIN = "margin"
@@ -150,6 +152,7 @@ class OrderEvent:
     """One thing the exchange said about one order. ``qty_lots``: what is left after a fill or an amendment.
 
     ``fill`` only on FILLED. ``detail``: the exchange's code and words for a person, without secrets.
+    ``until_ns``: where a rate limit kept it back, when that ends by our clock (0: nobody said).
     """
 
     kind: OrderEventKind
@@ -158,6 +161,7 @@ class OrderEvent:
     qty_lots: int = 0
     fill: Fill | None = None
     detail: str = ""
+    until_ns: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -379,6 +383,18 @@ class StreamGap(Message):
     """Private events may have been lost (a lost socket, a bad frame): only a read of the exchange tells where it is."""
 
     why: str
+
+
+@attrs.frozen(kw_only=True)
+class ExchangeErred(Message):
+    """The exchange refused, or left open, what it was asked for: ``errors`` times, ``newest`` in its words.
+
+    ``instrument`` is "" where it is about the whole account. Post-only rejections and rate limits are none.
+    """
+
+    instrument: str
+    errors: int
+    newest: str
 
 
 @attrs.frozen(kw_only=True)

@@ -17,6 +17,7 @@ from hedgegrid.actors.risk import Risk
 from hedgegrid.actors.risk_session import SessionSettings
 from hedgegrid.actors.risk_settings import RiskSettings
 from hedgegrid.actors.strategy import Strategy
+from hedgegrid.core.breaker import Breaker, BreakerLimits
 from hedgegrid.core.exits import OPEN
 from hedgegrid.core.gate_records import InstrumentRisk, RiskLimits, SessionLimits
 from hedgegrid.core.protection import ProtectionLimits
@@ -103,6 +104,7 @@ class Ring(PlayedExchange):
                 stop_overlap_ns=LIMITS.stop_overlap_ns,
             ),
             memory=memory,
+            breaker=Breaker(limits=BreakerLimits()),
             on_liquidated=lambda: None,
         )
 

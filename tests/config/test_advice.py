@@ -174,9 +174,8 @@ def test_coverage_names_real_settings() -> None:
 def test_coverage_follows_the_config(full: str, config: AccountConfig) -> None:
     """`check` names what a config asks for in vain, and is silent about disabled controls and absent settings."""
     asked = {each.path for each in not_enforced(config)}
-    assert {"risk.circuit_breaker", "risk.var.max_ratio", "alerts"} <= asked
+    assert {"risk.var.max_ratio", "alerts"} <= asked
     assert "venue.amend" not in asked
     complete = {each.path for each in not_enforced(loads(full, "f"))}
     assert "venue.amend" in complete
-    assert "risk.circuit_breaker" not in complete
     assert all("not enforced in this version" in each.message for each in not_enforced(config))

@@ -16,6 +16,7 @@ class Refusal:
     """Why a request was not taken.
 
     ``unknown``: nobody knows whether it was. ``again``: it was not, and may be sent again.
+    ``until_ns``: not before this time of our clock, where a limit kept it back (0: nobody said).
     """
 
     reason: EndReason
@@ -23,6 +24,7 @@ class Refusal:
     code: int | None = None
     unknown: bool = False
     again: bool = False
+    until_ns: int = 0
 
     @property
     def not_found(self) -> bool:
@@ -33,14 +35,17 @@ class Refusal:
         """Give the answer to an order that was to be placed."""
         if self.unknown:
             return OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=client_id, detail=self.words)
-        return OrderEvent(kind=OrderEventKind.REJECTED, client_id=client_id, reason=self.reason, detail=self.words)
+        return self._event(OrderEventKind.REJECTED, client_id, self.reason)
 
     def of_cancel(self, client_id: str) -> OrderEvent:
         """Give the word on a cancel that was not taken: the order lives on, or is not there."""
         if self.unknown:
             return OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=client_id, detail=self.words)
         reason = EndReason.NOT_FOUND if self.not_found else self.reason
-        return OrderEvent(kind=OrderEventKind.CANCEL_FAILED, client_id=client_id, reason=reason, detail=self.words)
+        return self._event(OrderEventKind.CANCEL_FAILED, client_id, reason)
+
+    def _event(self, kind: OrderEventKind, client_id: str, reason: EndReason) -> OrderEvent:
+        return OrderEvent(kind=kind, client_id=client_id, reason=reason, detail=self.words, until_ns=self.until_ns)
 
 
 def refusal_of(error: HedgegridError) -> Refusal:
@@ -52,9 +57,9 @@ def refusal_of(error: HedgegridError) -> Refusal:
         return refusal_of_row(error.verdict)
     if isinstance(error, OutcomeUnknown):
         return Refusal(reason=EndReason.NONE, words=words, unknown=True)
-    limited = isinstance(error, Throttled)
-    reason = EndReason.RATE_LIMITED if limited else EndReason.REFUSED
-    return Refusal(reason=reason, words=words, again=isinstance(error, Transient))
+    if isinstance(error, Throttled):
+        return Refusal(reason=EndReason.RATE_LIMITED, words=words, again=True, until_ns=error.until_ns)
+    return Refusal(reason=EndReason.REFUSED, words=words, again=isinstance(error, Transient))
 
 
 def refusal_of_row(verdict: Verdict) -> Refusal:

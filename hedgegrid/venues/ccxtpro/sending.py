@@ -123,7 +123,7 @@ class OrderDesk:
                 refused[request.client_id] = closed
             elif is_conditional(request) and sum(slices_of(request, listed)) < request.qty_lots:
                 refused[request.client_id] = f"{request.qty_lots} lots are more stops than can be laid"
-        return {name: Refusal(reason=EndReason.REFUSED, words=words).of(name) for name, words in refused.items()}
+        return {name: Refusal(reason=EndReason.NOT_SENT, words=words).of(name) for name, words in refused.items()}
 
     def _parts(self, request: OrderRequest, listed: ListedInstrument) -> list[_Part]:
         lots = slices_of(request, listed)
@@ -299,7 +299,9 @@ class OrderDesk:
         """
         refused = await self._cancels.cancel_all(instrument, client_ids)
         if refused and len(refused) == len(client_ids) and all(one.again for one in refused.values()):
-            raise Transient(next(iter(refused.values())).words)
+            error = Transient(next(iter(refused.values())).words)
+            error.until_ns = max(one.until_ns for one in refused.values()) or None
+            raise error
         self._say(instrument, [one.of_cancel(name) for name, one in refused.items() if not one.unknown])
         lost = [(name, one.words) for name, one in refused.items() if one.unknown]
         if lost:

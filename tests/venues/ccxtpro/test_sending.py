@@ -11,6 +11,7 @@ from aiohttp import web
 from hedgegrid.errors import Fatal, OutcomeUnknown, Transient
 from hedgegrid.messages.events import EndReason, OrderEventKind
 from hedgegrid.model.order import Leg, Purpose
+from hedgegrid.units import NS_PER_S
 from tests.venues.ccxtpro.loopback import Answer, listed, until
 from tests.venues.ccxtpro.raw_events import BTC, our_id, request, trade
 from tests.venues.ccxtpro.trading_house import (
@@ -103,7 +104,10 @@ async def test_after_a_ban_nothing_is_sent() -> None:
     async with house(started=False) as one:
         one.venue.answer(ORDER, refused(-1003, "Way too many requests; IP banned"), 418, Retry_After="120")
         await place_one(one)
-        assert await place_one(one) == (REJECTED, EndReason.RATE_LIMITED)
+        began_ns = one.trading.venue_ns()
+        (answer,) = await one.trading.place(BTC, [request()], ())
+        assert (answer.kind, answer.reason) == (REJECTED, EndReason.RATE_LIMITED)
+        assert 100 * NS_PER_S < answer.until_ns - began_ns <= 120 * NS_PER_S, "it says until when"
         assert len(one.sent(ORDER)) == 1
 
 

@@ -1,0 +1,76 @@
+"""What is said of the permission: every change to the journal, and to each strategy what it may do now.
+
+Invariants: a strategy is told only what is new to it, and nothing before it is ready; a change is journaled with its
+figures before any strategy hears of it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from hedgegrid.actors.post import Post, strategy_name
+from hedgegrid.core import permission
+from hedgegrid.core.pause import ControlAction, Reason, cancels_entries
+from hedgegrid.core.permission import PermissionChange, PermissionState
+from hedgegrid.messages.events import Message, PermissionChanged, PermissionView
+
+
+class PermissionWords:
+    """The words of one account's risk actor."""
+
+    def __init__(self, post: Post, names: Sequence[str], action: Callable[[Reason], ControlAction]) -> None:
+        """``names`` are the instruments; ``action`` gives what a reason does."""
+        self._post = post
+        self._names = tuple(names)
+        self._action = action
+        self._views: dict[str, tuple[bool, bool]] = {}
+        self.unready = set(names)
+        """The instruments whose strategies are not ready yet."""
+
+    def ready(self, instrument: str) -> None:
+        """A strategy is ready, perhaps anew: what it was told before it does not know."""
+        self.unready.discard(instrument)
+        self._views.pop(instrument, None)
+
+    def tell_changes(self, cause: Message | None, changes: Sequence[PermissionChange]) -> None:
+        """Journal changes of the permission."""
+        for change in changes:
+            self._post.publish(
+                PermissionChanged(
+                    **self._post.head(cause),
+                    before=change.mode_from.value,
+                    after=change.mode_to.value,
+                    change=change.kind.value,
+                    reason="" if change.reason is None else change.reason.value,
+                    scope=change.scope,
+                    figures={name: str(value) for name, value in change.figures},
+                )
+            )
+
+    def tell_word(
+        self, state: PermissionState, change: str, reason: str, scope: str, figures: Mapping[str, int | str]
+    ) -> None:
+        """Journal a word about the permission that is no change of its mode."""
+        mode = state.mode.value
+        told = PermissionChanged(
+            **self._post.head(),
+            before=mode,
+            after=mode,
+            change=change,
+            reason=reason,
+            scope=scope,
+            figures={name: str(value) for name, value in figures.items()},
+        )
+        self._post.publish(told)
+
+    def tell_views(self, cause: Message | None, state: PermissionState) -> None:
+        """Tell each strategy what it may do now, where that has changed."""
+        for name in self._names:
+            may_add = permission.may_increase(state, name)
+            hold = any(
+                cancels_entries(one.reason, self._action(one.reason)) and one.scope in ("", name)
+                for one in state.reasons
+            ) or state.mode in (permission.Mode.FLATTENING, permission.Mode.HALTED)
+            if self._views.get(name) == (may_add, hold) or name in self.unready:
+                continue
+            self._views[name] = (may_add, hold)
+            view = PermissionView(**self._post.head(cause), instrument=name, may_add=may_add, hold_entries=hold)
+            self._post.send(view, strategy_name(name))
