@@ -298,13 +298,17 @@ def entries_placed(one: Boot) -> list[str]:
     return [client_id for client_id in one.script.placed if purpose_of(client_id) is Purpose.ENTRY]
 
 
-async def boot(config: AccountConfig, tape: Tape, script: Script | None = None, **options: Any) -> Boot:
-    """Live one life in virtual time (or as ``options`` of ``RunOptions`` say) and give what is left."""
+async def boot(config: AccountConfig, tape: Tape | None, script: Script | None = None, **options: Any) -> Boot:
+    """Live one life in virtual time (or as ``options`` of ``RunOptions`` say) and give what is left.
+
+    Without a ``tape`` the market is the one that the settings ask for.
+    """
     script = script or Script()
     told: list[str] = []
     chosen: dict[str, Any] = {"speed": None, "listen": ("127.0.0.1", 0), **options}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulated, "open_tape", lambda *_: tape)
+        if tape is not None:
+            patch.setattr(simulated, "open_tape", lambda *_: tape)
         patch.setattr(app, "House", partial(StagedHouse, script))
         # An actor that would not stop ends the run, not the tests with it.
         patch.setattr(app, "Hooks", partial(Hooks, on_unstoppable=script.unstoppable.append))

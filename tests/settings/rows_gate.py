@@ -1,0 +1,90 @@
+"""Rows of [risk]'s gate: which entries reach the exchange, and which control refuses the others in the journal."""
+
+from typing import Any
+
+from hedgegrid.actors.risk import Risk
+from hedgegrid.app import House
+from hedgegrid.messages.commands import IntentBatch
+from hedgegrid.units import NS_PER_S
+from tests.actors.house import Script, market, simulation
+from tests.settings import markets
+from tests.settings.rows_ladder import STILL
+from tests.settings.simulated import LONG, SHORT, Played, Simulated
+from tests.settings.table import Row, row
+
+SUSPENDED_NS = 3 * NS_PER_S
+
+
+def suspended() -> Script:
+    """A script in which the machine stands still for three seconds between a decision and the gate."""
+
+    def hook(house: House, actor: Any, message: Any) -> None:
+        if isinstance(actor, Risk) and isinstance(message, IntentBatch):
+            clock = simulation(house).clock
+            clock.advance_to(clock.now_ns() + SUSPENDED_NS)
+
+    return Script(before_handle=hook)
+
+
+SUSPENDED = Simulated(
+    name="the machine is suspended between a decision and the gate", tape=markets.still, script=suspended
+)
+SILENT = Simulated(
+    name="a post-only entry is tried again when the market has been silent for four seconds",
+    tape=lambda: market(
+        [*[markets.STILL] * 4, (9_960, 10_000, 9_960, 10_000), markets.STILL],
+        numbers=[*range(5), 20],
+        length_ns=NS_PER_S,
+    ),
+    changes={
+        "grid[].timeframe": "1s",
+        "grid[].execution.retry_delay_ms": 5_000,
+        "grid[].execution.price_tolerance_bps": 5,
+        "sim.latency_ms": 100,
+        "watchdog.feed_stale_ms": 60_000,
+        "risk.max_quote_age_ms": 60_000,
+        "risk.max_mark_age_ms": 60_000,
+        "risk.max_balance_age_ms": 60_000,
+    },
+)
+
+
+def passed(played: Played) -> tuple[int, int, list[str]]:
+    """What came through: the entries of LONG and SHORT, and who refused others."""
+    return len(played.orders(LONG)), len(played.orders(SHORT)), played.refusals()
+
+
+PASSED = "the entries of LONG and SHORT that reach the exchange, and the controls that refuse others"
+WIDE: tuple[object, object] = (1_000_000, (3, 3, []))
+
+
+def capped(name: str, limit: object, long: int, short: int, wide: tuple[object, object] = WIDE) -> Row[Any]:
+    """A row of a limit on the still market's three rungs of 10 quote a leg."""
+    return row(f"risk.{name}", STILL, passed, PASSED, wide, (limit, (long, short, [name])))
+
+
+def aged(name: str) -> Row[Any]:
+    """A row of the age of something to decide on."""
+    tried: tuple[object, object] = (60_000, (4, 3, []))
+    return row(f"risk.{name}", SILENT, passed, PASSED, tried, (2_000, (4, 3, [name])))
+
+
+ROWS = (
+    capped("max_order_notional_quote", 9, 0, 0),
+    capped("max_notional_per_leg_quote", 25, 2, 2),
+    capped("max_gross_notional_quote", 45, 2, 2),
+    capped("max_net_notional_quote", 25, 2, 2),
+    capped("max_open_orders_per_leg", 2, 2, 2, (1_000, (3, 3, []))),
+    capped("price_collar_bps", 30, 1, 1, (5_000, (3, 3, []))),
+    aged("max_quote_age_ms"),
+    aged("max_mark_age_ms"),
+    aged("max_balance_age_ms"),
+    row(
+        "risk.approval_ttl_ms",
+        SUSPENDED,
+        passed,
+        PASSED,
+        (4_000, (3, 3, [])),
+        (2_000, (0, 0, ["approval_ttl_ms"])),
+    ),
+)

@@ -1,0 +1,25 @@
+"""Every setting matters: for each there is a scene in which changing it changes what is seen from outside.
+
+See ``table.py`` for what a row is, and ``rows_*.py`` for the rows.
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.settings.every_row import ROWS
+from tests.settings.table import Row, Stage
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Where the scenes are played, each life once for all rows that look at it."""
+    return Stage(tmp_path_factory.mktemp("settings"), ROWS)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.field)
+async def test_changing_a_setting_changes_what_is_seen(row: Row[Any], stage: Stage) -> None:
+    """Each value of the setting brings about what the row says of it, and of no other value."""
+    faults = await row.faults(stage)
+    assert not faults, "\n".join(faults)
