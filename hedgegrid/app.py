@@ -26,6 +26,7 @@ from hedgegrid.actors.post import EXECUTOR, FEED, FUNDING, JOURNAL, RISK, WATCHD
 from hedgegrid.actors.risk import Risk
 from hedgegrid.actors.risk_session import SessionSettings
 from hedgegrid.actors.risk_settings import RiskSettings
+from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.actors.strategy import Strategy as GridStrategy
 from hedgegrid.actors.watchdog import Watchdog
 from hedgegrid.config.params import (
@@ -55,12 +56,12 @@ from hedgegrid.journal.opening import open_journal
 from hedgegrid.messages.commands import Flatten, Pause
 from hedgegrid.messages.events import Incident, Message
 from hedgegrid.model.order import Purpose
-from hedgegrid.ops.control import FlattenStage, LimitReading
+from hedgegrid.ops.control import ControlReading, FlattenStage
 from hedgegrid.ops.http import HttpServer
-from hedgegrid.ops.limits import limit_readings
+from hedgegrid.ops.limits import ControlSources, control_readings
 from hedgegrid.ops.operator import Operator
 from hedgegrid.ops.readings import RuntimeReading, every_child
-from hedgegrid.ops.view import AccountView
+from hedgegrid.ops.view import ACTIVE, AccountView
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.router import DeadLetter, Router
 from hedgegrid.runtime.specs import (
@@ -202,6 +203,7 @@ class House:
         self.post = Post(router=self.router, journal=journal, clock=self.clock, tap=self.view.observe)
         self.memory = JournalMemory(journal, [one.name for one in self.instruments], order_no_stride=INSTRUMENTS_MAX)
         self.times = SourceTimes()
+        self.sent = SentTally()
         self.mailbox = mailbox_maker(self.activity)
         bound = Bound(settle=self.settle, quiet=self.quiet, left=self.left, activity=self.activity, report=self.report)
         world.attach(bound)
@@ -215,7 +217,7 @@ class House:
             head=self.post.head,
             tell=self.tell,
             now_ns=self.clock.now_ns,
-            read_limits=self.limits,
+            read_controls=self.controls,
         )
         ops = config.ops
         self.http = HttpServer(
@@ -293,6 +295,7 @@ class House:
             journal=self.journal,
             memory=self.memory,
             settings=self._executor_settings(),
+            tally=self.sent,
         )
 
     def _executor_settings(self) -> ExecutorSettings:
@@ -470,11 +473,21 @@ class House:
 
     # --- figures ----------------------------------------------------------------------------------------------------
 
-    def limits(self) -> tuple[LimitReading, ...]:
-        """Give each limit of the gate beside its present value; nothing before risk has been started."""
+    def controls(self) -> tuple[ControlReading, ...]:
+        """Give each control beside its present value; nothing before risk has been started."""
         if self._gate is None:
             return ()
-        return limit_readings(self._gate.figures(), self.instruments, self.view.refusals)
+        readings = self._gate.readings
+        sources = ControlSources(
+            gate=readings.limits(),
+            session=readings.controls(),
+            reasons=readings.reasons(),
+            trips=self.journal.last_trips(),
+            refusals=self.view.refusals,
+            may_add=self.view.mode == ACTIVE,
+            now_ns=self.clock.now_ns(),
+        )
+        return control_readings(sources, self.instruments)
 
     def reading(self) -> RuntimeReading:
         """Give the runtime's statistics."""
@@ -483,4 +496,7 @@ class House:
             router=self.router.statistics(),
             children=self.supervisor.statuses(),
             journal_rows=self.journal.counts()["rows"],
+            account=None if self._gate is None else self._gate.readings.account(),
+            probe=self.world.probe(),
+            sent=self.sent.count,
         )

@@ -67,44 +67,30 @@ def _ask(config: Path | None, path: str, body: dict[str, object] | None = None) 
 @CONFIG
 @JSON
 def status(config: Path | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command
-    """Tell how a running account stands: mode, money, legs, open orders."""
+    """Tell how a running account stands: mode and why, money, legs and their stops, orders, ages, funding."""
     told = _ask(config, "/api/v1/status")
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
-    reasons = f" ({', '.join(told['reasons'])})" if told["reasons"] else ""
-    click.echo(f"{told['account']}: {told['mode'] or 'not known yet'}{reasons}")
-    for name in ("equity", "wallet", "realised", "fees", "funding"):
-        value = told[name]
-        click.echo(f"  {name:<9} {'not known' if value is None else f'{value:,.2f}'}")
-    for one in told["instruments"]:
-        legs = ", ".join(f"{leg['leg']} {_figure(leg['qty'])}" for leg in one["legs"])
-        orders = "not known" if one["open_orders"] is None else one["open_orders"]
-        click.echo(f"  {one['instrument']}: {legs}; mark {_figure(one['mark'])}; open orders {orders}")
+    from hedgegrid.ops.screens import status_lines
+
+    click.echo("\n".join(status_lines(told)))
     if told["flatten"]["stage"] != "none":
-        click.echo(f"  flatten: {_flatten_words(told['flatten'])}")
-
-
-def _figure(value: float | None) -> str:
-    return "not known" if value is None else f"{value:g}"
+        click.echo(f"  flatten    {_flatten_words(told['flatten'])}")
 
 
 @click.command()
 @CONFIG
 @JSON
 def risk(config: Path | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command
-    """List each limit of a running account beside its present value."""
+    """List every control of a running account: limit, present value, headroom, what it does, its last trip."""
     told = _ask(config, "/api/v1/risk")
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
-    click.echo(f"mode: {told['mode'] or 'not known yet'}; reasons: {', '.join(told['reasons']) or 'none'}")
-    for one in told["limits"]:
-        scope = f" {one['scope']}" if one["scope"] else ""
-        click.echo(
-            f"  {one['control']}{scope}: {_figure(one['value'])} of {one['limit']:g} {one['unit']}, "
-            f"{one['refusals']} refusals"
-        )
+    from hedgegrid.ops.screens import risk_lines
+
+    click.echo("\n".join(risk_lines(told)))
 
 
 @click.command()

@@ -19,6 +19,7 @@ from hedgegrid.actors.limits_told import LIMITED
 from hedgegrid.actors.post import EXECUTOR, RISK, Post, strategy_name
 from hedgegrid.actors.resolving import ANSWERS, LOOK, OVERDUE
 from hedgegrid.actors.sender import refused_event
+from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.core.order_state import IllegalTransition, OrderState, intent_of, is_terminal
 from hedgegrid.messages.commands import ConfirmFlat, Rehydrate, StandDown, Wake
 from hedgegrid.messages.events import (
@@ -83,8 +84,12 @@ class Executor(Actor[ExecutorMessage]):
         journal: Journal,
         memory: Memory,
         settings: ExecutorSettings,
+        tally: SentTally,
     ) -> None:
-        """Trade on ``trading``; ``memory`` is what the journal remembers of the lives before."""
+        """Trade on ``trading``; ``memory`` is what the journal remembers of the lives before.
+
+        ``tally`` counts what is sent, over all lives of this run.
+        """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._memory = memory
@@ -104,6 +109,7 @@ class Executor(Actor[ExecutorMessage]):
             wake_at=lambda when_ns: self.remind_at(when_ns, Wake(**post.head())),
             spawn=self._beside,
             breathe=self._breathe,
+            tally=tally,
         )
         parts = Parts(around, settings)
         self._names = parts.names

@@ -19,6 +19,7 @@ from hedgegrid.actors.order_table import OrderTable
 from hedgegrid.actors.post import Post
 from hedgegrid.actors.resolving import Resolving
 from hedgegrid.actors.sender import Sender
+from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.actors.state_teller import StateTeller
 from hedgegrid.core.countdown import CountdownRule
 from hedgegrid.core.reconcile_views import EvidenceRule
@@ -68,6 +69,7 @@ class Surroundings:
     wake_at: Callable[[int], TimerHandle]
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     breathe: Callable[[], None]
+    tally: SentTally
 
 
 class Parts:
@@ -109,6 +111,7 @@ class Parts:
             activity=around.activity,
             limit_ns=limit_ns,
             may_add=lambda: not self.hydration.gap,
+            tally=around.tally,
         )
         self.reader = ExchangeReader(
             trading=trading,

@@ -16,6 +16,7 @@ from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_account import AccountWord, follow
 from hedgegrid.actors.risk_book import RiskBook, leg_of
 from hedgegrid.actors.risk_messages import RiskMessage
+from hedgegrid.actors.risk_readings import RiskReadings
 from hedgegrid.actors.risk_session import SessionControls
 from hedgegrid.actors.risk_settings import RiskSettings
 from hedgegrid.core import permission, permission_events, risk
@@ -38,7 +39,6 @@ from hedgegrid.core.permission_events import (
 from hedgegrid.core.permission_events import (
     Hydrated as HydratedFact,
 )
-from hedgegrid.core.risk_figures import LimitFigure, figures
 from hedgegrid.messages.commands import (
     CancelEntries,
     ClearReason,
@@ -116,7 +116,6 @@ class Risk(Actor[RiskMessage]):
         self._permission = permission.initial(settings.resume_after_ns, memory.latched())
         self._session = SessionControls(
             self._book,
-            instruments,
             settings.session,
             remembered=memory.session(),
             latched=memory.latched(),
@@ -132,6 +131,15 @@ class Risk(Actor[RiskMessage]):
         self._liquidated = False
         self._flattening = Flattening(post, self._book, clock)
         self._breaker = BreakerWatch(breaker, wake_at=lambda ns: self.remind_at(ns, Wake(**post.head())))
+        self.readings = RiskReadings(
+            book=self._book,
+            session=self._session,
+            breaker=breaker,
+            limits=settings.limits,
+            clock=clock,
+            recount=self._recount,
+            reasons=lambda: self._permission.reasons,
+        )
 
     async def on_start(self) -> None:
         """Ask the executor where the account stands."""
@@ -324,19 +332,6 @@ class Risk(Actor[RiskMessage]):
             self._stale_exposure = False
             for index in range(len(self._book.rules)):
                 risk.recount(self._book.rules, self._book.exposures, self._book.booked, index)
-
-    def figures(self) -> tuple[LimitFigure, ...]:
-        """Give every limit of the gate beside its present value."""
-        self._recount()
-        book = self._book
-        return figures(
-            self._settings.limits,
-            book.rules,
-            book.exposures,
-            book.booked,
-            now_ns=self.clock.now_ns(),
-            balance_ns=book.balance_ns,
-        )
 
     def _check(self, request: OrderRequest) -> tuple[int, Booked]:
         """Give the gate's code for a request."""

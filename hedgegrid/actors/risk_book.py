@@ -9,10 +9,11 @@ hydration read + realised - fees - funding since, exactly.
 from collections.abc import Sequence
 
 from hedgegrid.core import ledger, risk
+from hedgegrid.core.account_figures import AccountFigures, Money, legs_held, worth_of
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.codes import FREE, LONG, NEVER_NS, SHORT
 from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk
-from hedgegrid.core.records import LegAccount, table
+from hedgegrid.core.records import LegAccount, MarginTier, table
 from hedgegrid.messages.events import EndReason, ForeignSeen, FundingPaid, Hydrated, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance
 from hedgegrid.model.instrument import Instrument
@@ -46,6 +47,13 @@ class RiskBook:
         self._retired: dict[int, tuple[int, int]] = {}
         """By order number: the quantity of a stop that is being replaced, and since when."""
         self.names = [instrument.name for instrument in instruments]
+        self._tiers = [
+            [
+                MarginTier(max_notional_e8=one.max_notional_e8, maintenance_ppm=one.maintenance_ppm)
+                for one in instrument.tiers
+            ]
+            for instrument in instruments
+        ]
         self.index = {name: i for i, name in enumerate(self.names)}
         self.rules = rules
         self.exposures = table(Exposure, 2 * len(rules))
@@ -283,6 +291,41 @@ class RiskBook:
             if rule.mark_ticks == 0 and any(leg.qty_lots for leg in legs):
                 return None
         return self.wallet_e8 + self.unrealised_e8()
+
+    def maintenance_e8(self) -> int:
+        """Give the equity that the exchange wants held for all legs, foreign ones too, by each instrument's tier."""
+        total = 0
+        for index, rule in enumerate(self.rules):
+            legs = (*self.accounts[2 * index : 2 * index + 2], *self.foreign[2 * index : 2 * index + 2])
+            held = sum(leg.qty_lots for leg in legs)
+            if held:
+                gross = ledger.notional_e8(rule.mark_ticks, held, rule.unit_e8)
+                total += ledger.maintenance_e8(gross, self._tiers[index])
+        return total
+
+    def figures(self, peak_e8: int) -> AccountFigures:
+        """Give the account as it is held, beside the peak of its equity."""
+        equity_e8 = self.equity_e8()
+        legs = legs_held(self.rules, self.accounts, self.foreign)
+        money = worth = None
+        if self.balance_ns > 0:
+            money = Money(
+                wallet_e8=self.wallet_e8,
+                realised_e8=self.realised_e8,
+                fees_e8=self.fees_e8,
+                funding_e8=self.funding_e8,
+                at_ns=self.balance_ns,
+            )
+        if equity_e8 is not None:
+            worth = worth_of(
+                equity_e8=equity_e8,
+                unrealised_e8=equity_e8 - self.wallet_e8,
+                maintenance_e8=self.maintenance_e8(),
+                peak_e8=peak_e8,
+                balance_ns=self.balance_ns,
+                legs=legs,
+            )
+        return AccountFigures(money=money, worth=worth, legs=legs)
 
     def is_all_flat(self) -> bool:
         """Tell whether every leg is zero by our books."""

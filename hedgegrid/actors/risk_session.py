@@ -12,16 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 
 from hedgegrid.actors.risk_book import RiskBook
-from hedgegrid.core import ledger, session, session_reasons
-from hedgegrid.core.codes import LONG, SHORT
+from hedgegrid.core import session, session_reasons
 from hedgegrid.core.gate_records import Realised, SessionLimits, SessionState
 from hedgegrid.core.pause import ControlAction, Reason
 from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.core.permission_events import ReasonGone, ReasonRaised
-from hedgegrid.core.records import MarginTier
+from hedgegrid.core.session_figures import ControlFigure, Rate, account_controls, instrument_controls
 from hedgegrid.messages.events import FundingRate
 from hedgegrid.model.account import SessionMemory
-from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.market import Bar
 
 
@@ -43,7 +41,6 @@ class SessionControls:
     def __init__(
         self,
         book: RiskBook,
-        instruments: Sequence[Instrument],
         settings: SessionSettings,
         *,
         remembered: SessionMemory | None,
@@ -57,16 +54,10 @@ class SessionControls:
         self._book = book
         self._settings = settings
         self._limits = settings.limits
-        self._tiers = [
-            [
-                MarginTier(max_notional_e8=one.max_notional_e8, maintenance_ppm=one.maintenance_ppm)
-                for one in rules.tiers
-            ]
-            for rules in instruments
-        ]
         self._actions = {**session_reasons.actions(self._limits), **settings.actions}
         self._realised = {name: Realised() for name in book.names}
         self._last_bar_ns: dict[str, int] = {}
+        self._rates: dict[str, Rate] = {}
         self._keep = keep
         self._kept: tuple[int, int, int, int] | None = None
         self._begun = remembered is not None
@@ -112,7 +103,7 @@ class SessionControls:
         if self._resume is not None:
             (new_peak,), self._resume = self._resume, None
             self._lift(equity_e8, ts_ns, new_peak=new_peak)
-        maintenance_e8 = self._maintenance_e8()
+        maintenance_e8 = self._book.maintenance_e8()
         newly = session.observe(self._limits, self._state, equity_e8, maintenance_e8, ts_ns)
         self._remember()
         return tuple(
@@ -147,17 +138,6 @@ class SessionControls:
         for bit in session_reasons.EQUITY_BITS:
             session.lift(self._limits, self._state, bit, equity_e8, ts_ns, int(new_peak))
         self._remember()
-
-    def _maintenance_e8(self) -> int:
-        """Give the equity that the exchange wants held for all legs, by each instrument's tier."""
-        total = 0
-        for index, rule in enumerate(self._book.rules):
-            legs = self._book.accounts[2 * index : 2 * index + 2]
-            held = legs[LONG].qty_lots + legs[SHORT].qty_lots
-            if held:
-                gross = ledger.notional_e8(rule.mark_ticks, held, rule.unit_e8)
-                total += ledger.maintenance_e8(gross, self._tiers[index])
-        return total
 
     def _remembered(self) -> tuple[int, int, int, int]:
         state = self._state
@@ -196,7 +176,34 @@ class SessionControls:
 
     def judge_funding(self, rate: FundingRate) -> ReasonRaised | ReasonGone:
         """Judge what an instrument's funding costs the leg that pays."""
+        self._rates[rate.instrument] = Rate(
+            rate_e8=rate.rate_e8, interval_ns=rate.funding_interval_ns, next_ns=rate.next_funding_ns
+        )
         figures = session_reasons.funding_figures(self._limits, rate.rate_e8, rate.funding_interval_ns)
         dear = session.is_funding_dear(self._limits, rate.rate_e8, rate.funding_interval_ns)
         kind = ReasonRaised if dear else ReasonGone
         return kind(reason=Reason.FUNDING_KILL, scope=rate.instrument, figures=figures)
+
+    # --- for people -------------------------------------------------------------------------------------------------
+
+    @property
+    def peak_e8(self) -> int:
+        """The highest equity, less what was drawn since."""
+        return self._state.peak_e8
+
+    def figures(self, now_ns: int) -> tuple[ControlFigure, ...]:
+        """Give every control beside its present value."""
+        equity_e8 = self._book.equity_e8() if self._begun else None
+        maintenance_e8 = 0 if equity_e8 is None else self._book.maintenance_e8()
+        return (
+            *account_controls(
+                self._limits, self._state, self._actions, equity_e8=equity_e8, maintenance_e8=maintenance_e8
+            ),
+            *instrument_controls(
+                self._limits,
+                self._actions,
+                [(self._realised[name], self._settings.bars_per_year[name]) for name in self._book.names],
+                [self._rates.get(name) for name in self._book.names],
+                now_ns,
+            ),
+        )

@@ -13,6 +13,7 @@ from hedgegrid.actors.order_table import OrderTable
 from hedgegrid.actors.outbox import Outbox, within
 from hedgegrid.actors.post import EXECUTOR, Post
 from hedgegrid.actors.resolving import Resolving
+from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.core.order_state import LifeEventKind
 from hedgegrid.errors import OutcomeUnknown, Rejected, Transient
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
@@ -48,6 +49,7 @@ class Sender:
         activity: Activity,
         limit_ns: int | None,
         may_add: Callable[[], bool],
+        tally: SentTally,
     ) -> None:
         """``limit_ns``: how long a request may take; ``may_add``: whether entries may be sent at all now."""
         self._trading = trading
@@ -59,6 +61,7 @@ class Sender:
         self._activity = activity
         self._limit_ns = limit_ns
         self._may_add = may_add
+        self._tally = tally
         self._boxes: dict[str, Outbox[Job]] = {}
         self.queued: set[str] = set()
         """Orders that wait to be sent."""
@@ -150,6 +153,8 @@ class Sender:
         self._table.mark([request.client_id for request in requests], LifeEventKind.SENT, now_ns)
         self._table.mark(retires, LifeEventKind.CANCEL_SENT, now_ns)
         self._resolving.sent(job.instrument, ())
+        for request in requests:
+            self._tally.note(request)
         try:
             answers = await within(self._clock, self._limit_ns, self._trading.place(job.instrument, requests, retires))
         except (Transient, Rejected) as error:

@@ -27,7 +27,11 @@ class Unit(StrEnum):
     LOTS = "lots"
     NS = "ns"
     PPM = "ppm"
+    """Of a price."""
+    RATIO = "ratio"
+    """Of the account, in ppm too."""
     ORDERS = "orders"
+    ERRORS = "errors"
 
 
 @attrs.frozen(kw_only=True)

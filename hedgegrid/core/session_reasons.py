@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from hedgegrid.core import session
-from hedgegrid.core.fixed import mul_div
+from hedgegrid.core import session, session_figures
 from hedgegrid.core.gate_records import Realised, SessionLimits, SessionState
 from hedgegrid.core.pause import ControlAction, Reason
 from hedgegrid.core.permission import LatchedEntry
-from hedgegrid.units import NS_PER_MINUTE, PPM
 
 REASONS: Final[Mapping[int, Reason]] = MappingProxyType(
     {
@@ -53,15 +51,20 @@ def equity_figures(
     """Give the value of an equity control and its limit, with what the value is made of."""
     figures: dict[str, int | str] = {"equity_e8": equity_e8}
     if bit == session.DRAWDOWN_BIT:
-        lost_ppm = mul_div(state.peak_e8 - equity_e8, PPM, state.peak_e8)
+        lost_ppm = session_figures.drawdown_ppm(state.peak_e8, equity_e8)
+        assert lost_ppm is not None, "an account without a peak has no drawdown"
         figures |= {"drawdown_ppm": lost_ppm, "limit_ppm": limits.drawdown_ppm, "peak_e8": state.peak_e8}
     elif bit == session.DAILY_BIT:
         figures |= {"loss_e8": state.day_base_e8 - equity_e8, "limit_e8": limits.daily_e8}
     elif bit == session.SESSION_BIT:
         figures |= {"loss_e8": state.session_base_e8 - equity_e8, "limit_e8": limits.session_e8}
     else:
-        used_ppm = mul_div(maintenance_e8, PPM, equity_e8) if equity_e8 > 0 else "no equity"
-        figures |= {"margin_ppm": used_ppm, "limit_ppm": limits.margin_ppm, "maintenance_e8": maintenance_e8}
+        used_ppm = session_figures.margin_ppm(maintenance_e8, equity_e8)
+        figures |= {
+            "margin_ppm": "no equity" if used_ppm is None else used_ppm,
+            "limit_ppm": limits.margin_ppm,
+            "maintenance_e8": maintenance_e8,
+        }
     return figures
 
 
@@ -75,6 +78,5 @@ def volatility_figures(limits: SessionLimits, realised: Realised, bars_per_year:
 
 def funding_figures(limits: SessionLimits, rate_e8: int, interval_ns: int) -> dict[str, int | str]:
     """Give what a rate costs in 8 hours, x 1e8 of the notional, and its limit."""
-    minutes = max(1, interval_ns // NS_PER_MINUTE)
-    cost_e8 = abs(rate_e8) * session.EIGHT_HOURS_MINUTES // minutes
+    cost_e8 = session_figures.funding_8h_e8(rate_e8, interval_ns)
     return {"rate_e8": rate_e8, "cost_8h_e8": cost_e8, "limit_8h_e8": limits.funding_max_e8}

@@ -26,6 +26,7 @@ from hedgegrid.journal.writer import Batch, Writer
 from hedgegrid.messages.events import ForeignSeen, GridMoved, MarkPrice, Message, Quote
 from hedgegrid.model.account import Position, SessionMemory
 from hedgegrid.model.grid import UnbookedEntry
+from hedgegrid.model.trip import LastTrip
 
 PENDING_MAX: Final = 512
 """Rows that wait for a commit before they are handed over without one."""
@@ -236,6 +237,10 @@ class SqliteJournal:
         what its samples tell.
         """
         return self._state.session
+
+    def last_trips(self) -> tuple[LastTrip, ...]:
+        """Give the newest trip of every control that ever tripped, of this boot and of those before."""
+        return self._state.tripped.last()
 
     def last_ts_ns(self) -> int:
         """Give the time at which the last message reached us, 0 for none."""

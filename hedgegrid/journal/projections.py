@@ -14,6 +14,7 @@ from hedgegrid.journal.orders import Orders
 from hedgegrid.journal.positions import Positions
 from hedgegrid.journal.schema import ACCOUNT, EQUITY, FOREIGN, GRID, LATCHES, PERMISSION, SESSION
 from hedgegrid.journal.tape import Latched, SessionKept, text
+from hedgegrid.journal.tripped import Tripped
 from hedgegrid.messages.events import (
     AccountChanged,
     AccountHydrated,
@@ -61,6 +62,7 @@ class Projections:
         self.changes = Changes()
         self.notes = Notes(self.changes)
         self.orders = Orders(self.changes, self.notes, archive)
+        self.tripped = Tripped(self.changes)
         self.positions = Positions(self.changes, self.notes, archive)
         self.grids: dict[str, GridMoved] = {}
         self.foreign: dict[str, ForeignSeen] = {}
@@ -110,6 +112,7 @@ class Projections:
                 self.orders.note_cancels(at, message.retires)
             case RefusedBatch():
                 self.notes.count("refused", len(message.refused))
+                self.tripped.refused(at, message)
             case LotOpened():
                 self.positions.lot_opened(at, message)
             case FundingPaid():
@@ -147,6 +150,7 @@ class Projections:
                     self.session = attrs.evolve(self.session, last_e8=message.equity_e8)
             case PermissionChanged():
                 self.permission_changes += 1
+                self.tripped.changed(at, message)
                 moved = (message.before, message.after, message.change, message.reason, message.scope)
                 self.changes.put(PERMISSION, at.row, (at.row, at.ts_ns, *moved, text(message.figures)))
             case Latched():

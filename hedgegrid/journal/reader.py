@@ -195,6 +195,8 @@ def restore(projections: Projections, connection: sqlite3.Connection) -> None:
     projections.permission_changes = one("SELECT count(*) FROM permission")
     projections.notes.incidents = one("SELECT coalesce(max(n), 0) FROM incidents")
     projections.notes.counters.update(dict(connection.execute(schema.COUNTERS.read).fetchall()))
+    for row in connection.execute(schema.TRIPPED.read):
+        projections.tripped.restore(row)
     for payload in connection.execute("SELECT payload FROM grid ORDER BY instrument"):
         moved = msgspec.json.decode(payload[0], type=GridMoved)
         projections.grids[moved.instrument] = moved

@@ -15,7 +15,7 @@ from hedgegrid.errors import Fatal
 
 APPLICATION_ID: Final = 0x48474A31
 """Marks an SQLite file as a journal of ours ("HGJ1")."""
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -242,6 +242,19 @@ PERMISSION: Final = Table(
     ),
     key=("row",),
 )
+TRIPPED: Final = Table(
+    name="tripped",
+    columns=(
+        "control TEXT NOT NULL",
+        "scope TEXT NOT NULL",
+        "row INTEGER NOT NULL",
+        "ts_ns INTEGER NOT NULL",
+        "times INTEGER NOT NULL",
+        "figures TEXT NOT NULL",
+    ),
+    key=("control", "scope"),
+    changing=("row", "ts_ns", "times", "figures"),
+)
 INCIDENTS: Final = Table(
     name="incidents",
     columns=(
@@ -308,6 +321,7 @@ PROJECTED: Final = (
     FUNDING,
     EQUITY,
     PERMISSION,
+    TRIPPED,
     INCIDENTS,
     GRID,
     FOREIGN,
@@ -317,7 +331,38 @@ PROJECTED: Final = (
 )
 """The tables that a replay of the tape gives."""
 TABLES: Final = (TAPE, BOOTS, INSTRUMENTS, *PROJECTED, QUOTES)
-MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {1: (SESSION.create,), 2: (FOREIGN.create,)}
+_REASONS_THAT_ROSE: Final = """
+INSERT INTO tripped
+SELECT reason, scope, max(row), ts_ns, count(*), figures FROM permission
+WHERE change IN ('raised', 'raised_again') AND reason != '' GROUP BY reason, scope
+"""
+_REFUSALS: Final = """
+INSERT INTO tripped
+SELECT control, scope, row, ts_ns, times, figures FROM (
+    SELECT
+        json_extract(one.value, '$.control') AS control,
+        json_extract(batch.told, '$.instrument') AS scope,
+        batch.row,
+        coalesce(nullif(json_extract(batch.told, '$.ts_venue_ns'), 0), batch.ts_ns) AS ts_ns,
+        count(*) OVER each_control AS times,
+        json_object(
+            'limit', json_extract(one.value, '$.limit'),
+            'remedy', json_extract(one.value, '$.remedy'),
+            'value', json_extract(one.value, '$.value')
+        ) AS figures,
+        row_number() OVER (each_control ORDER BY batch.row DESC, one.key DESC) AS place
+    FROM (SELECT row, ts_ns, CAST(payload AS TEXT) AS told FROM tape WHERE kind = 'RefusedBatch') AS batch,
+        json_each(batch.told, '$.refused') AS one
+    WINDOW each_control AS (
+        PARTITION BY json_extract(one.value, '$.control'), json_extract(batch.told, '$.instrument')
+    )
+) WHERE place = 1
+"""
+MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {
+    1: (SESSION.create,),
+    2: (FOREIGN.create,),
+    3: (TRIPPED.create, _REASONS_THAT_ROSE, _REFUSALS),
+}
 """Statements that lead from a version to the next one; a version that is not listed cannot be read any more."""
 
 

@@ -4,19 +4,19 @@ Invariants: a route answers from what is known at once and waits for nobody; a c
 way and not done; what a body may hold is bounded and checked before anybody is asked for anything.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Final
 
-import attrs
 import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
-from hedgegrid.model.order import Leg
-from hedgegrid.ops.control import Control, FlattenState, LimitReading, Taken
-from hedgegrid.ops.readings import average_entry, price, qty, quote
+from hedgegrid.ops.control import Control, FlattenState, Taken
+from hedgegrid.ops.readings import RuntimeReading, age_s
+from hedgegrid.ops.status import RiskStatus, Status, reasons_of, status_of
 from hedgegrid.ops.view import AccountView
 from hedgegrid.units import PPM
 
@@ -55,103 +55,24 @@ class ThrottleBody(msgspec.Struct, forbid_unknown_fields=True):
     factor: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
-@attrs.frozen(kw_only=True)
-class LegStatus:
-    """One leg: base units and quote currency; None where it is not known."""
-
-    leg: str
-    qty: float | None
-    average_entry: float | None
-
-
-@attrs.frozen(kw_only=True)
-class InstrumentStatus:
-    """One instrument: its mark in quote currency, its legs and how many orders of it are open."""
-
-    instrument: str
-    mark: float | None
-    open_orders: int | None
-    legs: tuple[LegStatus, ...]
-
-
-@attrs.frozen(kw_only=True)
-class Status:
-    """The account as last told; money in quote currency, None where it is not known."""
-
-    account: str
-    mode: str | None
-    reasons: tuple[str, ...]
-    wallet: float | None
-    equity: float | None
-    realised: float | None
-    fees: float | None
-    funding: float | None
-    fills: int
-    foreign_orders: int | None
-    flatten: FlattenState
-    instruments: tuple[InstrumentStatus, ...]
-
-
-@attrs.frozen(kw_only=True)
-class RiskStatus:
-    """The limits beside their present values, and the reasons that stand."""
-
-    mode: str | None
-    reasons: tuple[str, ...]
-    limits: tuple[LimitReading, ...]
-
-
-def status_of(view: AccountView, flatten: FlattenState) -> Status:
-    """Give the account as ``view`` knows it."""
-    return Status(
-        account=view.account,
-        mode=view.mode,
-        reasons=_reasons(view),
-        wallet=quote(view.wallet_e8),
-        equity=quote(view.equity_e8),
-        realised=quote(view.realised_e8),
-        fees=quote(view.fees_e8),
-        funding=quote(view.funding_e8),
-        fills=view.fills_total(),
-        foreign_orders=view.foreign_orders,
-        flatten=flatten,
-        instruments=tuple(
-            InstrumentStatus(
-                instrument=name,
-                mark=price(one.rules, one.mark_ticks),
-                open_orders=None if one.orders_ns is None else view.orders.total(name),
-                legs=tuple(
-                    LegStatus(
-                        leg=leg.name.lower(),
-                        qty=qty(one.rules, one.legs[leg].qty_lots),
-                        average_entry=_float(average_entry(one.rules, one.legs[leg])),
-                    )
-                    for leg in Leg
-                ),
-            )
-            for name, one in view.instruments.items()
-        ),
-    )
-
-
-def _reasons(view: AccountView) -> tuple[str, ...]:
-    return tuple(f"{reason} ({scope})" if scope else reason for reason, scope in view.reasons)
-
-
-def _float(value: object) -> float | None:
-    return None if value is None else float(str(value))
-
-
-def reading_routes(view: AccountView, control: Control) -> list[HTTPRouteHandler]:
-    """Give the routes that only tell."""
+def reading_routes(
+    view: AccountView, control: Control, read: Callable[[], RuntimeReading], now_ns: Callable[[], int]
+) -> list[HTTPRouteHandler]:
+    """Give the routes that only tell; ``now_ns`` is the clock of the view's times."""
 
     @get("/api/v1/status")
     async def get_status() -> Status:
-        return status_of(view, control.flattening())
+        return status_of(view, read(), control.flattening(), now_ns())
 
     @get("/api/v1/risk")
     async def get_risk() -> RiskStatus:
-        return RiskStatus(mode=view.mode, reasons=_reasons(view), limits=control.limits())
+        now = now_ns()
+        return RiskStatus(
+            mode=view.mode,
+            mode_since_s=age_s(view.mode_since_ns, now),
+            reasons=reasons_of(view, now),
+            controls=control.controls(),
+        )
 
     @get("/api/v1/flatten")
     async def get_flatten() -> FlattenState:

@@ -43,15 +43,37 @@ class Taken:
 
 
 @attrs.frozen(kw_only=True)
-class LimitReading:
-    """A limit beside its present value, both in ``unit``; what cannot be known is None."""
+class Trip:
+    """When a control last acted, on what (``scope`` "": the account), how often ever, and with which figures."""
+
+    ts_ns: int
+    age_s: float
+    scope: str
+    times: int
+    figures: dict[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class ControlReading:
+    """A control, ``kind`` gate or session: its limit beside its present value, both in ``unit``; unknown is None.
+
+    ``headroom``: how far the value may go, negative beyond the limit. ``stands``: it holds something back now.
+    ``action``: what it does (refuse, pause, cancel_entries, flatten). One that is not ``enabled`` is not judged.
+    ``refusals`` are of this run; ``last_trip`` of this run or any before.
+    """
 
     control: str
+    kind: str
     scope: str
     unit: str
-    limit: float
+    limit: float | None
     value: float | None
+    headroom: float | None
+    stands: bool
+    action: str
+    enabled: bool
     refusals: int
+    last_trip: Trip | None
 
 
 class Control(Protocol):
@@ -81,6 +103,6 @@ class Control(Protocol):
         """Tell how far a flatten is."""
         ...
 
-    def limits(self) -> tuple[LimitReading, ...]:
-        """Give each limit beside its present value."""
+    def controls(self) -> tuple[ControlReading, ...]:
+        """Give each control beside its present value."""
         ...

@@ -62,6 +62,8 @@ class Health:
 
 def health(view: AccountView, reading: RuntimeReading, now_ns: int) -> Health:
     """Give the health at ``now_ns``, by the clock that the view's times come from."""
+    money = None if reading.account is None else reading.account.money
+    worth = None if reading.account is None else reading.account.worth
     return Health(
         account=view.account,
         now_ns=now_ns,
@@ -71,8 +73,8 @@ def health(view: AccountView, reading: RuntimeReading, now_ns: int) -> Health:
             PauseReason(reason=reason, scope=scope, age_s=age_s(raised_ns, now_ns))
             for (reason, scope), raised_ns in view.reasons.items()
         ),
-        equity_age_s=age_s(view.equity_ns, now_ns),
-        balance_age_s=age_s(view.balance_ns, now_ns),
+        equity_age_s=None if worth is None else age_s(worth.at_ns, now_ns),
+        balance_age_s=None if money is None else age_s(money.at_ns, now_ns),
         instruments=tuple(
             InstrumentAges(
                 instrument=name,

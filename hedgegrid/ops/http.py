@@ -123,7 +123,10 @@ class HttpServer:
             return health(self._view, self._read_runtime(), self._now_ns())
 
         control = self._control
-        more = [] if control is None else [*reading_routes(self._view, control), *control_routes(control)]
+        more = []
+        if control is not None:
+            reading = reading_routes(self._view, control, self._read_runtime, self._now_ns)
+            more = [*reading, *control_routes(control)]
         app = routes(metrics=lambda: render(metrics), health=health_now, more=more)
         tokens = Tokens(read=self._read_token, control=self._control_token)
         # A wildcard address has no name of its own; a rebound name fails at its certificate and its token instead.

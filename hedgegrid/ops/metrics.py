@@ -14,7 +14,19 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from hedgegrid.model.order import Leg, Purpose
-from hedgegrid.ops.readings import RuntimeReading, average_entry, every_child, price, qty, quote, seconds
+from hedgegrid.ops.readings import (
+    RuntimeReading,
+    average_entry,
+    every_child,
+    leg_notional,
+    oldest,
+    price,
+    projected_funding,
+    qty,
+    quote,
+    ratio,
+    seconds,
+)
 from hedgegrid.ops.view import AccountView, InstrumentView
 from hedgegrid.units import CASH_SCALE, NS_PER_S
 
@@ -67,12 +79,14 @@ class AccountCollector(Collector):
         """Give every family with the samples that are known now."""
         now_ns = self._now_ns()
         reading = self._read_runtime()
-        yield from self._money(now_ns)
+        yield from self._money(reading, now_ns)
         yield from self._markets(now_ns)
+        yield from self._funding(now_ns)
         yield from self._legs(now_ns)
         yield from self._open_orders(now_ns)
-        yield from self._flows()
+        yield from self._flows(reading, now_ns)
         yield from self._permission(now_ns)
+        yield from self._measured(reading, now_ns)
         yield from self._mailboxes(reading, now_ns)
         yield from self._counters(reading)
 
@@ -85,38 +99,84 @@ class AccountCollector(Collector):
     def _each(self) -> Iterator[tuple[str, InstrumentView]]:
         return iter(self._view.instruments.items())
 
-    def _money(self, now_ns: int) -> Iterator[Metric]:
-        view = self._view
-        for name, meaning, amount_e8, told_ns in (
-            ("equity_quote", "Wallet and unrealised profit.", view.equity_e8, view.equity_ns),
-            ("unrealised_pnl_quote", "Unrealised profit at the mark, both legs.", view.unrealised_e8, view.equity_ns),
-            ("wallet_quote", "Wallet without unrealised profit.", view.wallet_e8, view.balance_ns),
-            ("realised_pnl_quote", "Realised profit since the account began.", view.realised_e8, view.balance_ns),
-            ("fees_paid_quote", "Fees since the account began.", view.fees_e8, view.balance_ns),
-            ("funding_paid_quote", "Funding since the account began, net.", view.funding_e8, view.balance_ns),
-        ):
-            yield from self._gauge(now_ns, name, meaning).put(quote(amount_e8), told_ns).families()
+    def _money(self, reading: RuntimeReading, now_ns: int) -> Iterator[Metric]:
+        """Give the account's money and worth, each family with no sample while they are not known."""
+        wallet = self._gauge(now_ns, "wallet_quote", "Wallet without unrealised profit.")
+        realised = self._gauge(now_ns, "realised_pnl_quote", "Realised profit since the account began.")
+        fees = self._gauge(now_ns, "fees_paid_quote", "Fees since the account began.")
+        funding = self._gauge(now_ns, "funding_paid_quote", "Funding since the account began, net.")
+        equity = self._gauge(now_ns, "equity_quote", "Wallet and unrealised profit.")
+        unrealised = self._gauge(now_ns, "unrealised_pnl_quote", "Unrealised profit at the mark, both legs.")
+        peak = self._gauge(now_ns, "equity_peak_quote", "Highest equity, less what was drawn since.")
+        drawdown = self._gauge(now_ns, "drawdown_ratio", "Loss of equity from its peak.")
+        held = self._gauge(now_ns, "maintenance_margin_quote", "Equity that must be held.")
+        margin = self._gauge(now_ns, "margin_ratio", "Maintenance margin / equity.")
+        money = None if reading.account is None else reading.account.money
+        if money is not None:
+            wallet.put(quote(money.wallet_e8), money.at_ns)
+            realised.put(quote(money.realised_e8), money.at_ns)
+            fees.put(quote(money.fees_e8), money.at_ns)
+            funding.put(quote(money.funding_e8), money.at_ns)
+        worth = None if reading.account is None else reading.account.worth
+        if worth is not None:
+            equity.put(quote(worth.equity_e8), worth.at_ns)
+            unrealised.put(quote(worth.unrealised_e8), worth.at_ns)
+            peak.put(quote(worth.peak_e8), worth.at_ns)
+            drawdown.put(ratio(worth.drawdown_ppm), worth.at_ns)
+            held.put(quote(worth.maintenance_e8), worth.at_ns)
+            margin.put(ratio(worth.margin_ppm), worth.at_ns)
+        for gauge in (wallet, realised, fees, funding, equity, unrealised, peak, drawdown, held, margin):
+            yield from gauge.families()
 
     def _markets(self, now_ns: int) -> Iterator[Metric]:
+        bid = self._gauge(now_ns, "bid_price", "Best bid in quote.", "instrument")
+        ask = self._gauge(now_ns, "ask_price", "Best ask in quote.", "instrument")
         mark = self._gauge(now_ns, "mark_price", "Mark price in quote.", "instrument")
-        rate = self._gauge(now_ns, "funding_rate_ratio", "Rate of the next settlement, one interval.", "instrument")
-        due = self._gauge(now_ns, "next_funding_timestamp_seconds", "Time of the next settlement.", "instrument")
+        event = self._gauge(
+            now_ns, "market_event_timestamp_seconds", "The exchange's time of the newest price.", "instrument"
+        )
         bar = self._gauge(now_ns, "bar_end_timestamp_seconds", "End of the newest closed bar.", "instrument")
         center = self._gauge(now_ns, "grid_center_price", "Center of the grid in quote.", "instrument")
         generation = self._gauge(now_ns, "grid_generation", "Times that the grid was centered.", "instrument")
         for name, one in self._each():
+            bid.put(price(one.rules, one.bid_ticks), one.quote_ns, name)
+            ask.put(price(one.rules, one.ask_ticks), one.quote_ns, name)
             mark.put(price(one.rules, one.mark_ticks), one.mark_ns, name)
-            rate.put(None if one.rate_e8 is None else one.rate_e8 / CASH_SCALE, one.funding_ns, name)
-            due.put(seconds(one.next_funding_ns), one.funding_ns, name)
+            event.put(seconds(one.event_ns), one.event_told_ns, name)
             bar.put(seconds(one.bar_end_ns), one.bar_ns, name)
             center.put(price(one.rules, one.center_ticks), one.grid_ns, name)
             generation.put(one.generation, one.grid_ns, name)
-        for gauge in (mark, rate, due, bar, center, generation):
+        for gauge in (bid, ask, mark, event, bar, center, generation):
+            yield from gauge.families()
+
+    def _funding(self, now_ns: int) -> Iterator[Metric]:
+        rate = self._gauge(now_ns, "funding_rate_ratio", "Rate of the next settlement, one interval.", "instrument")
+        due = self._gauge(now_ns, "next_funding_timestamp_seconds", "Time of the next settlement.", "instrument")
+        interval = self._gauge(now_ns, "funding_interval_seconds", "Time between settlements.", "instrument")
+        cost = self._gauge(
+            now_ns,
+            "projected_funding_quote",
+            "What the next settlement costs a leg at this rate and mark (negative: it receives).",
+            "instrument",
+            "leg",
+        )
+        for name, one in self._each():
+            rate.put(None if one.rate_e8 is None else one.rate_e8 / CASH_SCALE, one.funding_ns, name)
+            due.put(seconds(one.next_funding_ns), one.funding_ns, name)
+            interval.put(seconds(one.funding_interval_ns), one.funding_ns, name)
+            for leg, leg_name in LEGS:
+                projected = projected_funding(one, leg)
+                cost.put(quote(projected), oldest(one.funding_ns, one.mark_ns, one.legs[leg].at_ns), name, leg_name)
+        for gauge in (rate, due, interval, cost):
             yield from gauge.families()
 
     def _legs(self, now_ns: int) -> Iterator[Metric]:
         position = self._gauge(now_ns, "position_base", "Position of a leg, not signed.", "instrument", "leg")
         entry = self._gauge(now_ns, "position_entry_price", "Average entry in quote.", "instrument", "leg")
+        worth = self._gauge(now_ns, "position_notional_quote", "Worth of a leg at the mark.", "instrument", "leg")
+        bare = self._gauge(
+            now_ns, "unprotected_base", "What a leg holds beyond its acknowledged stops.", "instrument", "leg"
+        )
         foreign = self._gauge(now_ns, "foreign_position_base", "What is not ours of a leg.", "instrument", "leg")
         for name, one in self._each():
             for leg, leg_name in LEGS:
@@ -124,8 +184,11 @@ class AccountCollector(Collector):
                 position.put(qty(one.rules, held.qty_lots), held.at_ns, name, leg_name)
                 average = average_entry(one.rules, held)
                 entry.put(None if average is None else float(average), held.at_ns, name, leg_name)
+                worth.put(quote(leg_notional(one, leg)), oldest(one.mark_ns, held.at_ns), name, leg_name)
+                left = None if one.orders_ns is None else self._view.unprotected_lots(name, leg)
+                bare.put(qty(one.rules, left), oldest(held.at_ns, one.orders_ns), name, leg_name)
                 foreign.put(qty(one.rules, one.foreign_lots[leg]), one.foreign_ns, name, leg_name)
-        for gauge in (position, entry, foreign):
+        for gauge in (position, entry, worth, bare, foreign):
             yield from gauge.families()
 
     def _open_orders(self, now_ns: int) -> Iterator[Metric]:
@@ -144,10 +207,11 @@ class AccountCollector(Collector):
         for gauge in (resting, unknown, foreign):
             yield from gauge.families()
 
-    def _flows(self) -> Iterator[Metric]:
+    def _flows(self, reading: RuntimeReading, now_ns: int) -> Iterator[Metric]:
         by_order = ("instrument", "leg", "purpose")
         fills = self._counter("fills", "Fills.", *by_order)
         approved = self._counter("orders_approved", "Orders that passed the risk gate.", *by_order)
+        sent = self._counter("orders_sent", "Orders that were handed to the exchange.", *by_order)
         bars = self._counter("bars", "Bars that closed in this run.", "instrument")
         account = self._view.account
         for name, one in self._each():
@@ -157,7 +221,14 @@ class AccountCollector(Collector):
                     labels = (account, name, leg_name, purpose_name)
                     fills.add_metric(labels, one.fills[leg][purpose])
                     approved.add_metric(labels, one.approved[leg][purpose])
-        yield from (fills, approved, bars)
+                    if reading.sent is not None:
+                        sent.add_metric(labels, reading.sent(name, leg, purpose))
+        yield from (fills, approved, sent, bars)
+        last = self._view.last_fill
+        newest = self._gauge(now_ns, "last_fill_timestamp_seconds", "The exchange's time of the newest fill.")
+        if last is not None:
+            newest.put(seconds(last.fill.ts_ns), last.at_ns)
+        yield from newest.families()
 
     def _permission(self, now_ns: int) -> Iterator[Metric]:
         view = self._view
@@ -168,8 +239,18 @@ class AccountCollector(Collector):
         standing = self._gauge(now_ns, "pause_reasons", "1 for each reason that stands.", "reason", "scope")
         for (reason, scope), raised_ns in view.reasons.items():
             standing.put(1, raised_ns, reason, scope)
-        yield from state.families()
-        yield from standing.families()
+        throttle = self._gauge(now_ns, "throttle_ratio", "The operator's factor on the quantity of new entries.")
+        throttle.put(ratio(view.throttle_ppm), view.throttle_ns)
+        for gauge in (state, standing, throttle):
+            yield from gauge.families()
+
+    def _measured(self, reading: RuntimeReading, now_ns: int) -> Iterator[Metric]:
+        probe = reading.probe
+        for name, meaning, value_ns in (
+            ("loop_lag_seconds", "Longest delay of the event loop in the last two seconds.", probe.loop_lag_ns),
+            ("clock_skew_seconds", "The exchange's clock less ours.", probe.clock_skew_ns),
+        ):
+            yield from self._gauge(now_ns, name, meaning).put(seconds(value_ns), now_ns).families()
 
     def _mailboxes(self, reading: RuntimeReading, now_ns: int) -> Iterator[Metric]:
         depth = self._gauge(now_ns, "mailbox_depth", "Messages that wait.", "actor", "lane")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from hedgegrid.messages.events import Approved
-from hedgegrid.model.order import Leg, OpenOrder, OrderRequest, Purpose
+from hedgegrid.model.order import Kind, Leg, OpenOrder, OrderRequest, Purpose
 
 SENT_MAX: Final = 65_536
 """Approved orders without an answer that are remembered; the oldest is forgotten first."""
@@ -17,7 +17,7 @@ SENT_MAX: Final = 65_536
 class OpenOrders:
     """The open orders of one account, by instrument, leg and purpose."""
 
-    __slots__ = ("_counts", "_left", "_resting", "_sent", "_unknown")
+    __slots__ = ("_counts", "_left", "_resting", "_sent", "_unheard", "_unknown")
 
     def __init__(self, instruments: Iterable[str]) -> None:
         """Start with no order of these instruments."""
@@ -27,6 +27,8 @@ class OpenOrders:
         self._left: dict[str, int] = {}
         """Lots that are still to fill, where that is not the order's whole quantity."""
         self._unknown: dict[str, None] = {}
+        self._unheard: set[str] = set()
+        """Of those that a hydration told of: the exchange has not said that they stand."""
 
     @property
     def unknown(self) -> int:
@@ -41,6 +43,21 @@ class OpenOrders:
         """Open orders of an instrument. Raises KeyError for one that the account does not trade."""
         return sum(sum(counts) for counts in self._counts[instrument])
 
+    def stop_lots(self, instrument: str, leg: Leg) -> int:
+        """Give the lots that acknowledged stops of a leg would close; its backstop, which is of no lot, aside.
+
+        A stop that was not acknowledged, or whose outcome is not known, protects nothing.
+        """
+        return sum(
+            self._left.get(client_id, order.qty_lots)
+            for client_id, order in self._resting.items()
+            if order.purpose is Purpose.STOP
+            and order.kind is Kind.STOP_MARKET
+            and (order.instrument, order.leg) == (instrument, leg)
+            and client_id not in self._unknown
+            and client_id not in self._unheard
+        )
+
     def approved(self, orders: Iterable[Approved]) -> None:
         """Remember what was approved, so that its acceptance can be counted."""
         sent = self._sent
@@ -52,6 +69,7 @@ class OpenOrders:
     def accepted(self, client_id: str) -> None:
         """Count an order that the exchange took; one that has ended or counts already changes nothing."""
         self._unknown.pop(client_id, None)
+        self._unheard.discard(client_id)
         request = self._sent.pop(client_id, None)
         if request is not None:
             self._resting[client_id] = request
@@ -84,6 +102,7 @@ class OpenOrders:
         self._unknown.pop(client_id, None)
         self._sent.pop(client_id, None)
         self._left.pop(client_id, None)
+        self._unheard.discard(client_id)
         order = self._resting.pop(client_id, None)
         if order is not None:
             self._counts[order.instrument][order.leg][order.purpose] -= 1
@@ -92,12 +111,15 @@ class OpenOrders:
         """Take the exchange's word: these orders of the instrument are open, and no others."""
         for client_id in [one for one, order in self._resting.items() if order.instrument == instrument]:
             del self._resting[client_id]
+            self._unheard.discard(client_id)
             self._left.pop(client_id, None)
         self._counts[instrument] = [[0] * len(Purpose) for _ in Leg]
         for order in orders:
             self._unknown.pop(order.client_id, None)
             self._sent.pop(order.client_id, None)
             self._resting[order.client_id] = order
+            if not order.acknowledged:
+                self._unheard.add(order.client_id)
             self._counts[instrument][order.leg][order.purpose] += 1
             if order.filled_lots:
                 self._left[order.client_id] = order.qty_lots - order.filled_lots

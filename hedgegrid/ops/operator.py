@@ -9,7 +9,7 @@ from typing import Any
 from hedgegrid.messages import commands
 from hedgegrid.messages.events import Message
 from hedgegrid.model.order import Leg
-from hedgegrid.ops.control import FlattenState, LimitReading
+from hedgegrid.ops.control import ControlReading, FlattenState
 from hedgegrid.ops.readings import age_s
 from hedgegrid.ops.view import AccountView
 
@@ -36,14 +36,14 @@ class Operator:
         head: Callable[[], Mapping[str, Any]],
         tell: Callable[[Message], None],
         now_ns: Callable[[], int],
-        read_limits: Callable[[], tuple[LimitReading, ...]],
+        read_controls: Callable[[], tuple[ControlReading, ...]],
     ) -> None:
         """``tell`` journals a command and brings it to who owns the permission; ``head`` numbers it."""
         self._view = view
         self._head = head
         self._tell = tell
         self._now_ns = now_ns
-        self._read_limits = read_limits
+        self._read_controls = read_controls
 
     def pause(self) -> None:
         """Latch a pause."""
@@ -69,6 +69,6 @@ class Operator:
         """Tell how far a flatten is."""
         return flatten_state(self._view, self._now_ns())
 
-    def limits(self) -> tuple[LimitReading, ...]:
-        """Give each limit beside its present value."""
-        return self._read_limits()
+    def controls(self) -> tuple[ControlReading, ...]:
+        """Give each control beside its present value."""
+        return self._read_controls()

@@ -3,28 +3,38 @@
 Invariant: floats are made here, at the last moment, by one correctly rounded division each.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 
 import attrs
 
+from hedgegrid.core import ledger
+from hedgegrid.core.account_figures import AccountFigures
+from hedgegrid.core.health import VenueProbe
 from hedgegrid.model.instrument import Instrument
-from hedgegrid.ops.view import LegView
+from hedgegrid.model.order import Leg, Purpose
+from hedgegrid.ops.view import InstrumentView, LegView
 from hedgegrid.runtime.mailbox import MailboxStatistics
 from hedgegrid.runtime.router import RouterStatistics
 from hedgegrid.runtime.specs import ChildStatus
-from hedgegrid.units import CASH_SCALE, NS_PER_S
+from hedgegrid.units import CASH_SCALE, NS_PER_S, PPM
 
 
 @attrs.frozen(kw_only=True)
 class RuntimeReading:
-    """The runtime's statistics at one moment; what a run does not have is absent."""
+    """What can be read of a running house at one moment; what a run does not have is absent."""
 
     mailboxes: Sequence[MailboxStatistics] = ()
     router: RouterStatistics | None = None
     children: Sequence[ChildStatus] = ()
     journal_rows: int | None = None
     """Messages in the journal."""
+    account: AccountFigures | None = None
+    """The account as the gate counts it; None before there is a gate."""
+    probe: VenueProbe = attrs.field(factory=VenueProbe)
+    """What was measured beside the messages."""
+    sent: Callable[[str, Leg, Purpose], int] | None = None
+    """How many orders of an instrument, leg and purpose were sent in this run."""
 
 
 def every_child(children: Sequence[ChildStatus]) -> Iterator[ChildStatus]:
@@ -42,6 +52,17 @@ def quote(amount_e8: int | None) -> float | None:
 def seconds(ns: int | None) -> float | None:
     """Give a time or a duration in seconds."""
     return None if ns is None else ns / NS_PER_S
+
+
+def ratio(ppm: int | None) -> float | None:
+    """Give a ratio: 1 is the whole."""
+    return None if ppm is None else ppm / PPM
+
+
+def oldest(*told_ns: int | None) -> int | None:
+    """Give the oldest of several times, as old as what is made of all of them; None where one is missing."""
+    known = [one for one in told_ns if one is not None]
+    return min(known) if len(known) == len(told_ns) else None
 
 
 def age_s(at_ns: int | None, now_ns: int) -> float | None:
@@ -64,3 +85,19 @@ def average_entry(rules: Instrument, leg: LegView) -> Decimal | None:
     if not leg.qty_lots or leg.cost_e8 is None:
         return None
     return Decimal(leg.cost_e8) / (rules.lot * leg.qty_lots * CASH_SCALE)
+
+
+def leg_notional(one: InstrumentView, leg: Leg) -> int | None:
+    """Give a leg's worth at the mark in quote x 1e8; None where position or mark is not known."""
+    qty_lots = one.legs[leg].qty_lots
+    if qty_lots is None or one.mark_ticks is None:
+        return None
+    return ledger.notional_e8(one.mark_ticks, qty_lots, one.unit_e8)
+
+
+def projected_funding(one: InstrumentView, leg: Leg) -> int | None:
+    """Give what the next settlement costs a leg in quote x 1e8 (negative: it receives), at this rate and mark."""
+    notional_e8 = leg_notional(one, leg)
+    if notional_e8 is None or one.rate_e8 is None:
+        return None
+    return ledger.funding_charge_e8(int(leg), notional_e8, one.rate_e8)

@@ -21,6 +21,7 @@ from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Fill, Leg, Purpose
 from hedgegrid.ops.control import FlattenStage
 from hedgegrid.ops.open_orders import OpenOrders
+from hedgegrid.units import PPM
 
 NOTICES_MAX: Final = 64
 """Notices kept; older ones are in the journal."""
@@ -38,6 +39,14 @@ class Notice:
 
     at_ns: int
     text: str
+
+
+@attrs.frozen(kw_only=True)
+class LastFill:
+    """The newest fill, and when it was told, in ns by the run's clock."""
+
+    fill: Fill
+    at_ns: int
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -78,11 +87,19 @@ class InstrumentView:
     approved: list[list[int]] = attrs.field(factory=lambda: [[0] * len(Purpose) for _ in Leg])
     orders_ns: int | None = None
     """When the open orders were last told; None before the first hydration."""
+    bid_ticks: int | None = None
+    ask_ticks: int | None = None
+    quote_ns: int | None = None
     mark_ticks: int | None = None
     mark_ns: int | None = None
+    event_ns: int | None = None
+    """What the newest quote or mark speaks of, in the exchange's time."""
+    event_told_ns: int | None = None
+    """When that was told."""
     rate_e8: int | None = None
     """The rate of the next settlement, for one interval."""
     next_funding_ns: int | None = None
+    funding_interval_ns: int | None = None
     funding_ns: int | None = None
     """When the rate, or that there is none, was told."""
     bars: int = 0
@@ -100,6 +117,23 @@ class InstrumentView:
     foreign_orders: int = 0
     foreign_ns: int | None = None
     """When the two were told; None while there was never anything to tell."""
+
+    def prices(self, message: events.Quote | events.MarkPrice) -> None:
+        """Take a quote or a mark."""
+        at_ns = message.ts_recv_ns
+        if isinstance(message, events.Quote):
+            self.bid_ticks, self.ask_ticks, self.quote_ns = message.bid_ticks, message.ask_ticks, at_ns
+        else:
+            self.mark_ticks, self.mark_ns = message.mark_ticks, at_ns
+        self.event_ns, self.event_told_ns = message.ts_venue_ns, at_ns
+
+    def funding(self, told: events.FundingRate | events.FundingRateMissing) -> None:
+        """Take the rate of the next settlement, or the word that there is none."""
+        self.rate_e8 = self.next_funding_ns = self.funding_interval_ns = None
+        if isinstance(told, events.FundingRate):
+            self.rate_e8, self.next_funding_ns = told.rate_e8, told.next_funding_ns
+            self.funding_interval_ns = told.funding_interval_ns
+        self.funding_ns = told.ts_recv_ns
 
     def grid(self, told: events.GridMoved | GridMemory, at_ns: int) -> None:
         """Take where the grid stands."""
@@ -145,6 +179,14 @@ class AccountView:
     """When the whole account was last read from the exchange."""
     mode: str | None
     mode_ns: int | None
+    mode_since_ns: int | None
+    """When the account came into its mode; ``mode_ns`` is when it was told last."""
+    throttle_ppm: int
+    """The operator's factor on the quantity of new entries; whole until he says otherwise."""
+    throttle_ns: int | None
+    """When he said so, or when the account was first told of."""
+    last_fill: LastFill | None
+    """The newest fill of this run."""
     reasons: dict[tuple[str, str], int]
     """(reason, scope) of every standing pause, in order of rise, with the time it rose."""
     refusals: dict[str, int]
@@ -175,14 +217,17 @@ class AccountView:
         self.equity_e8 = self.unrealised_e8 = self.equity_ns = self.first_equity_e8 = None
         self.before = (0, 0, 0)
         self.foreign_orders = self.foreign_ns = self.hydrated_ns = self.mode = self.mode_ns = None
+        self.mode_since_ns = None
         self.reasons, self.refusals, self.rejections, self.restarts = {}, {}, {}, {}
         self.cancels = self.incidents = 0
+        self.throttle_ppm, self.throttle_ns, self.last_fill = PPM, None, None
         self.liquidated = False
         self.flatten = FlattenView()
         self.steps = self.market_first_ns = self.market_ns = None
         self.notices = deque(maxlen=NOTICES_MAX)
         self.notices_total = 0
         self._handlers = {
+            events.Quote: self._quote,
             events.MarkPrice: self._mark_price,
             events.BarClosed: self._bar_closed,
             events.FundingRate: self._funding_rate,
@@ -200,6 +245,7 @@ class AccountView:
             events.Incident: self._incident,
             events.Liquidated: self._liquidated,
             events.MarketEnded: self._market_ended,
+            commands.Throttle: self._throttle,
             commands.Flatten: self._flatten,
             commands.Resume: self._resume,
             events.FlatConfirmed: self._flat_confirmed,
@@ -214,6 +260,11 @@ class AccountView:
         handler = self._handlers.get(type(message))
         if handler is not None:
             handler(message)
+
+    def unprotected_lots(self, instrument: str, leg: Leg) -> int | None:
+        """Give what a leg holds beyond its acknowledged stops, in lots; None where the position is not known."""
+        held_lots = self.instruments[instrument].legs[leg].qty_lots
+        return None if held_lots is None else max(0, held_lots - self.orders.stop_lots(instrument, leg))
 
     def fills(self, purpose: Purpose) -> int:
         """Fills of one purpose in this run, all instruments and legs."""
@@ -240,10 +291,11 @@ class AccountView:
             self.market_first_ns = ts_venue_ns
         self.market_ns = ts_venue_ns
 
+    def _quote(self, message: events.Quote) -> None:
+        self.instruments[message.instrument].prices(message)
+
     def _mark_price(self, message: events.MarkPrice) -> None:
-        one = self.instruments[message.instrument]
-        one.mark_ticks = message.mark_ticks
-        one.mark_ns = message.ts_recv_ns
+        self.instruments[message.instrument].prices(message)
         self._at_market(message.ts_venue_ns)
 
     def _bar_closed(self, message: events.BarClosed) -> None:
@@ -254,14 +306,10 @@ class AccountView:
         self._at_market(message.ts_venue_ns)
 
     def _funding_rate(self, message: events.FundingRate) -> None:
-        one = self.instruments[message.instrument]
-        one.rate_e8, one.next_funding_ns = message.rate_e8, message.next_funding_ns
-        one.funding_ns = message.ts_recv_ns
+        self.instruments[message.instrument].funding(message)
 
     def _funding_rate_missing(self, message: events.FundingRateMissing) -> None:
-        one = self.instruments[message.instrument]
-        one.rate_e8 = one.next_funding_ns = None
-        one.funding_ns = message.ts_recv_ns
+        self.instruments[message.instrument].funding(message)
 
     def _grid_moved(self, message: events.GridMoved) -> None:
         self.instruments[message.instrument].grid(message, message.ts_recv_ns)
@@ -299,6 +347,7 @@ class AccountView:
             fill = event.fill
             assert fill is not None, f"a fill without its figures: {event.client_id}"
             one.fills[fill.leg][fill.purpose] += 1
+            self.last_fill = LastFill(fill=fill, at_ns=at_ns)
             leg = one.legs[fill.leg]
             leg.fill(fill, one.unit_e8, at_ns)
             orders.filled(event.client_id, fill.qty_lots, leg_is_flat=not leg.qty_lots)
@@ -355,6 +404,10 @@ class AccountView:
         one.foreign_ns = self.foreign_ns = message.ts_recv_ns
 
     def _permission_changed(self, message: events.PermissionChanged) -> None:
+        if self.throttle_ns is None:
+            self.throttle_ns = message.ts_recv_ns
+        if message.after != self.mode:
+            self.mode_since_ns = message.ts_recv_ns
         self.mode, self.mode_ns = message.after, message.ts_recv_ns
         standing = (message.reason, message.scope)
         if message.after == ACTIVE:
@@ -387,6 +440,9 @@ class AccountView:
             for leg in one.legs:
                 leg.put(0, 0, message.ts_recv_ns)
         self._notice(message, "LIQUIDATED: equity fell under the maintenance margin")
+
+    def _throttle(self, message: commands.Throttle) -> None:
+        self.throttle_ppm, self.throttle_ns = message.factor_ppm, message.ts_recv_ns
 
     def _flatten(self, message: commands.Flatten) -> None:
         self._flatten_of(message.legs, message.ts_recv_ns)

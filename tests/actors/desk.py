@@ -16,6 +16,7 @@ from hedgegrid.actors.executor import Executor
 from hedgegrid.actors.executor_parts import ExecutorSettings
 from hedgegrid.actors.mailboxes import mailbox_maker
 from hedgegrid.actors.post import EXECUTOR, RISK, Post, strategy_name
+from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.core.client_id import client_id
 from hedgegrid.core.reconcile_views import EvidenceRule
 from hedgegrid.journal.journal import SqliteJournal
@@ -204,6 +205,7 @@ async def desk(
         journal=journal,
         memory=JournalMemory(journal, [BTC, ETH], order_no_stride=64),
         settings=settings,
+        tally=SentTally(),
     )
     up = asyncio.Event()
     task = asyncio.create_task(executor.run(up.set))

@@ -3,6 +3,8 @@
 Invariant: the values are worked out anew here, from the exchange's positions and orders, never from the gate's book.
 """
 
+import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ from hedgegrid.app import House
 from hedgegrid.core.gate_records import Exposure, InstrumentRisk, RiskLimits
 from hedgegrid.core.risk import CONTROL_NAMES
 from hedgegrid.core.risk_figures import figures
+from hedgegrid.journal.verify import verify
 from hedgegrid.messages.events import BarClosed
 from hedgegrid.model.order import Leg, OpenOrder, Purpose
-from hedgegrid.ops.control import LimitReading
-from tests.actors.house import BTC, Script, boot, market, settings, simulation
+from hedgegrid.ops.control import ControlReading
+from tests.actors.house import BTC, Script, boot, market, query, settings, simulation
 
+SESSION = ("drawdown", "daily_loss", "session_loss", "margin_kill", "volatility_halt", "funding_kill", "circuit_breaker")
 NUMBERLESS = {"permission", "approval_ttl_ms", "duplicate", "self_cross", "reduce_only_proof"}
 UNIT_E8, CASH = 10_000, 10**8
 
@@ -57,11 +61,11 @@ def expected(house: House) -> dict[str, float | None]:
 @pytest.mark.asyncio
 async def test_values_are_the_exchanges_own(tmp_path: Path) -> None:
     """At every bar's decision each value is what positions and orders of the exchange come to at its mark."""
-    seen: list[tuple[dict[str, float | None], tuple[LimitReading, ...]]] = []
+    seen: list[tuple[dict[str, float | None], tuple[ControlReading, ...]]] = []
 
     def hook(house: House, actor: Any, message: Any) -> None:
         if actor.name == "journal" and isinstance(message, BarClosed):
-            seen.append((expected(house), house.limits()))
+            seen.append((expected(house), house.controls()))
 
     one = await boot(settings(tmp_path), market(seed=1, count=60), Script(before_handle=hook))
     assert one.outcome.exit_code == 0
@@ -74,12 +78,13 @@ async def test_values_are_the_exchanges_own(tmp_path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_limits_are_the_configs(tmp_path: Path) -> None:
-    """Every control with a number is there once, in the unit of its setting, with its limit and its refusals."""
+    """Every control is there once, in the unit of its setting, with its limit and its refusals."""
     limits = {"max_open_orders_per_leg": 4, "max_quote_age_ms": 700_000, "price_collar_bps": 123}
     one = await boot(settings(tmp_path, risk=limits), market(seed=1, count=40))
-    readings = {reading.control: reading for reading in one.house.limits()}
-    assert readings.keys() == set(CONTROL_NAMES.values()) - NUMBERLESS
-    assert len(readings) == len(one.house.limits())
+    readings = {reading.control: reading for reading in one.house.controls()}
+    assert list(readings) == [*CONTROL_NAMES.values(), *SESSION]
+    assert len(readings) == len(one.house.controls())
+    assert {name for name, reading in readings.items() if reading.limit is None} == NUMBERLESS
     assert (readings["max_open_orders_per_leg"].limit, readings["max_open_orders_per_leg"].unit) == (4, "orders")
     assert (readings["max_quote_age_ms"].limit, readings["max_quote_age_ms"].unit) == (700_000, "ms")
     assert (readings["price_collar_bps"].limit, readings["price_collar_bps"].unit) == (123, "bps")
@@ -89,6 +94,32 @@ async def test_limits_are_the_configs(tmp_path: Path) -> None:
     assert refusals["max_open_orders_per_leg"] > 0
     assert readings["max_open_orders_per_leg"].refusals == refusals["max_open_orders_per_leg"]
     assert readings["max_gross_notional_quote"].scope == ""
+
+
+@pytest.mark.asyncio
+async def test_a_last_trip_outlives_the_run(tmp_path: Path) -> None:
+    """After a restart the operator still sees when each control tripped, how often, and with which figures."""
+    limits = {"max_open_orders_per_leg": 2, "drawdown": {"max_ratio": Decimal("0.00001"), "action": "cancel_entries"}}
+    config = settings(tmp_path, risk=limits, account={"on_stop": "keep"})
+    tape = market(seed=2, count=60)
+    one = await boot(config, tape, duration_s=2_400)
+    first = {reading.control: reading for reading in one.house.controls()}
+    rows = query(one.path, "SELECT ts_ns, figures FROM permission WHERE reason = 'drawdown' AND change = 'raised'")
+    trip = first["drawdown"].last_trip
+    assert trip is not None
+    assert [(trip.ts_ns, trip.figures)] == [(ts_ns, json.loads(told)) for ts_ns, told in rows]
+    assert first["drawdown"].stands
+    two = await boot(config, tape)
+    second = {reading.control: reading for reading in two.house.controls()}
+    assert second["drawdown"].stands, "it latched"
+    for name in ("drawdown", "max_open_orders_per_leg"):
+        before, after = first[name].last_trip, second[name].last_trip
+        assert before is not None
+        assert after is not None
+        assert (after.ts_ns, after.figures) >= (before.ts_ns, before.figures)
+        assert after.times >= before.times > 0
+    report = verify(two.path)
+    assert report.ok, report.text()
 
 
 def test_nothing_is_shown_before_it_is_known() -> None:

@@ -31,7 +31,7 @@ def controls(one: RiskBook, kept: list[SessionMemory]) -> SessionControls:
     """Session controls that have begun."""
     limits = SessionLimits(drawdown_on=1, drawdown_ppm=100_000, daily_on=1, daily_e8=50 * E8)
     settings = SessionSettings(limits=limits, bars_per_year={BTC: 1.0})
-    made = SessionControls(one, [instrument(BTC)], settings, remembered=None, latched=(), keep=kept.append)
+    made = SessionControls(one, settings, remembered=None, latched=(), keep=kept.append)
     made.begin(500)
     return made
 
@@ -145,7 +145,7 @@ def test_no_word_on_a_wallet_makes_one_that_nobody_has_told() -> None:
     """Another program's transfers and a quiet poll come before the first reading: there is no equity to show yet."""
     one = RiskBook([instrument(BTC)], [InstrumentRisk(unit_e8=10, max_position_lots=100, mark_ticks=1_000)])
     settings = SessionSettings(limits=SessionLimits(), bars_per_year={BTC: 1.0})
-    session = SessionControls(one, [instrument(BTC)], settings, remembered=None, latched=(), keep=lambda _: None)
+    session = SessionControls(one, settings, remembered=None, latched=(), keep=lambda _: None)
     follow(AccountChanged(**HEAD, wallet_e8=5 * E8, why="DEPOSIT", delta_e8=5 * E8), one, session)
     follow(AccountChanged(**HEAD, wallet_e8=5 * E8, why="ORDER"), one, session)
     follow(WalletRead(**HEAD, wallet_e8=None), one, session)

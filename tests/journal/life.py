@@ -35,6 +35,8 @@ from hedgegrid.messages.events import (
     OrderEvent,
     OrderEventKind,
     PermissionChanged,
+    Refused,
+    RefusedBatch,
     WalletRead,
 )
 from hedgegrid.model.account import Position
@@ -177,6 +179,22 @@ class Life:
             scope="",
             figures={"age_ms": "5100", "limit_ms": "5000"},
         )
+
+    def refusals(self) -> Iterator[Message]:
+        """Have the gate refuse three entries of one batch, two of them by the same control."""
+        self.now_ns += self.step_ns
+        texts = (("price_collar", "4 ppm"), ("max_position_qty", "7 lots"), ("price_collar", '6 "ppm"'))
+        refused = tuple(
+            Refused(
+                request=self.request(BTC, Leg.LONG, Purpose.ENTRY, 10_000, 1),
+                control=control,
+                limit="5 ppm",
+                value=value,
+                remedy="närrow/wide",
+            )
+            for control, value in texts
+        )
+        yield RefusedBatch(**self.head(), instrument=BTC, refused=refused)
 
     def approve(self, name: str, price: int) -> ApprovedBatch:
         """Approve entries, and exits for what is open."""

@@ -136,7 +136,7 @@ def test_changed_rules_are_refused_while_something_is_open(tmp_path: Path) -> No
 
 def test_an_older_journal_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Schema changes migrate, in one transaction: the journal of an older version goes on with its state."""
-    gone = ("DROP TABLE latches", "DROP TABLE session", "DROP TABLE foreign_holdings")
+    gone = ("DROP TABLE latches", "DROP TABLE session", "DROP TABLE foreign_holdings", "DROP TABLE tripped")
     sql(path, "ALTER TABLE orders RENAME COLUMN cause TO reason", *gone, "PRAGMA user_version = 0")
     first = ("ALTER TABLE orders RENAME COLUMN reason TO cause", schema.LATCHES.create)
     steps = {0: first, **schema.MIGRATIONS}
@@ -152,7 +152,7 @@ def test_an_older_journal_is_brought_up_to_date(path: Path, monkeypatch: pytest.
 
 def test_a_journal_from_before_the_session_controls_remembers_its_samples(path: Path) -> None:
     """Its peak is the highest equity that was ever sampled, not the wallet of the day of the upgrade."""
-    sql(path, "DROP TABLE session", "DROP TABLE foreign_holdings", "PRAGMA user_version = 1")
+    sql(path, "DROP TABLE session", "DROP TABLE foreign_holdings", "DROP TABLE tripped", "PRAGMA user_version = 1")
     with closing(sqlite3.connect(path)) as connection:
         samples = [row[0] for row in connection.execute("SELECT equity_e8 FROM equity ORDER BY row")]
     journal = opened(path)
@@ -167,6 +167,26 @@ def test_a_journal_from_before_the_session_controls_remembers_its_samples(path: 
     again = opened(path)
     assert again.session() == attrs.evolve(memory, peak_e8=memory.peak_e8 + 7)
     again.close("done")
+
+
+def test_a_journal_from_before_the_trips_were_kept_finds_them_in_its_tape(path: Path) -> None:
+    """When each control last tripped is in the messages of old: an upgrade forgets no drawdown and no refusal."""
+    journal = opened(path)
+    life = Life(5)
+    for message in (*life.refusals(), life.permission(), *life.refusals()):
+        journal.append(message)
+    trips = {(one.control, one.scope): one for one in journal.last_trips()}
+    journal.close("done")
+    sql(path, "DROP TABLE tripped", "PRAGMA user_version = 3")
+    again = opened(path)
+    assert {(one.control, one.scope): one for one in again.last_trips()} == trips
+    again.close("done")
+    assert trips["price_collar", BTC].times == 4
+    assert trips["price_collar", BTC].figures == {"limit": "5 ppm", "value": '6 "ppm"', "remedy": "närrow/wide"}
+    assert trips["max_position_qty", BTC].times == 2
+    assert trips["feed_stale", ""].figures == {"age_ms": "5100", "limit_ms": "5000"}
+    report = verify(path)
+    assert report.ok, report.text()
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

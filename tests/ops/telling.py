@@ -6,6 +6,7 @@ Invariants: every message has a number and times of its own; one tick on one lot
 from decimal import Decimal
 from typing import TypeVar
 
+from hedgegrid.core.account_figures import AccountFigures, Money, worth_of
 from hedgegrid.messages import events
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance, Position
@@ -82,6 +83,8 @@ class Account:
     def __init__(self, *names: str) -> None:
         self.view = AccountView("demo", [instrument(name) for name in names or (BTC,)])
         self.now_ns = START_NS
+        self.books: AccountFigures | None = None
+        """What the gate's books say of the account."""
         self._seq = 0
 
     def publish(self, kind: type[M], **figures: object) -> M:
@@ -155,6 +158,26 @@ class Account:
             fees_e8=fees_e8,
             funding_e8=funding_e8,
         )
+
+    def worth(self, equity_e8: int, *, unrealised_e8: int = 0, sums_e8: tuple[int, int, int] = (0, 0, 0)) -> None:
+        """The gate's books know the account's money now; ``sums_e8`` are realised, fees and funding."""
+        wallet_e8 = equity_e8 - unrealised_e8
+        money = Money(
+            wallet_e8=wallet_e8, realised_e8=sums_e8[0], fees_e8=sums_e8[1], funding_e8=sums_e8[2], at_ns=self.now_ns
+        )
+        worth = worth_of(
+            equity_e8=equity_e8,
+            unrealised_e8=unrealised_e8,
+            maintenance_e8=equity_e8 // 8,
+            peak_e8=2 * equity_e8,
+            balance_ns=self.now_ns,
+            legs=(),
+        )
+        self.books = AccountFigures(money=money, worth=worth, legs=())
+
+    def quote(self, bid_ticks: int, ask_ticks: int, name: str = BTC) -> None:
+        """A best bid and ask."""
+        self.publish(events.Quote, instrument=name, bid_ticks=bid_ticks, ask_ticks=ask_ticks)
 
     def mark(self, mark_ticks: int, name: str = BTC) -> None:
         """A mark price."""

@@ -8,13 +8,29 @@ from typing import Any
 import attrs
 import pytest
 
-from hedgegrid.ops.control import FlattenStage, FlattenState, LimitReading
+from hedgegrid.ops.control import ControlReading, FlattenStage, FlattenState, Trip
 from hedgegrid.ops.http import HttpServer
 from hedgegrid.ops.readings import RuntimeReading
 from tests.ops.telling import BTC, Account
 from tests.ops.test_http import HOST, account_at_work, fetch
 
 READ, CONTROL = "read-token", "control-token"
+
+
+CONTROL_READING = ControlReading(
+    control="max_gross_notional_quote",
+    kind="gate",
+    scope="",
+    unit="quote",
+    limit=10.0,
+    value=None,
+    headroom=None,
+    stands=False,
+    action="refuse",
+    enabled=True,
+    refusals=3,
+    last_trip=Trip(ts_ns=1_751_760_000_000_000_000, age_s=90.0, scope=BTC, times=2, figures={"limit": "10"}),
+)
 
 
 @attrs.define
@@ -47,9 +63,9 @@ class Asked:
         """Tell of one that is stuck."""
         return FlattenState(stage=FlattenStage.LEFT, legs=("long",), left=("LONG 3 lots",), age_s=2.5)
 
-    def limits(self) -> tuple[LimitReading, ...]:
+    def controls(self) -> tuple[ControlReading, ...]:
         """Tell of one."""
-        return (LimitReading(control="max_gross", scope="", unit="quote", limit=10.0, value=None, refusals=3),)
+        return (CONTROL_READING,)
 
 
 @asynccontextmanager
@@ -60,7 +76,7 @@ async def served(
     server = HttpServer(
         account.view,
         now_ns=lambda: account.now_ns,
-        read_runtime=RuntimeReading,
+        read_runtime=lambda: RuntimeReading(account=account.books),
         control=asked,
         read_token=read,
         control_token=control,
@@ -161,14 +177,26 @@ async def test_status_and_risk_tell_what_is_known() -> None:
         _, risk = await ask(port, "/api/v1/risk")
         _, flatten = await ask(port, "/api/v1/flatten")
     assert status["equity"] == 10_000.12345678
-    assert (status["mode"], status["reasons"]) == ("reducing", [f"feed_stale ({BTC})"])
+    reasons = [{"reason": "feed_stale", "scope": BTC, "age_s": 1.0}]
+    assert (status["mode"], status["mode_since_s"], status["reasons"]) == ("reducing", 1.0, reasons)
+    assert (status["drawdown"], status["margin"]) == (0.5, 0.124999)
     one = status["instruments"][0]
     assert (one["instrument"], one["open_orders"], one["legs"][0]["qty"]) == (BTC, None, None)
-    assert risk["limits"] == [
-        {"control": "max_gross", "scope": "", "unit": "quote", "limit": 10.0, "value": None, "refusals": 3}
-    ]
+    assert (risk["mode"], risk["reasons"]) == ("reducing", reasons)
+    assert risk["controls"] == [attrs.asdict(CONTROL_READING)]
     assert status["flatten"] == flatten
     assert (flatten["stage"], flatten["left"]) == ("left", ["LONG 3 lots"])
+
+
+@pytest.mark.asyncio
+async def test_there_is_no_equity_before_the_wallet_is_known() -> None:
+    """A sample of an hour ago is no equity: without the books' own figures the account's money is not known."""
+    account = account_at_work()
+    account.sample(1_000_012_345_678)
+    account.books = None
+    async with served(account, Asked()) as port:
+        _, status = await ask(port, "/api/v1/status")
+    assert {status[name] for name in ("equity", "wallet", "unrealised", "drawdown", "margin", "fees")} == {None}
 
 
 @pytest.mark.asyncio

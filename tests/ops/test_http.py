@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from loguru import logger
 from prometheus_client.parser import text_string_to_metric_families
@@ -30,7 +31,7 @@ HOST = "127.0.0.1"
 def account_at_work() -> Account:
     """An account with an equity and a pause."""
     account = Account()
-    account.sample(1_000_012_345_678)
+    account.worth(1_000_012_345_678)
     account.permit("active", "reducing", "raised", "feed_stale", BTC)
     account.mark(1_081_235)
     return account
@@ -46,7 +47,11 @@ async def serving(
 ) -> AsyncIterator[HttpServer]:
     """A server on a free port, stopped at the end."""
     server = HttpServer(
-        account.view, now_ns=lambda: account.now_ns, read_runtime=read_runtime, read_token=read_token, tls=tls
+        account.view,
+        now_ns=lambda: account.now_ns,
+        read_runtime=lambda: attrs.evolve(read_runtime(), account=account.books),
+        read_token=read_token,
+        tls=tls,
     )
     await server.start(HOST, 0)
     try:

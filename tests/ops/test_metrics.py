@@ -1,8 +1,10 @@
 """Prometheus reads the account's own figures, each with its age, and no figure that is not known."""
 
+import attrs
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hedgegrid.core.health import VenueProbe
 from hedgegrid.core.permission import Mode
 from hedgegrid.messages import events
 from hedgegrid.messages.events import OrderEventKind
@@ -18,13 +20,16 @@ READING = RuntimeReading(
     router=RouterStatistics(sent=900, dead_letters=4, overflows=0, unreported=0),
     children=(child("root", child("feed", restarts=2), child("risk")),),
     journal_rows=1_234,
+    probe=VenueProbe(loop_lag_ns=2_500_000, clock_skew_ns=-40_000_000),
+    sent=lambda name, leg, purpose: 7 if (name, leg, purpose) == (BTC, Leg.SHORT, Purpose.STOP) else 0,
 )
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def scrape(account: Account, reading: RuntimeReading = READING, later_ns: int = 0) -> Samples:
     """Every sample of a scrape ``later_ns`` after the last message, as a Prometheus would read it."""
-    made = registry(account.view, now_ns=lambda: account.now_ns + later_ns, read_runtime=lambda: reading)
+    whole = attrs.evolve(reading, account=account.books)
+    made = registry(account.view, now_ns=lambda: account.now_ns + later_ns, read_runtime=lambda: whole)
     text = render(made).decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -58,11 +63,12 @@ def busy_account() -> Account:
     account.close_bar()
     account.publish(events.FundingRate, instrument=BTC, rate_e8=-12_345, next_funding_ns=9 * S, funding_interval_ns=S)
     account.publish(events.GridMoved, instrument=BTC, regime=0, center_ticks=1_080_000, step_micro=1, generation=4)
-    account.sample(1_000_012_345_678, realised_e8=-99, unrealised_e8=12_345_678, fees_e8=3_141, funding_e8=-59_265)
+    account.quote(1_081_230, 1_081_240)
+    account.worth(1_000_012_345_678, unrealised_e8=12_345_678, sums_e8=(-99, 3_141, -59_265))
     return account
 
 
-def test_money_is_the_sample_to_the_last_unit() -> None:
+def test_money_is_the_books_to_the_last_unit() -> None:
     """What an operator alerts on is what the account has: 1e-8 of the quote currency is not lost on the way."""
     samples = scrape(busy_account(), later_ns=1_500_000_000)
     for name, amount_e8 in (
@@ -72,6 +78,8 @@ def test_money_is_the_sample_to_the_last_unit() -> None:
         ("realised_pnl_quote", -99),
         ("fees_paid_quote", 3_141),
         ("funding_paid_quote", -59_265),
+        ("equity_peak_quote", 2_000_024_691_356),
+        ("maintenance_margin_quote", 125_001_543_209),
     ):
         assert round(figure(samples, name) * 10**8) == amount_e8
         assert figure(samples, f"{name}_age_seconds") == 1.5
@@ -133,7 +141,8 @@ def test_runtime_figures() -> None:
 def test_every_gauge_has_a_twin_with_its_labels() -> None:
     """Law 9: every published figure has an age."""
     account = busy_account()
-    made = registry(account.view, now_ns=lambda: account.now_ns, read_runtime=lambda: READING)
+    whole = attrs.evolve(READING, account=account.books)
+    made = registry(account.view, now_ns=lambda: account.now_ns, read_runtime=lambda: whole)
     families = {family.name: family for family in text_string_to_metric_families(render(made).decode())}
     gauges = [one for one in families.values() if one.type == "gauge" and not one.name.endswith("_age_seconds")]
     assert len(gauges) > 20
@@ -147,7 +156,7 @@ def test_nothing_is_invented() -> None:
     """Before the first message there are counters at zero and no gauge at all."""
     samples = scrape(Account(), RuntimeReading())
     counters = {"hedgegrid_fills_total", "hedgegrid_orders_approved_total", "hedgegrid_bars_total"}
-    assert names(samples) == counters | {"hedgegrid_incidents_total"}
+    assert names(samples) == counters | {"hedgegrid_incidents_total"}, "and no equity"
     assert set(samples.values()) == {0.0}
 
 

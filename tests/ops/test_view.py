@@ -61,6 +61,7 @@ def test_nothing_is_known_before_it_is_told() -> None:
         "liquidated",
         "notices",
         "notices_total",
+        "throttle_ppm",
     }
     empty = {"reasons", "refusals", "rejections", "restarts"}
     assert {name for name, value in figures.items() if value is not None} - {"_handlers"} == told | empty

@@ -1,0 +1,109 @@
+"""What an account comes to as it is held, from the gate's own book: for people, and never for a decision.
+
+Invariants: figures are the core's own integers, worked out by the functions that decide; one that is not known is
+None, never zero; each group keeps the time of the oldest word that it rests on.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from hedgegrid.core import ledger, session_figures
+from hedgegrid.core.codes import LONG, SHORT
+from hedgegrid.core.gate_records import InstrumentRisk
+from hedgegrid.core.records import LegAccount
+
+
+@attrs.frozen(kw_only=True)
+class LegHeld:
+    """One leg of the instrument at place ``instrument``, what is not ours (``foreign_lots``) beside it.
+
+    Quantities in lots, cost (price x quantity), worth at the mark and unrealised profit of our own in quote x 1e8.
+    """
+
+    instrument: int
+    leg: int
+    qty_lots: int
+    foreign_lots: int
+    cost_e8: int
+    notional_e8: int | None
+    unrealised_e8: int | None
+    mark_ns: int
+    """When the mark was told, 0 for never."""
+
+
+@attrs.frozen(kw_only=True)
+class Money:
+    """The wallet, and what was realised, charged and paid since the account began, in quote x 1e8."""
+
+    wallet_e8: int
+    realised_e8: int
+    fees_e8: int
+    funding_e8: int
+    at_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class Worth:
+    """The account at the marks, in quote x 1e8; ratios in ppm, None where there is no peak or no equity.
+
+    ``margin_ppm`` is maintenance / equity. ``at_ns``: the older of the wallet's word and the marks of what is held.
+    """
+
+    equity_e8: int
+    unrealised_e8: int
+    maintenance_e8: int
+    margin_ppm: int | None
+    peak_e8: int
+    drawdown_ppm: int | None
+    at_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class AccountFigures:
+    """An account: money and worth are None while they are not known."""
+
+    money: Money | None
+    worth: Worth | None
+    legs: tuple[LegHeld, ...]
+
+
+def legs_held(
+    rules: Sequence[InstrumentRisk], accounts: Sequence[LegAccount], foreign: Sequence[LegAccount]
+) -> tuple[LegHeld, ...]:
+    """Give both legs of every instrument; ``accounts`` and ``foreign`` hold two an instrument (LONG, SHORT)."""
+    return tuple(
+        _leg(place, leg, rule, accounts[2 * place + leg], foreign[2 * place + leg])
+        for place, rule in enumerate(rules)
+        for leg in (LONG, SHORT)
+    )
+
+
+def _leg(place: int, leg: int, rule: InstrumentRisk, held: LegAccount, foreign: LegAccount) -> LegHeld:
+    known = rule.mark_ticks > 0 or held.qty_lots == 0
+    return LegHeld(
+        instrument=place,
+        leg=leg,
+        qty_lots=held.qty_lots,
+        foreign_lots=foreign.qty_lots,
+        cost_e8=held.cost_e8,
+        notional_e8=ledger.notional_e8(rule.mark_ticks, held.qty_lots, rule.unit_e8) if known else None,
+        unrealised_e8=ledger.unrealised_e8(held, leg, rule.mark_ticks, rule.unit_e8) if known else None,
+        mark_ns=rule.mark_ns,
+    )
+
+
+def worth_of(
+    *, equity_e8: int, unrealised_e8: int, maintenance_e8: int, peak_e8: int, balance_ns: int, legs: Sequence[LegHeld]
+) -> Worth:
+    """Give what an account with this equity is worth beside its peak and its margin."""
+    marks_ns = [leg.mark_ns for leg in legs if leg.qty_lots or leg.foreign_lots]
+    return Worth(
+        equity_e8=equity_e8,
+        unrealised_e8=unrealised_e8,
+        maintenance_e8=maintenance_e8,
+        margin_ppm=session_figures.margin_ppm(maintenance_e8, equity_e8),
+        peak_e8=peak_e8,
+        drawdown_ppm=session_figures.drawdown_ppm(peak_e8, equity_e8),
+        at_ns=min([balance_ns, *marks_ns]),
+    )
