@@ -7,7 +7,7 @@ another unit; every control of the gate has a line, those without a number too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, assert_never
+from typing import Final
 
 import attrs
 
@@ -28,6 +28,14 @@ REFUSE: Final = "refuse"
 LEAST: Final = "min_"
 """How the name of a control begins whose limit must not be fallen short of."""
 PERMISSION: Final = "permission"
+_UNITS: Final[Mapping[Unit, tuple[str, float]]] = {
+    Unit.CASH_E8: ("quote", CASH_SCALE),
+    Unit.NS: ("ms", NS_PER_MS),
+    Unit.PPM: ("bps", PPM_PER_BPS),
+    Unit.RATIO: ("ratio", PPM),
+    Unit.ORDERS: ("orders", 1),
+    Unit.ERRORS: ("errors", 1),
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -160,21 +168,7 @@ def _newest(trips: Sequence[LastTrip], control: str, scope: str, now_ns: int) ->
 
 def _unit(unit: Unit, rules: Instrument | None) -> tuple[str, float]:
     """Give the unit's name, and how much of the core's own makes one of it."""
-    match unit:
-        case Unit.CASH_E8:
-            return "quote", CASH_SCALE
-        case Unit.LOTS:
-            assert rules is not None, "lots are an instrument's"
-            return "base", float(1 / rules.lot)
-        case Unit.NS:
-            return "ms", NS_PER_MS
-        case Unit.PPM:
-            return "bps", PPM_PER_BPS
-        case Unit.RATIO:
-            return "ratio", PPM
-        case Unit.ORDERS:
-            return "orders", 1
-        case Unit.ERRORS:
-            return "errors", 1
-        case _:
-            assert_never(unit)
+    if unit is not Unit.LOTS:
+        return _UNITS[unit]
+    assert rules is not None, "lots are an instrument's"
+    return "base", float(1 / rules.lot)
