@@ -36,6 +36,7 @@ from hedgegrid.config.params import (
     grid_params,
     instrument_risk,
     limits_version,
+    race_limits,
     risk_limits,
     session_limits,
 )
@@ -395,13 +396,7 @@ class House:
         """Give how long exits may race each other; None where the exchange links them."""
         if self.world.trading.exits_are_linked:
             return None
-        limits = self.config.risk
-        return ProtectionLimits(
-            max_unprotected_ns=ns_from_ms(limits.max_unprotected_ms),
-            stop_overlap_ns=ns_from_ms(limits.stop_overlap_ms),
-            exit_excess_ns=ns_from_ms(limits.exit_excess_ms),
-            validity_ns=self.world.evidence.validity_ns,
-        )
+        return race_limits(self.config, self.world.evidence.validity_ns)
 
     def _watchdog(self) -> Watchdog:
         return Watchdog(

@@ -18,6 +18,7 @@ from hedgegrid.core import codes, session
 from hedgegrid.core.breaker import BreakerLimits
 from hedgegrid.core.gate_records import InstrumentRisk, RiskLimits, SessionLimits
 from hedgegrid.core.pause import ControlAction
+from hedgegrid.core.protection import ProtectionLimits
 from hedgegrid.core.records import GridParams, VenueRules
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument, Tier
@@ -274,6 +275,17 @@ def session_limits(config: AccountConfig) -> SessionLimits:
         funding_on=int(limits.funding_kill.enabled),
         funding_max_e8=_funding_e8(limits.funding_kill.max_cost_bps_8h),
         funding_action=_ACTIONS[limits.funding_kill.action],
+    )
+
+
+def race_limits(config: AccountConfig, validity_ns: int) -> ProtectionLimits:
+    """Give how long exits may race; ``validity_ns``: after this a request cannot reach the exchange any more."""
+    limits = config.risk
+    return ProtectionLimits(
+        max_unprotected_ns=ns_from_ms(limits.max_unprotected_ms),
+        stop_overlap_ns=ns_from_ms(limits.stop_overlap_ms),
+        exit_excess_ns=ns_from_ms(limits.exit_excess_ms),
+        validity_ns=validity_ns,
     )
 
 

@@ -90,7 +90,7 @@ async def test_limits_are_the_configs(tmp_path: Path) -> None:
     limits = {"max_open_orders_per_leg": 4, "max_quote_age_ms": 700_000, "price_collar_bps": 123}
     one = await boot(settings(tmp_path, risk=limits), market(seed=1, count=40))
     readings = {reading.control: reading for reading in one.house.controls()}
-    assert list(readings) == [*CONTROL_NAMES.values(), *SESSION, "circuit_breaker"]
+    assert list(readings) == [*CONTROL_NAMES.values(), *SESSION]
     assert len(readings) == len(one.house.controls())
     assert {name for name, reading in readings.items() if reading.limit is None} == NUMBERLESS
     assert (readings["max_open_orders_per_leg"].limit, readings["max_open_orders_per_leg"].unit) == (4, "orders")
