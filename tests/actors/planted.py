@@ -1,0 +1,230 @@
+"""Bugs that a gate like this has had, as changes of the code that a test can make and undo.
+
+Invariant: each changes one decision, as a slip of the hand would, and leaves everything else as it is.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from hedgegrid.actors import risk as risk_actor
+from hedgegrid.actors import risk_book
+from hedgegrid.actors.risk_book import RiskBook
+from hedgegrid.core import permission, risk
+from hedgegrid.core.codes import LONG, SHORT
+from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.messages.events import ForeignSeen, Hydrated, OrderEventKind
+
+Bug = Callable[[pytest.MonkeyPatch], None]
+
+
+def _ends_with(kind: OrderEventKind) -> Bug:
+    """An order no longer counts once it is told this."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(risk_book, "_ENDS", (*risk_book._ENDS, kind))
+
+    return plant
+
+
+def _reserves_late(patch: pytest.MonkeyPatch) -> None:
+    """Orders are booked when their batch has been judged and sent."""
+    late: dict[int, list[Booked]] = {}
+
+    def reserve(self: RiskBook, order: Booked) -> None:
+        late.setdefault(id(self), []).append(order)
+
+    def keep(self: RiskBook, _names: list[str]) -> None:
+        # The last thing that a batch does before it is sent.
+        for order in late.pop(id(self), []):
+            self._book(order)
+
+    patch.setattr(RiskBook, "reserve", reserve)
+    patch.setattr(RiskBook, "keep", keep)
+
+
+def _never_reserves(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RiskBook, "reserve", lambda _self, _order: None)
+
+
+def _forgets_foreign_positions(patch: pytest.MonkeyPatch) -> None:
+    take = RiskBook.set_foreign
+    patch.setattr(RiskBook, "set_foreign", lambda self, seen: take(self, attrs.evolve(seen, positions=())))
+
+
+def _forgets_foreign_orders(patch: pytest.MonkeyPatch) -> None:
+    take = RiskBook.set_foreign
+
+    def without(self: RiskBook, seen: ForeignSeen) -> None:
+        take(self, attrs.evolve(seen, orders=()))
+
+    patch.setattr(RiskBook, "set_foreign", without)
+
+
+def _hydration_forgets_foreign(patch: pytest.MonkeyPatch) -> None:
+    take = RiskBook.set_instrument
+
+    def anew(self: RiskBook, word: Hydrated) -> None:
+        take(self, word)
+        for leg in (LONG, SHORT):
+            self.exposures[2 * self.index[word.instrument] + leg].foreign_lots = 0
+
+    patch.setattr(RiskBook, "set_instrument", anew)
+
+
+def _hydration_drops_what_is_not_acknowledged(patch: pytest.MonkeyPatch) -> None:
+    take = RiskBook.set_instrument
+
+    def stripped(self: RiskBook, word: Hydrated) -> None:
+        take(self, attrs.evolve(word, orders=tuple(one for one in word.orders if one.acknowledged)))
+
+    patch.setattr(RiskBook, "set_instrument", stripped)
+
+
+def _partial_fill_ends_an_order(patch: pytest.MonkeyPatch) -> None:
+    take = RiskBook.apply
+
+    def apply(self: RiskBook, instrument: str, events: Any) -> None:
+        take(self, instrument, [attrs.evolve(one, qty_lots=0) if one.fill else one for one in events])
+
+    patch.setattr(RiskBook, "apply", apply)
+
+
+def _keeps_old_marks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(risk_actor.Risk, "_recount", lambda _self: None)
+
+
+def _counts_entries_at_their_limit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(risk, "worst_entry_e8", lambda price, qty, _mark, unit_e8: price * qty * unit_e8)
+
+
+def _position_without_working_entries(patch: pytest.MonkeyPatch) -> None:
+    check = risk._check_exposure
+
+    def lenient(limits: RiskLimits, rules: list[InstrumentRisk], exposures: list[Exposure], *rest: Any) -> int:
+        lighter = [attrs.evolve(one, entry_lots=0) for one in exposures]
+        return check(limits, rules, lighter, *rest)
+
+    patch.setattr(risk, "_check_exposure", lenient)
+
+
+def _sums_one_instrument(patch: pytest.MonkeyPatch) -> None:
+    check = risk._check_exposure
+
+    def local(limits: Any, rules: Any, exposures: Any, order: Booked, *rest: Any) -> int:
+        at = order.instrument
+        alone = attrs.evolve(order, instrument=0)
+        return check(limits, rules[at : at + 1], exposures[2 * at : 2 * at + 2], alone, *rest)
+
+    patch.setattr(risk, "_check_exposure", local)
+
+
+def _ignores(control: int) -> Bug:
+    """A control is there, and what it says is not heard."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        for name in ("_check_ages", "_check_order", "_check_exposure", "_check_book", "_check_reducing"):
+            check = getattr(risk, name)
+
+            def deaf(*given: Any, check: Any = check) -> int:
+                code = int(check(*given))
+                return risk.PASS if code == control else code
+
+            patch.setattr(risk, name, deaf)
+
+    return plant
+
+
+def _ignores_the_age_of_decisions(patch: pytest.MonkeyPatch) -> None:
+    check: Any = risk.check
+
+    def timeless(*given: Any) -> int:
+        *others, _decided_ns, now_ns, balance_ns = given
+        return int(check(*others, now_ns, now_ns, balance_ns))
+
+    patch.setattr(risk, "check", timeless)
+
+
+def _ignores_the_age_of_prices(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(risk, "_check_ages", lambda *_given: risk.PASS)
+
+
+def _asks_permission_once_a_batch(patch: pytest.MonkeyPatch) -> None:
+    """What was permitted once is taken for permitted."""
+    may = permission.may_increase
+    known: set[str] = set()
+
+    def once(state: permission.PermissionState, instrument: str) -> bool:
+        if may(state, instrument):
+            known.add(instrument)
+        return instrument in known
+
+    patch.setattr(permission, "may_increase", once)
+
+
+def _pauses_the_named_instrument_alone(patch: pytest.MonkeyPatch) -> None:
+    def narrow(state: permission.PermissionState, instrument: str) -> bool:
+        trades = state.mode in (permission.Mode.ACTIVE, permission.Mode.REDUCING)
+        return trades and all(one.scope != instrument for one in state.reasons)
+
+    patch.setattr(permission, "may_increase", narrow)
+
+
+def _forgets_what_was_latched(patch: pytest.MonkeyPatch) -> None:
+    begin = permission.initial
+    patch.setattr(permission, "initial", lambda resume_after_ns, _latched=(): begin(resume_after_ns))
+
+
+def _clears_at_once(patch: pytest.MonkeyPatch) -> None:
+    begin = permission.initial
+    patch.setattr(permission, "initial", lambda _resume_after_ns, latched=(): begin(0, latched))
+
+
+def _clears_latched_reasons(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(permission, "is_latched", lambda _reason: False)
+
+
+def _trades_before_hydration(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(permission, "may_increase", lambda state, _instrument: not state.reasons)
+    patch.setattr(permission, "may_reduce", lambda _state: True)
+
+
+def _ignores_halt(patch: pytest.MonkeyPatch) -> None:
+    may = permission.may_increase
+    patch.setattr(permission, "may_increase", lambda state, name: may(attrs.evolve(state, halted=False), name))
+
+
+BUGS: Final[Mapping[str, Bug]] = {
+    "an unknown order counts no more": _ends_with(OrderEventKind.UNKNOWN),
+    "an acknowledged order counts no more": _ends_with(OrderEventKind.ACCEPTED),
+    "an order whose cancel failed counts no more": _ends_with(OrderEventKind.CANCEL_FAILED),
+    "a partial fill ends an order": _partial_fill_ends_an_order,
+    "orders are reserved after their batch": _reserves_late,
+    "orders are never reserved": _never_reserves,
+    "foreign positions are forgotten": _forgets_foreign_positions,
+    "foreign orders are forgotten": _forgets_foreign_orders,
+    "hydration forgets foreign positions": _hydration_forgets_foreign,
+    "hydration drops what is not acknowledged": _hydration_drops_what_is_not_acknowledged,
+    "marks are those of the booking": _keeps_old_marks,
+    "entries count at their limit": _counts_entries_at_their_limit,
+    "working entries do not count in the position": _position_without_working_entries,
+    "the account is one instrument": _sums_one_instrument,
+    "the leg's cap is ignored": _ignores(risk.MAX_LEG_NOTIONAL),
+    "the gross cap is ignored": _ignores(risk.MAX_GROSS_NOTIONAL),
+    "the net cap is ignored": _ignores(risk.MAX_NET_NOTIONAL),
+    "the count of open orders is ignored": _ignores(risk.MAX_OPEN_ORDERS),
+    "a rung is taken twice": _ignores(risk.DUPLICATE),
+    "old decisions pass": _ignores_the_age_of_decisions,
+    "old prices pass": _ignores_the_age_of_prices,
+    "exits are not proven": _ignores(risk.REDUCE_PROOF),
+    "permission is asked once": _asks_permission_once_a_batch,
+    "a pause of the account stops no instrument": _pauses_the_named_instrument_alone,
+    "a restart forgets what was latched": _forgets_what_was_latched,
+    "a pause ends with its cause": _clears_at_once,
+    "a latched reason clears by itself": _clears_latched_reasons,
+    "trading begins before hydration": _trades_before_hydration,
+    "a halt is ignored": _ignores_halt,
+}
+"""Each by what it does."""

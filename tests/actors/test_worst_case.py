@@ -1,0 +1,62 @@
+"""Whatever happens in whatever order: no order that was approved takes the account over a cap, none leaves paused.
+
+Invariants: the figures are the wire's own; the machine is shown to be about something (orders pass, each cap refuses),
+and to see each of the bugs that such a gate has had.
+"""
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from hedgegrid.model.order import Purpose
+from tests.actors.gate_machine import GateMachine, Tally
+from tests.actors.planted import BUGS
+
+SEEN = {
+    "permission",
+    "approval_ttl_ms",
+    "max_quote_age_ms",
+    "price_collar_bps",
+    "max_order_notional_quote",
+    "max_order_qty",
+    "max_position_qty",
+    "max_notional_per_leg_quote",
+    "max_gross_notional_quote",
+    "max_net_notional_quote",
+    "max_open_orders_per_leg",
+    "duplicate",
+    "self_cross",
+    "reduce_only_proof",
+}
+"""Each of these has to refuse something on the way, else the search was about less than it says."""
+
+
+def searched(examples: int) -> None:
+    """Search, the same way everywhere."""
+    fixed = settings(
+        max_examples=examples,
+        stateful_step_count=60,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(GateMachine, settings=fixed)
+
+
+def test_no_approved_order_breaks_a_cap_and_none_leaves_while_paused() -> None:
+    """Laws 2 and 4 and section 6: fills, acks, cancels, doubts, prices, pauses, restarts in any order."""
+    GateMachine.tally = Tally()
+    searched(200)
+    assert GateMachine.tally.approved[Purpose.ENTRY] > 1_000
+    assert min(GateMachine.tally.approved[purpose] for purpose in (Purpose.TAKE_PROFIT, Purpose.STOP)) > 5
+    assert GateMachine.tally.refused.keys() >= SEEN
+
+
+@pytest.mark.parametrize("bug", list(BUGS))
+def test_the_search_sees_a_planted_bug(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that passes whatever the gate does would prove nothing."""
+    BUGS[bug](monkeypatch)
+    with pytest.raises(AssertionError):
+        searched(200)
