@@ -17,7 +17,7 @@ from hedgegrid import __version__
 from hedgegrid.actors.executor import Executor
 from hedgegrid.actors.executor_parts import ExecutorSettings
 from hedgegrid.actors.feed import Feed, SourceTimes
-from hedgegrid.actors.flattening import with_operator
+from hedgegrid.actors.flattening import with_word
 from hedgegrid.actors.funding import Funding
 from hedgegrid.actors.journal_writer import JournalWriter
 from hedgegrid.actors.mailboxes import mailbox_maker
@@ -34,6 +34,7 @@ from hedgegrid.config.params import (
     bars_per_year,
     breaker_limits,
     grid_params,
+    health_limits,
     instrument_risk,
     limits_version,
     race_limits,
@@ -45,7 +46,6 @@ from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.breaker import Breaker
 from hedgegrid.core.codes import NEVER_NS
 from hedgegrid.core.countdown import Arming, CountdownRule
-from hedgegrid.core.health import HealthLimits
 from hedgegrid.core.order_state import OrderState
 from hedgegrid.core.pause import Reason
 from hedgegrid.core.protection import ProtectionLimits
@@ -54,7 +54,8 @@ from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.lock import AccountLock, locks_folder
 from hedgegrid.journal.memory import JournalMemory
 from hedgegrid.journal.opening import open_journal
-from hedgegrid.messages.commands import Flatten, Pause
+from hedgegrid.kill_switch import KillSwitch
+from hedgegrid.messages.commands import Flatten, Kill, Pause
 from hedgegrid.messages.events import Incident, Message
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.control import ControlReading, FlattenStage
@@ -148,7 +149,9 @@ async def _furnished(
         )
     began_ns = journal.past_boots[0].wall_ns if journal.past_boots else None
     world.begin(stack, Past(last_ns=journal.last_ts_ns(), began_ns=began_ns), tell)
-    return House(config, options, world, journal, sinks)
+    kill_switch = KillSwitch(config.risk.kill_switch, journal)
+    await kill_switch.read_at_start(world.clock.now_ns(), tell)
+    return House(config, options, world, journal, kill_switch, sinks)
 
 
 class Sinks(Protocol):
@@ -188,6 +191,7 @@ class House:
         options: RunOptions,
         world: World,
         journal: SqliteJournal,
+        kill_switch: KillSwitch,
         sinks: "Sinks",
     ) -> None:
         """Wire the parts; nothing runs yet. ``sinks`` is told what nobody else can act on."""
@@ -213,12 +217,15 @@ class House:
         self.supervisor = self.tree()
         self._mending = False
         self._closings = 0
+        self.kill_switch = kill_switch
+        kill_switch.wire(self.post.head, self.tell, self.view)
         self.operator = Operator(
             self.view,
             head=self.post.head,
             tell=self.tell,
             now_ns=self.clock.now_ns,
             read_controls=self.controls,
+            kill=self.kill_switch.throw,
         )
         ops = config.ops
         self.http = HttpServer(
@@ -404,23 +411,10 @@ class House:
             router=self.router,
             clock=self.clock,
             post=self.post,
-            limits=self.health_limits(),
+            limits=health_limits(self.config),
             cadences_ns={g.instrument: 0 if self.world.streamed else bar_length_ns(g) for g in self.config.grid},
             times=self.times,
             probe=self.world.probe,
-        )
-
-    def health_limits(self) -> HealthLimits:
-        """Give the watchdog's limits."""
-        watchdog = self.config.watchdog
-        return HealthLimits(
-            feed_stale_ns=ns_from_ms(watchdog.feed_stale_ms),
-            quote_silence_ns=ns_from_ms(watchdog.quote_silence_ms),
-            heartbeat_ns=ns_from_ms(watchdog.heartbeat_ms),
-            heartbeat_missed=watchdog.heartbeat_missed,
-            max_loop_lag_ns=ns_from_ms(watchdog.max_loop_lag_ms),
-            max_clock_skew_ns=ns_from_ms(watchdog.max_clock_skew_ms),
-            unknown_pause_ns=ns_from_ms(watchdog.unknown_pause_ms),
         )
 
     def report(self, words: str, figures: Mapping[str, str]) -> None:
@@ -461,9 +455,8 @@ class House:
 
         Risk, and every life to come, goes on with what is latched.
         """
-        if isinstance(message, Pause | Flatten):
-            legs = message.legs if isinstance(message, Flatten) else ()
-            self.journal.set_latched(with_operator(self.journal.latched(), legs, self.clock.now_ns()))
+        if isinstance(message, Pause | Flatten | Kill):
+            self.journal.set_latched(with_word(self.journal.latched(), message, self.clock.now_ns()))
         self.post.publish(message, RISK)
 
     # --- figures ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from rich.console import Console
 from hedgegrid.actors.post import EXECUTOR, FUNDING, RISK
 from hedgegrid.actors.watchdog import HangGuard
 from hedgegrid.app import House, open_house
+from hedgegrid.config.params import health_limits
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.pause import Reason
@@ -54,6 +55,7 @@ EXIT_LIQUIDATED = 3
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A closed terminal stops the bot by its policy too."""
 TICK_S = 0.1
+KILL_LOOK_S = 0.25
 DURATION_REACHED = "duration reached"
 DRAWN_DOWN = (
     "the drawdown stays latched: lift it with run --resume --new-peak, which makes the equity of then the new peak"
@@ -154,6 +156,7 @@ class Life:
         others = [
             asyncio.create_task(self._show(console), name="status"),
             asyncio.create_task(self._guard(), name="guard"),
+            asyncio.create_task(self._watch_kill_file(), name="kill file"),
         ]
         try:
             await self.house.world.follow(lambda: started.is_set() or actors.done() or self._over.is_set())
@@ -179,16 +182,18 @@ class Life:
             await self._tell_warm_up(tell)
             self._greet(tell)
             await self._walk()
-        elif errand.kind is ErrandKind.CANCEL_ENTRIES:
+        elif errand.kind is ErrandKind.CANCEL_ENTRIES or not errand.legs:
             self._ended = "entries cancelled"
             await self._stop_by_policy()
         else:
             await self._flatten(errand)
 
     async def _flatten(self, errand: Errand) -> None:
-        """Flatten as the operator asked, and end with the exchange's word, or with what is left."""
+        """Flatten as a person asked, and end with the exchange's word, or with what is left."""
         house = self.house
-        house.tell(Flatten(**house.post.head(), legs=errand.legs))
+        if errand.kind is ErrandKind.FLATTEN:
+            # A kill is latched already: its file was read before anything else.
+            house.tell(Flatten(**house.post.head(), legs=errand.legs))
         watching = asyncio.create_task(self._watch_flatten(errand), name="errand")
         try:
             await self._walk()
@@ -319,11 +324,21 @@ class Life:
     async def _guard(self) -> None:
         """Look for actors that hang, once a heartbeat of wall time."""
         house = self.house
-        limits = house.health_limits()
+        limits = health_limits(house.config)
         guard = HangGuard(limits=limits, readings=self._readings, on_silent=self._on_silent, on_alive=self._on_alive)
         while True:
             await asyncio.sleep(limits.heartbeat_ns / NS_PER_S)
             guard.look(time.monotonic_ns())
+
+    async def _watch_kill_file(self) -> None:
+        """Look for the kill switch's file."""
+        while True:
+            try:
+                await self.house.kill_switch.look()
+            except Fatal as error:
+                self.fail(str(error))
+                return
+            await asyncio.sleep(KILL_LOOK_S)
 
     def _readings(self) -> tuple[ActorReading, ...]:
         children = every_child(self.house.supervisor.statuses())

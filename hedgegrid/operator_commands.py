@@ -18,10 +18,14 @@ from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fa
 if TYPE_CHECKING:
     from hedgegrid.config.schema import AccountConfig
     from hedgegrid.lifecycle import Outcome
+    from hedgegrid.model.order import Leg
     from hedgegrid.ops.client import ApiClient
-    from hedgegrid.worlds.world import Errand
+    from hedgegrid.worlds.world import Errand, ErrandKind
 
 POLL_S = 0.5
+LOOK_S = 0.05
+LATCHED_S = 20.0
+"""What a running account gets to latch a kill before it counts as hung."""
 CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), help="The account's TOML file; without it the built-in demo's."
 )
@@ -36,18 +40,26 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as
 
 def _client(account: "AccountConfig", *, control: bool) -> "ApiClient":
     """Make the client of a config's account. Ends the command where the token cannot be had."""
+    if control and account.ops.control_token is None:
+        fail("the config has no [ops] control_token: set one, and start the account with it", EXIT_BAD_INPUT)
+    try:
+        return _client_of(account, control=control)
+    except Fatal as error:
+        fail(str(error), EXIT_BAD_INPUT)
+
+
+def _client_of(account: "AccountConfig", *, control: bool) -> "ApiClient":
+    """Make the client of an account. Raises Fatal where the token cannot be had."""
     from hedgegrid.config.values import split_listen
     from hedgegrid.ops.client import ApiClient
 
     ops = account.ops
-    if control and ops.control_token is None:
-        fail("the config has no [ops] control_token: set one, and start the account with it", EXIT_BAD_INPUT)
     reference = ops.control_token if control else ops.read_token or ops.control_token
     try:
         token = None if reference is None else reference.resolve().reveal()
         return ApiClient(split_listen(ops.listen), token=token, ca_file=ops.tls_cert)
-    except (Fatal, OSError) as error:
-        fail(str(error), EXIT_BAD_INPUT)
+    except OSError as error:
+        raise Fatal(str(error)) from error
 
 
 def _ask(config: Path | None, path: str, body: dict[str, object] | None = None) -> Any:  # noqa: ANN401 - JSON
@@ -203,36 +215,126 @@ def flatten(
     _flatten_dead(account, leg, timeout_s, take_over=take_over, as_json=as_json)
 
 
+@click.command()
+@CONFIG
+@click.option("--wait", is_flag=True, help="Return when it is done: FLAT as the exchange shows it, or what is left.")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(1.0), default=120.0, show_default=True, help="Seconds to wait."
+)
+@click.option("--take-over", is_flag=True, help="End the process that holds the account first, however it answers.")
+@EXCHANGE
+@JOURNAL
+def kill(
+    config: Path | None,
+    wait: bool,  # noqa: FBT001 - a flag of the command
+    timeout_s: float,
+    take_over: bool,  # noqa: FBT001 - the same
+    exchange_url: str | None,
+    journal: Path | None,
+) -> None:
+    """Throw the kill switch: every entry goes, and what [risk.kill_switch] action says; nothing trades until `resume`.
+
+    The word is written beside the journal first, so nothing loses it: a running account obeys within a second, with or
+    without a token; for one that does not run the command acts itself, and the next start is killed too.
+    """
+    from hedgegrid.journal import kill_file
+    from hedgegrid.journal.lock import is_held
+    from hedgegrid.model.order import Leg
+    from hedgegrid.worlds.world import ErrandKind
+
+    account = load_account(config, {**at_another_server(exchange_url), **_kept_in(journal)})
+    switch, path = account.risk.kill_switch, Path(account.journal.path)
+    if not switch.enabled:
+        fail("[risk.kill_switch] enabled is false: nothing was done; `flatten` and `pause` work", EXIT_BAD_INPUT)
+    try:
+        kill_file.place(path)
+    except Fatal as error:
+        fail(str(error), EXIT_FAILED)
+    try:
+        if is_held(path) and not take_over:
+            _kill_running(account, path, timeout_s if wait else None)
+            return
+        if account.account.mode in {"sim", "paper"}:
+            # Its exchange ended with it: there is nothing to be closed until it starts.
+            click.echo("latched: the account does not run, and the next start trades nothing until `run --resume`")
+            return
+        legs = tuple(Leg) if switch.action == "flatten" else ()
+        _act_dead(account, ErrandKind.KILL, legs, timeout_s, take_over=take_over)
+    except Fatal as error:
+        fail(f"{error}; the kill is latched all the same: {kill_file.kill_file(path)}", EXIT_BAD_INPUT)
+
+
+def _kill_running(account: "AccountConfig", path: Path, timeout_s: float | None) -> None:
+    """Ask a running account, wait until the word is latched, and where asked to until it is done."""
+    from hedgegrid.journal import kill_file
+    from hedgegrid.ops.client import NoAnswerError
+
+    if account.ops.control_token is not None:
+        try:
+            _client_of(account, control=True).post("/api/v1/kill", {})
+        except (NoAnswerError, Fatal) as error:
+            click.echo(f"{error}: the file says it too", err=True)
+    until_s = time.monotonic() + (LATCHED_S if timeout_s is None else timeout_s)
+    while kill_file.is_placed(path) and time.monotonic() < until_s:
+        time.sleep(LOOK_S)
+    if kill_file.is_placed(path):
+        fail("the account does not answer: add --take-over to end it and act for it", EXIT_FAILED)
+    click.echo("killed: latched, nothing is added until `hedgegrid resume`")
+    if timeout_s is not None and account.risk.kill_switch.action == "flatten":
+        _wait_until_flat(_client(account, control=False), until_s, as_json=False)
+
+
 def _flatten_dead(account: "AccountConfig", leg: str, timeout_s: float, *, take_over: bool, as_json: bool) -> None:
-    """Act for an account that does not run, and tell what came of it."""
+    """Flatten an account that does not run."""
     from hedgegrid.journal.lock import AccountHeldError
     from hedgegrid.model.order import Leg
-    from hedgegrid.ops.operator import flatten_state
-    from hedgegrid.worlds.world import Errand, ErrandKind
+    from hedgegrid.worlds.world import ErrandKind
 
     legs = tuple(Leg) if leg == "both" else (Leg[leg.upper()],)
-    errand = Errand(kind=ErrandKind.FLATTEN, legs=legs, timeout_s=timeout_s)
     try:
-        outcome = _run_errand(account, errand, take_over=take_over)
+        _act_dead(account, ErrandKind.FLATTEN, legs, timeout_s, take_over=take_over, as_json=as_json)
     except AccountHeldError as error:
         fail(f"{error}, or add --take-over", EXIT_BAD_INPUT)
     except Fatal as error:
         fail(str(error), EXIT_BAD_INPUT)
+
+
+def _act_dead(
+    account: "AccountConfig",
+    kind: "ErrandKind",
+    legs: "tuple[Leg, ...]",
+    timeout_s: float,
+    *,
+    take_over: bool,
+    as_json: bool = False,
+) -> None:
+    """Act for an account that does not run, and tell what came of it. Raises Fatal where it cannot."""
+    from hedgegrid.ops.operator import flatten_state
+    from hedgegrid.worlds.world import Errand
+
+    outcome = _run_errand(account, Errand(kind=kind, legs=legs, timeout_s=timeout_s), take_over=take_over)
     told = attrs.asdict(flatten_state(outcome.view, outcome.ended_ns))
-    click.echo(json.dumps(told, indent=2) if as_json else _flatten_words(told))
+    if not legs:
+        click.echo(f"killed: {outcome.extras.ended}")
+    else:
+        click.echo(json.dumps(told, indent=2) if as_json else _flatten_words(told))
     if outcome.failure:
         fail(outcome.failure, outcome.exit_code)
 
 
 def _flatten_running(client: "ApiClient", leg: str, timeout_s: float | None, *, as_json: bool) -> None:
     """Ask a running account, and wait for its word where asked to."""
-    from hedgegrid.ops.client import NoAnswerError
-
     client.post("/api/v1/flatten", {"leg": leg})
     if timeout_s is None:
         click.echo(f"asked for: flatten {leg}; `hedgegrid status` tells how far it is")
         return
-    until_s = time.monotonic() + timeout_s
+    _wait_until_flat(client, time.monotonic() + timeout_s, as_json=as_json)
+
+
+def _wait_until_flat(client: "ApiClient", until_s: float, *, as_json: bool) -> None:
+    """Wait for a running account's word that it is flat, and tell what came of it."""
+    from hedgegrid.ops.client import NoAnswerError
+
     told: dict[str, Any] = {"stage": "under_way", "left": [], "foreign": []}
     while told["stage"] != "flat" and time.monotonic() < until_s:
         time.sleep(POLL_S)

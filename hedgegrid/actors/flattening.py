@@ -1,18 +1,18 @@
-"""The operator's flatten: a latched reason that names the legs, gone on with until the exchange has shown them flat.
+"""A person's flatten, or kill: a latched reason that names the legs, gone on with until the exchange shows them flat.
 
 Invariants: the word is in the permission's latched reasons and nowhere else, so a restart goes on with it; the legs are
 closed at every judged point anew (an entry may fill while its cancel travels); only the executor's two readings end it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.core import permission
 from hedgegrid.core.pause import ACCOUNT, Reason
 from hedgegrid.core.permission import LatchedEntry, PermissionState
-from hedgegrid.core.permission_events import FlattenStarted, OperatorPause, PermissionEvent
-from hedgegrid.messages.commands import FLATTEN_LEGS, ConfirmFlat, Flatten, named_legs
+from hedgegrid.core.permission_events import FlattenStarted, OperatorPause, PermissionEvent, ReasonRaised
+from hedgegrid.messages.commands import FLATTEN_LEGS, ConfirmFlat, Flatten, Kill, Pause, named_legs
 from hedgegrid.messages.events import FlatConfirmed, Message
 from hedgegrid.model.order import Leg
 from hedgegrid.runtime.clock import Clock
@@ -22,32 +22,41 @@ CONFIRM_AGAIN_NS = 5_000_000_000
 
 
 def legs_to_flatten(state: PermissionState) -> tuple[Leg, ...]:
-    """Give the legs that the operator wants closed; none where no such word stands."""
-    for one in state.reasons:
-        if one.reason is Reason.OPERATOR and one.scope == ACCOUNT:
-            return named_legs(dict(one.figures))
-    return ()
+    """Give the legs that a person wants closed; none where no such word stands."""
+    return tuple(sorted({leg for legs in _wishes(state).values() for leg in legs}))
 
 
-def flatten_figures(state: PermissionState, legs: Iterable[Leg]) -> dict[str, int | str]:
-    """Give the figures of a flatten of ``legs``, with those that are being closed already."""
-    wanted = sorted({*legs_to_flatten(state), *legs})
-    return {FLATTEN_LEGS: ",".join(leg.name for leg in wanted)}
+def _wishes(state: PermissionState) -> dict[Reason, tuple[Leg, ...]]:
+    """Give the reasons that are a person's word to close legs, each with its legs."""
+    found = {
+        one.reason: named_legs(dict(one.figures))
+        for one in state.reasons
+        if one.reason in (Reason.OPERATOR, Reason.KILL) and one.scope == ACCOUNT
+    }
+    return {reason: legs for reason, legs in found.items() if legs}
 
 
-def with_operator(latched: Sequence[LatchedEntry], legs: Iterable[Leg], now_ns: int) -> tuple[LatchedEntry, ...]:
-    """Give latched reasons with the operator's word among them: a pause, or where there are ``legs`` a flatten."""
+def wanted(state: PermissionState, word: Flatten | Kill | Pause) -> PermissionEvent:
+    """Give what a person's word means to the permission: a flatten, of what is being closed already too, or a pause."""
+    if isinstance(word, Pause):
+        return OperatorPause()
+    reason = Reason.KILL if isinstance(word, Kill) else Reason.OPERATOR
+    said: dict[str, int | str] = {"by": word.by} if isinstance(word, Kill) else {}
+    if not word.legs:
+        return ReasonRaised(reason=reason, figures=said)
+    legs = sorted({*legs_to_flatten(state), *word.legs})
+    return FlattenStarted(reason=reason, figures={**said, FLATTEN_LEGS: ",".join(leg.name for leg in legs)})
+
+
+def with_word(latched: Sequence[LatchedEntry], word: Flatten | Kill | Pause, now_ns: int) -> tuple[LatchedEntry, ...]:
+    """Give latched reasons with a person's word among them."""
     state = permission.initial(0, latched)
-    wanted = tuple(legs)
-    if wanted:
-        state, _ = permission.step(state, FlattenStarted(figures=flatten_figures(state, wanted)), now_ns)
-    else:
-        state, _ = permission.step(state, OperatorPause(), now_ns)
+    state, _ = permission.step(state, wanted(state, word), now_ns)
     return permission.export_latched(state)
 
 
 class Flattening:
-    """How far the operator's flatten is, as the risk actor carries it."""
+    """How far a person's flatten is, as the risk actor carries it."""
 
     def __init__(self, post: Post, book: RiskBook, clock: Clock) -> None:
         """Know of none yet."""
@@ -58,7 +67,7 @@ class Flattening:
         self._confirm_ns = 0
 
     def is_under_way(self, state: PermissionState) -> bool:
-        """Tell whether the operator's word stands and the exchange has not yet shown it flat."""
+        """Tell whether such a word stands and the exchange has not yet shown it flat."""
         return not self._said and legs_to_flatten(state) != ()
 
     def begin(self) -> None:
@@ -67,7 +76,7 @@ class Flattening:
         self._confirm_ns = 0
 
     def done(self, message: FlatConfirmed, state: PermissionState) -> bool:
-        """Take what the exchange has shown flat; True where that is all that the operator wants closed by now."""
+        """Take what the exchange has shown flat; True where that is all that is wanted closed by now."""
         self._said = set(message.legs) >= set(legs_to_flatten(state))
         return self._said
 
@@ -82,7 +91,7 @@ class Flattening:
             return
         legs = legs_to_flatten(state)
         if state.mode is not permission.Mode.FLATTENING:
-            step(cause, FlattenStarted())
+            step(cause, FlattenStarted(reason=min(_wishes(state))))
         for name in self._book.names:
             self._post.send(Flatten(**self._post.head(cause), legs=legs), strategy_name(name))
         held = any(not self._book.is_leg_flat(name, leg) for name in self._book.names for leg in legs)

@@ -75,6 +75,7 @@ _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
             commands.Pause,
             commands.Resume,
             commands.Flatten,
+            commands.Kill,
             commands.CancelEntries,
             commands.Halt,
         ),

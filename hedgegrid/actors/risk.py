@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from hedgegrid.actors.breaker_watch import BreakerWatch
-from hedgegrid.actors.flattening import Flattening, flatten_figures
+from hedgegrid.actors.flattening import Flattening, wanted
 from hedgegrid.actors.permission_words import PermissionWords
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_account import AccountWord, follow
@@ -45,6 +45,7 @@ from hedgegrid.messages.commands import (
     Flatten,
     Halt,
     IntentBatch,
+    Kill,
     Pause,
     RaiseReason,
     Rehydrate,
@@ -167,7 +168,7 @@ class Risk(Actor[RiskMessage]):
                 self._on_state(message)
             case _ if isinstance(message, AccountWord):
                 follow(message, self._book, self._session)
-            case Flatten() | FlatConfirmed() | StillHeld():
+            case Flatten() | Kill() | FlatConfirmed() | StillHeld():
                 self._on_flatten(message)
             case Liquidated():
                 self._liquidated = True
@@ -268,11 +269,11 @@ class Risk(Actor[RiskMessage]):
             for name in held:
                 self._post.send(Flatten(**self._post.head(cause)), strategy_name(name))
 
-    def _on_flatten(self, message: Flatten | FlatConfirmed | StillHeld) -> None:
-        """Begin, or go on with, what the operator wants closed, and end it when the exchange has shown it flat."""
+    def _on_flatten(self, message: Flatten | Kill | FlatConfirmed | StillHeld) -> None:
+        """Begin, or go on with, what a person wants closed, and end it when the exchange has shown it flat."""
         match message:
-            case Flatten():
-                self._step(message, FlattenStarted(figures=flatten_figures(self._permission, message.legs)))
+            case Flatten() | Kill():
+                self._step(message, wanted(self._permission, message))
                 self._flattening.begin()
                 self._flattening.go_on(message, self._permission, self._step)
             case FlatConfirmed():

@@ -7,6 +7,7 @@ from hedgegrid.messages.commands import (
     Flatten,
     Halt,
     IntentBatch,
+    Kill,
     Pause,
     RaiseReason,
     Rehydrate,
@@ -54,6 +55,7 @@ RiskMessage = (
     | Throttle
     | CancelEntries
     | Flatten
+    | Kill
     | FlatConfirmed
     | StillHeld
     | Halt

@@ -12,7 +12,7 @@ from pathlib import Path
 import tomli
 
 from hedgegrid.config.fields import Problem, Section, is_section, settings_of
-from hedgegrid.config.risk import RiskConfig
+from hedgegrid.config.risk import KillSwitchConfig, RiskConfig
 from hedgegrid.config.schema import ACCOUNT_NAME, AccountConfig
 from hedgegrid.config.structure import structure
 from hedgegrid.errors import Fatal
@@ -123,6 +123,8 @@ def _absent(cls: type[Section], raw: object, path: str) -> Iterator[Problem]:
         return  # refused by the schema already
     for setting in settings_of(cls):
         place = f"{path}.{setting.key}"
+        if setting.type is KillSwitchConfig:
+            continue  # it has no limit, and its defaults are the strongest
         if is_section(setting.type):
             yield from _absent(setting.type, raw.get(setting.key, {}), place)
         elif setting.key not in raw:

@@ -17,6 +17,7 @@ from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core import codes, session
 from hedgegrid.core.breaker import BreakerLimits
 from hedgegrid.core.gate_records import InstrumentRisk, RiskLimits, SessionLimits
+from hedgegrid.core.health import HealthLimits
 from hedgegrid.core.pause import ControlAction
 from hedgegrid.core.protection import ProtectionLimits
 from hedgegrid.core.records import GridParams, VenueRules
@@ -298,6 +299,20 @@ def breaker_limits(config: AccountConfig) -> BreakerLimits:
         window_ns=breaker.window_s * NS_PER_S,
         cooldown_ns=breaker.cooldown_s * NS_PER_S,
         action=ControlAction(breaker.action),
+    )
+
+
+def health_limits(config: AccountConfig) -> HealthLimits:
+    """Give the watchdog's limits."""
+    watchdog = config.watchdog
+    return HealthLimits(
+        feed_stale_ns=ns_from_ms(watchdog.feed_stale_ms),
+        quote_silence_ns=ns_from_ms(watchdog.quote_silence_ms),
+        heartbeat_ns=ns_from_ms(watchdog.heartbeat_ms),
+        heartbeat_missed=watchdog.heartbeat_missed,
+        max_loop_lag_ns=ns_from_ms(watchdog.max_loop_lag_ms),
+        max_clock_skew_ns=ns_from_ms(watchdog.max_clock_skew_ms),
+        unknown_pause_ns=ns_from_ms(watchdog.unknown_pause_ms),
     )
 
 

@@ -13,6 +13,7 @@ import attrs
 from hedgegrid.config.fields import Section, choice, count, number, section, switch
 
 ControlAction = Literal["pause", "cancel_entries", "flatten"]
+KillAction = Literal["cancel_entries", "flatten"]
 
 _DAY_MS = 86_400_000
 _WEEK_S = 604_800
@@ -104,6 +105,17 @@ class MarginKillConfig(Section):
 
 
 @attrs.frozen(kw_only=True)
+class KillSwitchConfig(Section):
+    """The switch that a person throws: `hedgegrid kill`, or the kill file beside the journal.
+
+    It always takes the entries away: a kill that leaves them to fill would be none.
+    """
+
+    enabled: bool = switch("whether it may be thrown at all", default=True)
+    action: KillAction = choice("what it does when it is thrown", default="flatten")
+
+
+@attrs.frozen(kw_only=True)
 class RiskConfig(Section):
     """What the gate refuses and which controls stop trading."""
 
@@ -170,3 +182,4 @@ class RiskConfig(Section):
     volatility_halt: VolatilityHaltConfig = section(VolatilityHaltConfig, "too wild a market")
     funding_kill: FundingKillConfig = section(FundingKillConfig, "too expensive funding")
     margin_kill: MarginKillConfig = section(MarginKillConfig, "too little margin")
+    kill_switch: KillSwitchConfig = section(KillSwitchConfig, "the switch that a person throws")

@@ -50,6 +50,15 @@ def end_holder(journal_path: Path) -> int:
     raise Fatal(f"process {holder} holds {path} and does not end")
 
 
+def is_held(journal_path: Path) -> bool:
+    """Tell whether a process holds the lock of a journal."""
+    path = journal_path.with_name(journal_path.name + ".lock")
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return not _is_free(file.fileno())
+
+
 def _is_free(file: int) -> bool:
     """Tell whether nobody holds the lock now."""
     try:

@@ -105,8 +105,19 @@ class Flatten(Message):
     legs: tuple[Leg, ...] = (Leg.LONG, Leg.SHORT)
 
 
+@attrs.frozen(kw_only=True)
+class Kill(Message):
+    """The kill switch was thrown: nothing is added until the operator resumes, and every entry goes.
+
+    ``legs`` are closed at the market, as by ``Flatten``; none where it only takes entries away. ``by``: who threw it.
+    """
+
+    legs: tuple[Leg, ...]
+    by: str
+
+
 FLATTEN_LEGS: Final = "flatten"
-"""The figure of the operator's latched reason that names the legs to close."""
+"""The figure of a latched reason (the operator's, or the kill's) that names the legs to close."""
 
 
 def named_legs(figures: Mapping[str, int | str]) -> tuple[Leg, ...]:

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import get, post
+from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
@@ -104,9 +105,15 @@ def control_routes(control: Control) -> list[HTTPRouteHandler]:
         control.cancel_entries()
         return Taken(asked="cancel-entries")
 
+    @post("/api/v1/kill", status_code=_TAKEN, request_max_body_size=BODY_BYTES_MAX)
+    async def post_kill() -> Taken:
+        if not control.kill():
+            raise HTTPException(status_code=HTTPStatus.CONFLICT, detail="[risk.kill_switch] enabled is false")
+        return Taken(asked="kill")
+
     @post("/api/v1/flatten", status_code=_TAKEN, request_max_body_size=BODY_BYTES_MAX)
     async def post_flatten(data: JSONBody[FlattenBody]) -> Taken:  # names: as above
         control.flatten(data.leg.legs)
         return Taken(asked=f"flatten {data.leg.value}")
 
-    return [post_pause, post_resume, post_throttle, post_cancel_entries, post_flatten]
+    return [post_pause, post_resume, post_throttle, post_cancel_entries, post_kill, post_flatten]

@@ -95,6 +95,10 @@ class Control(Protocol):
         """Take every resting entry away."""
         ...
 
+    def kill(self) -> bool:
+        """Throw the kill switch; False where the settings have it off, and nothing is done."""
+        ...
+
     def flatten(self, legs: tuple[str, ...]) -> None:
         """Close ``legs`` ("long", "short") of every instrument at the market, and stay paused."""
         ...

@@ -37,13 +37,18 @@ class Operator:
         tell: Callable[[Message], None],
         now_ns: Callable[[], int],
         read_controls: Callable[[], tuple[ControlReading, ...]],
+        kill: Callable[[str], bool],
     ) -> None:
-        """``tell`` journals a command and brings it to who owns the permission; ``head`` numbers it."""
+        """``tell`` journals a command and brings it to who owns the permission; ``head`` numbers it.
+
+        ``kill`` throws the kill switch in somebody's name.
+        """
         self._view = view
         self._head = head
         self._tell = tell
         self._now_ns = now_ns
         self._read_controls = read_controls
+        self._kill = kill
 
     def pause(self) -> None:
         """Latch a pause."""
@@ -60,6 +65,10 @@ class Operator:
     def cancel_entries(self) -> None:
         """Take every resting entry away."""
         self._tell(commands.CancelEntries(**self._head()))
+
+    def kill(self) -> bool:
+        """Throw the kill switch."""
+        return self._kill("api")
 
     def flatten(self, legs: tuple[str, ...]) -> None:
         """Close legs of every instrument at the market."""

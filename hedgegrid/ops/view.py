@@ -247,6 +247,7 @@ class AccountView:
             events.MarketEnded: self._market_ended,
             commands.Throttle: self._throttle,
             commands.Flatten: self._flatten,
+            commands.Kill: self._flatten,
             commands.Resume: self._resume,
             events.FlatConfirmed: self._flat_confirmed,
             events.StillHeld: self._still_held,
@@ -444,8 +445,9 @@ class AccountView:
     def _throttle(self, message: commands.Throttle) -> None:
         self.throttle_ppm, self.throttle_ns = message.factor_ppm, message.ts_recv_ns
 
-    def _flatten(self, message: commands.Flatten) -> None:
-        self._flatten_of(message.legs, message.ts_recv_ns)
+    def _flatten(self, message: commands.Flatten | commands.Kill) -> None:
+        if message.legs:
+            self._flatten_of(message.legs, message.ts_recv_ns)
 
     def _flatten_of(self, legs: Iterable[Leg], at_ns: int) -> None:
         """Take what is being closed, with what was to be closed before: the word stands until a resume."""

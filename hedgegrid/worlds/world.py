@@ -27,11 +27,15 @@ class ErrandKind(StrEnum):
 
     FLATTEN = "flatten"
     CANCEL_ENTRIES = "cancel-entries"
+    KILL = "kill"
 
 
 @attrs.frozen(kw_only=True)
 class Errand:
-    """One thing to be done for an account that does not run; the run ends with it, or after ``timeout_s``."""
+    """One thing to be done for an account that does not run; the run ends with it, or after ``timeout_s``.
+
+    ``legs`` are closed; where there are none, the entries alone go.
+    """
 
     kind: ErrandKind
     legs: tuple[Leg, ...] = (Leg.LONG, Leg.SHORT)

@@ -70,6 +70,8 @@ class Scene:
     """What a test saw at the exchange: when the word was given, and each time that FLAT was said."""
 
     legs: tuple[str, ...] = BOTH
+    kills: bool = False
+    """The word is the kill switch."""
     asked_ns: int = 0
     held: dict[str, int] = attrs.field(factory=dict)
     """Lots by leg when the word was given."""
@@ -126,7 +128,9 @@ def asking(
             exchange = simulation(house).exchange
             if house.clock.now_ns() >= (FIRST_BAR + bar) * NS_PER_MINUTE and ready(exchange):
                 scene.asked_ns, scene.held, scene.placed = house.clock.now_ns(), lots(exchange), len(script.placed)
-                house.operator.flatten(scene.legs)
+                assert scene.kills is False or house.operator.kill()
+                if not scene.kills:
+                    house.operator.flatten(scene.legs)
         if before_handle is not None:
             before_handle(house, actor, message)
 

@@ -38,6 +38,7 @@ class Asked:
     """A running account that writes down what it is asked for."""
 
     words: list[tuple[Any, ...]] = attrs.field(factory=list)
+    switch: bool = True
 
     def pause(self) -> None:
         """Take note."""
@@ -54,6 +55,12 @@ class Asked:
     def cancel_entries(self) -> None:
         """Take note."""
         self.words.append(("cancel_entries",))
+
+    def kill(self) -> bool:
+        """Take note, unless it is off."""
+        if self.switch:
+            self.words.append(("kill",))
+        return self.switch
 
     def flatten(self, legs: tuple[str, ...]) -> None:
         """Take note."""
@@ -107,6 +114,7 @@ async def ask(port: int, path: str, body: object = None, **headers: Any) -> tupl
         ("throttle", {"factor": 0.25}, ("throttle", 250_000)),
         ("cancel-entries", {}, ("cancel_entries",)),
         ("flatten", {}, ("flatten", ("long", "short"))),
+        ("kill", {}, ("kill",)),
         ("flatten", {"leg": "short"}, ("flatten", ("short",))),
     ],
 )
@@ -117,6 +125,16 @@ async def test_controls_reach_the_account(path: str, body: object, words: tuple[
         status, answer = await ask(port, f"/api/v1/{path}", body)
     assert status == 202, answer
     assert asked.words == [words]
+
+
+@pytest.mark.asyncio
+async def test_a_kill_switch_that_is_off_says_so() -> None:
+    """409 with the setting's name, and nothing is asked for."""
+    asked = Asked(switch=False)
+    async with served(account_at_work(), asked) as port:
+        status, answer = await ask(port, "/api/v1/kill", {})
+    assert (status, asked.words) == (409, [])
+    assert "kill_switch" in answer["detail"]
 
 
 @pytest.mark.asyncio

@@ -1,0 +1,76 @@
+"""The kill switch in the simulation: for an account that does not run, over restarts and midnight, and its toggle.
+
+Invariant: what was sent and held is read from the journal's file; the command is the one that users run.
+"""
+
+from pathlib import Path
+
+from hedgegrid.journal import kill_file
+from tests.command import ANY_PORT, complaint, invoke, rows
+
+ACCOUNT = """\
+[account]
+name = "killed"
+mode = "sim"
+[sim]
+seed = 3
+[[grid]]
+instrument = "BTC/USDT:USDT"
+timeframe = "30m"
+max_position_qty = 2
+[grid.ladder]
+step_bps = 20
+base_qty = 0.01
+[grid.exit]
+tp_steps = 2
+sl_steps = 20
+[journal]
+synchronous = "normal"
+"""
+ENTRIES = "SELECT count(*) FROM orders WHERE purpose = 0"
+HELD = "SELECT coalesce(sum(qty_lots), 0) FROM legs"
+
+
+def account(folder: Path, more: str = "") -> tuple[Path, Path]:
+    """Write a config; give it and its journal."""
+    path = folder / "killed.toml"
+    path.write_text(ACCOUNT + more)
+    return path, folder / "killed.db"
+
+
+def lived(config: Path, journal: Path, hours: int, *more: str) -> None:
+    """Live so many hours."""
+    place = ("--journal", journal, "--speed", "max", "--duration", f"{hours}h", *ANY_PORT)
+    result = invoke("run", "--config", config, *place, *more)
+    assert result.exit_code == 0, result.output
+
+
+def test_a_dead_account_is_killed_for_its_next_start(tmp_path: Path) -> None:
+    """The command leaves the word; the next start closes what is held and adds nothing, nor do those after it."""
+    config, journal = account(tmp_path)
+    lived(config, journal, 8)
+    ((sent,),), ((held,),) = rows(journal, ENTRIES), rows(journal, HELD)
+    assert sent > 0
+    assert held > 0
+    killed = invoke("kill", "--config", config, "--journal", journal)
+    assert (killed.exit_code, "latched" in killed.stdout) == (0, True), killed.output
+    assert kill_file.is_placed(journal)
+    lived(config, journal, 5)
+    assert not kill_file.is_placed(journal)
+    lived(config, journal, 20)
+    assert rows(journal, ENTRIES) == [(sent,)]
+    assert rows(journal, HELD) == [(0,)]
+    lived(config, journal, 8, "--resume")
+    assert rows(journal, ENTRIES)[0][0] > sent
+    assert invoke("journal", "verify", journal).exit_code == 0
+
+
+def test_a_switch_that_is_off_does_nothing(tmp_path: Path) -> None:
+    """The command refuses in a line that names the setting; a file is ignored, and said so; trading goes on."""
+    config, journal = account(tmp_path, "[risk.kill_switch]\nenabled = false\n")
+    assert "[risk.kill_switch] enabled is false" in complaint(invoke("kill", "--config", config, "--journal", journal))
+    assert not kill_file.is_placed(journal)
+    kill_file.place(journal)
+    lived(config, journal, 4)
+    assert rows(journal, ENTRIES)[0][0] > 0
+    assert kill_file.is_placed(journal)
