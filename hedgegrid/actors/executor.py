@@ -32,6 +32,7 @@ from hedgegrid.messages.events import (
     Message,
     OrderEvent,
     OrderEventKind,
+    PermissionView,
     StreamGap,
     VenueReport,
 )
@@ -50,6 +51,7 @@ ExecutorMessage = (
     | Rehydrate
     | StandDown
     | ConfirmFlat
+    | PermissionView
     | Wake
     | Sent
     | ExchangeRead
@@ -162,6 +164,8 @@ class Executor(Actor[ExecutorMessage]):
                 await self._on_read(message)
             case Wake():
                 self._on_wake(message)
+            case PermissionView():
+                self._sender.permit(message.instrument, may_add=message.may_add)
             case _:
                 self._on_account(message)
 

@@ -6,7 +6,7 @@ figures before any strategy hears of it.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hedgegrid.actors.post import Post, strategy_name
+from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.core import permission
 from hedgegrid.core.pause import ControlAction, Reason, cancels_entries
 from hedgegrid.core.permission import PermissionChange, PermissionState
@@ -22,6 +22,7 @@ class PermissionWords:
         self._names = tuple(names)
         self._action = action
         self._views: dict[str, tuple[bool, bool]] = {}
+        self._told_executor: dict[str, bool] = {}
         self.unready = set(names)
         """The instruments whose strategies are not ready yet."""
 
@@ -62,15 +63,18 @@ class PermissionWords:
         self._post.publish(told)
 
     def tell_views(self, cause: Message | None, state: PermissionState) -> None:
-        """Tell each strategy what it may do now, where that has changed."""
+        """Tell the executor, and each strategy, what may be done now, where that has changed."""
         for name in self._names:
             may_add = permission.may_increase(state, name)
             hold = any(
                 cancels_entries(one.reason, self._action(one.reason)) and one.scope in ("", name)
                 for one in state.reasons
             ) or state.mode in (permission.Mode.FLATTENING, permission.Mode.HALTED)
+            view = PermissionView(**self._post.head(cause), instrument=name, may_add=may_add, hold_entries=hold)
+            if self._told_executor.get(name) is not may_add:
+                self._told_executor[name] = may_add
+                self._post.send(view, EXECUTOR)
             if self._views.get(name) == (may_add, hold) or name in self.unready:
                 continue
             self._views[name] = (may_add, hold)
-            view = PermissionView(**self._post.head(cause), instrument=name, may_add=may_add, hold_entries=hold)
             self._post.send(view, strategy_name(name))

@@ -1,7 +1,8 @@
 """The executor's outboxes, and how a job is sent: made durable, marked, asked of the venue, answered by a note.
 
 Invariants: nothing is sent before the journal has it on disk; an entry whose approval has expired by the time that its
-turn comes, or for which there must be no new risk now, is not sent; of what was asked for there is one answer each.
+turn comes, or for which there must be no new risk now, is not sent, and nothing is added for an instrument before its
+permission was told; of what was asked for there is one answer each.
 """
 
 from collections.abc import Callable, Iterable
@@ -51,7 +52,7 @@ class Sender:
         may_add: Callable[[], bool],
         tally: SentTally,
     ) -> None:
-        """``limit_ns``: how long a request may take; ``may_add``: whether entries may be sent at all now."""
+        """``limit_ns``: how long a request may take; ``may_add``: whether the books allow entries to be sent now."""
         self._trading = trading
         self._journal = journal
         self._clock = clock
@@ -62,6 +63,8 @@ class Sender:
         self._limit_ns = limit_ns
         self._may_add = may_add
         self._tally = tally
+        self._permitted: set[str] = set()
+        """Instruments for which risk allows to add."""
         self._boxes: dict[str, Outbox[Job]] = {}
         self.queued: set[str] = set()
         """Orders that wait to be sent."""
@@ -82,6 +85,13 @@ class Sender:
         """Take a job."""
         self.queued.update(one.request.client_id for one in job.approved)
         self._boxes[job.instrument].put(job)
+
+    def permit(self, instrument: str, *, may_add: bool) -> None:
+        """Take risk's word on an instrument: what was approved before a pause, and still waits, is not sent in it."""
+        if may_add:
+            self._permitted.add(instrument)
+        else:
+            self._permitted.discard(instrument)
 
     def is_full(self, instrument: str) -> bool:
         """Tell whether an outbox takes no more entries."""
@@ -133,6 +143,8 @@ class Sender:
                 answer.events.append(refused_event(request, EndReason.EXPIRED_APPROVAL, ""))
             elif adds and not self._may_add():
                 answer.events.append(refused_event(request, EndReason.NOT_SENT, "the exchange has to be read first"))
+            elif adds and request.instrument not in self._permitted:
+                answer.events.append(refused_event(request, EndReason.NOT_SENT, "trading is paused"))
             else:
                 due.append(request)
         return due

@@ -326,7 +326,10 @@ class PermissionChanged(Message):
 
 @attrs.frozen(kw_only=True)
 class PermissionView(Message):
-    """What an instrument's strategy may do now: add entries at all, and whether its resting entries must go."""
+    """What may be done for an instrument now: add entries at all, and whether its resting entries must go.
+
+    The strategy decides by it; the executor sends by it what was approved before.
+    """
 
     instrument: str
     may_add: bool

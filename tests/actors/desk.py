@@ -30,6 +30,7 @@ from hedgegrid.messages.events import (
     Message,
     OrderEvent,
     OrderEventKind,
+    PermissionView,
     VenueReport,
 )
 from hedgegrid.model.order import Cover, Kind, Leg, OrderRequest, Purpose
@@ -123,6 +124,12 @@ class Desk:
 
     # --- what goes in -----------------------------------------------------------------------------------------------
 
+    def permit(self, *, may_add: bool) -> None:
+        """Tell the executor what risk allows for both instruments."""
+        for name in (BTC, ETH):
+            view = PermissionView(**self.post.head(), instrument=name, may_add=may_add, hold_entries=False)
+            self.post.send(view, EXECUTOR)
+
     def request(self, purpose: Purpose = Purpose.ENTRY, **changes: Any) -> OrderRequest:
         """An order of ours, changed."""
         self.sequence += 1
@@ -214,6 +221,7 @@ async def desk(
         if started:
             await made.rest()
             assert up.is_set(), "the executor did not start"
+            made.permit(may_add=True)
         yield made
     finally:
         task.cancel()
