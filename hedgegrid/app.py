@@ -125,7 +125,7 @@ async def _furnished(
     await world.prepare(tell)
     for grid, one in zip(config.grid, world.instruments, strict=True):
         # Refuse what cannot be counted before anything is written.
-        grid_params(grid, one)
+        grid_params(grid, one, config.risk)
     journal = open_journal(
         Path(config.journal.path),
         account=config.account.name,
@@ -395,7 +395,7 @@ class House:
             numbering=Numbering(
                 account=self.config.account.name, epoch=self.journal.epoch, first=index, stride=INSTRUMENTS_MAX
             ),
-            params=grid_params(grid, one),
+            params=grid_params(grid, one, self.config.risk),
             unlinked=self._race_limits(),
         )
 

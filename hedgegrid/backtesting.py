@@ -69,7 +69,7 @@ def account_setup(config: AccountConfig, instruments: tuple[Instrument, ...]) ->
         grids=tuple(
             driver.GridSetup(
                 instrument=one,
-                params=params.grid_params(grid, one),
+                params=params.grid_params(grid, one, config.risk),
                 rules=params.venue_rules(config, one),
                 gate=params.instrument_risk(grid, one),
                 pause_missing=grid.funding.on_missing == "pause",

@@ -192,7 +192,7 @@ def check(config: Path, online: bool, exchange_url: str | None) -> None:  # noqa
         return
     try:
         for grid in account.grid:
-            grid_params(grid, instrument_of(account, grid.instrument))
+            grid_params(grid, instrument_of(account, grid.instrument), account.risk)
     except (Fatal, ValueError) as error:
         fail(str(error), EXIT_BAD_INPUT)
     click.echo(render_effective(account))

@@ -86,9 +86,12 @@ class ExitGuard:
             if event.qty_lots == 0:
                 del self._book.orders[no]
 
-    def may_reduce(self, leg: Leg, now_ns: int) -> bool:
-        """Tell whether a leg may be reduced now: not while the pause after a refusal lasts."""
-        return self._book.stop_setbacks[leg].again_ns <= now_ns
+    def hold_back(self, t: GridTables, now_ns: int) -> int:
+        """Keep legs from what the exchange has just refused, stops and reductions, until their pause is over.
+
+        Give when that is (0: nothing waits).
+        """
+        return exit_race.hold_back(self._book, t.state, now_ns)
 
     def covers(self, no: int) -> tuple[Cover, ...]:
         """Give the parts of lots that an exit was made for."""
@@ -193,7 +196,7 @@ class ExitGuard:
             if dirty and setback.count > exit_race.RESENDS_MAX and setback.again_ns <= now_ns:
                 bare = exit_race.bare_lots(book, t.lots, leg, self._limits.validity_ns, now_ns)
                 exit_race.reduce_lots(state, bare, leg, t.actions, t.used)
-        next_ns = exit_race.hold_back(book, state, now_ns)
+        next_ns = self.hold_back(t, now_ns)
         if mark_ticks > 0:
             pipeline.after_batch(t.params, state, t.accounts, t.lots, t.stops, mark_ticks, t.actions, t.used)
         return next_ns

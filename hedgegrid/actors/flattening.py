@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.core import permission
-from hedgegrid.core.pause import ACCOUNT, Reason
+from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason
 from hedgegrid.core.permission import LatchedEntry, PermissionState
 from hedgegrid.core.permission_events import FlattenStarted, OperatorPause, PermissionEvent, ReasonRaised
 from hedgegrid.messages.commands import FLATTEN_LEGS, ConfirmFlat, Flatten, Kill, Pause, named_legs
@@ -58,13 +58,27 @@ def with_word(latched: Sequence[LatchedEntry], word: Flatten | Kill | Pause, now
 class Flattening:
     """How far a person's flatten is, as the risk actor carries it."""
 
-    def __init__(self, post: Post, book: RiskBook, clock: Clock) -> None:
-        """Know of none yet."""
+    def __init__(self, post: Post, book: RiskBook, clock: Clock, action: Callable[[Reason], ControlAction]) -> None:
+        """Know of none yet; ``action`` gives what a reason does."""
+        self._action = action
         self._post = post
         self._book = book
         self._clock = clock
         self._said = False
         self._confirm_ns = 0
+
+    def close(self, cause: Message, name: str, legs: tuple[Leg, ...]) -> None:
+        """Have a strategy begin to close legs, or go on with it, at the mark that is known here."""
+        mark_ticks = self._book.rules[self._book.index[name]].mark_ticks
+        order = Flatten(**self._post.head(cause), legs=legs, mark_ticks=mark_ticks)
+        self._post.send(order, strategy_name(name))
+
+    def closes(self, state: PermissionState, name: str) -> tuple[Leg, ...]:
+        """Give the legs of an instrument that a control, or the operator, wants closed."""
+        for one in state.reasons:
+            if one.scope in (ACCOUNT, name) and self._action(one.reason) is ControlAction.FLATTEN:
+                return tuple(Leg)
+        return legs_to_flatten(state) if self.is_under_way(state) else ()
 
     def is_under_way(self, state: PermissionState) -> bool:
         """Tell whether such a word stands and the exchange has not yet shown it flat."""
@@ -93,7 +107,7 @@ class Flattening:
         if state.mode is not permission.Mode.FLATTENING:
             step(cause, FlattenStarted(reason=min(_wishes(state))))
         for name in self._book.names:
-            self._post.send(Flatten(**self._post.head(cause), legs=legs), strategy_name(name))
+            self.close(cause, name, legs)
         held = any(not self._book.is_leg_flat(name, leg) for name in self._book.names for leg in legs)
         now_ns = self._clock.now_ns()
         if not held and now_ns >= self._confirm_ns:

@@ -213,13 +213,13 @@ def _adopt_stop(tables: GridTables, order: OpenOrder, no: int) -> bool:
 
     A stop whose lots are gone belongs to nothing.
     """
-    covered = {cover.lot_id for cover in order.covers}
+    covered = {cover.lot_id: cover.qty_lots for cover in order.covers}
     mine = [lot for lot in tables.lots if lot.state == OPEN and lot.lot_id in covered and lot.stop_no == 0]
     if not mine:
         return False
     for lot in mine:
         lot.stop_no = no
-        lot.closing = 1 if order.kind is Kind.MARKET else 0
+        lot.closing = min(covered[lot.lot_id], lot.qty_lots) if order.kind is Kind.MARKET else 0
     if order.kind is Kind.MARKET:
         return True
     for stop in tables.stops:

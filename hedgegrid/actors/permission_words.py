@@ -11,17 +11,25 @@ from hedgegrid.core import permission
 from hedgegrid.core.pause import ControlAction, Reason, cancels_entries
 from hedgegrid.core.permission import PermissionChange, PermissionState
 from hedgegrid.messages.events import Message, PermissionChanged, PermissionView
+from hedgegrid.model.order import Leg
 
 
 class PermissionWords:
     """The words of one account's risk actor."""
 
-    def __init__(self, post: Post, names: Sequence[str], action: Callable[[Reason], ControlAction]) -> None:
-        """``names`` are the instruments; ``action`` gives what a reason does."""
+    def __init__(
+        self,
+        post: Post,
+        names: Sequence[str],
+        action: Callable[[Reason], ControlAction],
+        closes: Callable[[PermissionState, str], tuple[Leg, ...]],
+    ) -> None:
+        """``names`` are the instruments; ``action`` gives what a reason does, ``closes`` the legs being closed."""
         self._post = post
         self._names = tuple(names)
         self._action = action
-        self._views: dict[str, tuple[bool, bool]] = {}
+        self._closes = closes
+        self._views: dict[str, tuple[bool, bool, tuple[Leg, ...]]] = {}
         self._told_executor: dict[str, bool] = {}
         self.unready = set(names)
         """The instruments whose strategies are not ready yet."""
@@ -70,11 +78,14 @@ class PermissionWords:
                 cancels_entries(one.reason, self._action(one.reason)) and one.scope in ("", name)
                 for one in state.reasons
             ) or state.mode in (permission.Mode.FLATTENING, permission.Mode.HALTED)
-            view = PermissionView(**self._post.head(cause), instrument=name, may_add=may_add, hold_entries=hold)
+            closes = self._closes(state, name)
+            view = PermissionView(
+                **self._post.head(cause), instrument=name, may_add=may_add, hold_entries=hold, closes=closes
+            )
             if self._told_executor.get(name) is not may_add:
                 self._told_executor[name] = may_add
                 self._post.send(view, EXECUTOR)
-            if self._views.get(name) == (may_add, hold) or name in self.unready:
+            if self._views.get(name) == (may_add, hold, closes) or name in self.unready:
                 continue
-            self._views[name] = (may_add, hold)
+            self._views[name] = (may_add, hold, closes)
             self._post.send(view, strategy_name(name))

@@ -76,7 +76,7 @@ from hedgegrid.messages.events import (
     StrategyReady,
 )
 from hedgegrid.model.instrument import Instrument
-from hedgegrid.model.order import Kind, OrderRequest, Purpose
+from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
 from hedgegrid.ports import RiskMemory
 from hedgegrid.runtime.actor import Actor
 from hedgegrid.runtime.clock import Clock
@@ -122,7 +122,8 @@ class Risk(Actor[RiskMessage]):
             latched=memory.latched(),
             keep=memory.set_session,
         )
-        self._words = PermissionWords(post, self._book.names, self._session.action)
+        self._flattening = Flattening(post, self._book, clock, self._session.action)
+        self._words = PermissionWords(post, self._book.names, self._session.action, self._flattening.closes)
         self._keep_latched = memory.set_latched
         self._on_liquidated = on_liquidated
         self._sampled_ns = 0
@@ -130,7 +131,6 @@ class Risk(Actor[RiskMessage]):
         self._look_ns = 0
         self._stale_exposure = False
         self._liquidated = False
-        self._flattening = Flattening(post, self._book, clock)
         self._breaker = BreakerWatch(breaker, wake_at=lambda ns: self.remind_at(ns, Wake(**post.head())))
         self.readings = RiskReadings(
             book=self._book,
@@ -267,7 +267,7 @@ class Risk(Actor[RiskMessage]):
             if held and reason.scope == ACCOUNT and is_latched(reason.reason):
                 self._step(cause, FlattenStarted(reason=reason.reason, figures=dict(reason.figures)))
             for name in held:
-                self._post.send(Flatten(**self._post.head(cause)), strategy_name(name))
+                self._flattening.close(cause, name, tuple(Leg))
 
     def _on_flatten(self, message: Flatten | Kill | FlatConfirmed | StillHeld) -> None:
         """Begin, or go on with, what a person wants closed, and end it when the exchange has shown it flat."""

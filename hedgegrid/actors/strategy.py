@@ -15,7 +15,7 @@ from hedgegrid.actors.lot_births import book_late_fill, lot_of
 from hedgegrid.actors.order_names import Numbering, OrderNames
 from hedgegrid.actors.post import FEED, RISK, Post
 from hedgegrid.actors.strategy_words import StrategyWords
-from hedgegrid.core import diff, exit_race, exits, funding, pipeline, regime
+from hedgegrid.core import closing, diff, exit_race, exits, funding, pipeline, regime
 from hedgegrid.core.actions import CANCEL, PLACE, RETIRE, RETRY_AT
 from hedgegrid.core.codes import ENTRY
 from hedgegrid.core.protection import ProtectionLimits
@@ -156,12 +156,16 @@ class Strategy(Actor[StrategyMessage]):
         self._finish(message)
 
     def _flatten(self, message: Flatten) -> None:
-        """Take the entries away and close the legs that are named, unless the exchange has just refused to."""
+        """Take the entries away and begin to close the legs that are named, or go on with it."""
         t = self._tables
+        self._mark_ticks = message.mark_ticks or self._mark_ticks
         pipeline.drop_entries(t.params, t.state, t.rungs, t.entries, t.actions, t.used)
         for leg in message.legs:
-            if self._guard is None or self._guard.may_reduce(leg, self.clock.now_ns()):
-                exits.flatten_leg(t.state, t.lots, leg, t.actions, t.used)
+            closing.ask(t.state, leg, closing.WANTED)
+        if self._guard is not None:
+            self._guard.hold_back(t, self.clock.now_ns())
+        closing.go_on(t.params, t.state, t.lots, self._mark_ticks, t.actions, t.used)
+        for leg in message.legs:
             standing = diff.count(t.entries)
             exits.lay_backstop(t.params, t.state, t.rungs, t.lots, leg, standing, t.actions, t.used)
 
@@ -252,6 +256,9 @@ class Strategy(Actor[StrategyMessage]):
         t = self._tables
         t.state.may_add = 1 if view.may_add else 0
         t.state.hold_entries = 1 if view.hold_entries else 0
+        for leg in Leg:
+            if leg not in view.closes:
+                closing.ask(t.state, leg, 0)
         if view.hold_entries and self._hydrated:
             pipeline.drop_entries(t.params, t.state, t.rungs, t.entries, t.actions, t.used)
             self._finish(view)

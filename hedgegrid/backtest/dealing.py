@@ -352,7 +352,8 @@ def _link_lots(desk: Desk, floor: Floor, action: Action) -> None:
         if desk.links_used < len(desk.links):
             desk.links_used += 1
         links = desk.links[: desk.links_used]
-        if not venue_tables.add_link(links, action.no, lot.lot_id, lot.qty_lots, lot.level, lot.generation):
+        qty_lots = lot.qty_lots if lot.closing == 0 or by_take_profit else lot.closing
+        if not venue_tables.add_link(links, action.no, lot.lot_id, qty_lots, lot.level, lot.generation):
             floor.account.fault += 1
         while desk.links_used > 0 and desk.links[desk.links_used - 1].state == FREE:
             desk.links_used -= 1
@@ -388,6 +389,7 @@ def flatten(desks: list[Desk], floor: Floor, k: int, now_ns: int) -> None:
         desk.rungs[: desk.rungs_used],
         desk.entries[: desk.entries_used],
         desk.lots[: desk.lots_used],
+        desk.market.mark_ticks,
         desk.actions,
         desk.used,
     )

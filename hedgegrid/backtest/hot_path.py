@@ -22,6 +22,7 @@ from hedgegrid.backtest import (
 )
 from hedgegrid.core import (
     actions,
+    closing,
     diff,
     exits,
     filling,
@@ -54,6 +55,7 @@ HOT_MODULES: tuple[ModuleType, ...] = (
     actions,
     diff,
     exits,
+    closing,
     repeat,
     pipeline,
     venue_tables,

@@ -121,6 +121,9 @@ def _tell_views(desks: list[Desk], floor: Floor, now_ns: int) -> None:
     """Tell every desk what it may do now, where that has changed; entries that must not stay go."""
     for k in range(floor.account.instruments):
         desk = desks[k]
+        if not standing.closes(floor.standing, floor.pauses, k):
+            desk.state.close_long = 0
+            desk.state.close_short = 0
         may_add = 1 if standing.may_add(floor.standing, floor.pauses, k) else 0
         holds = 1 if standing.holds_entries(floor.standing, floor.pauses, k) else 0
         if desk.pulse.may_add == may_add and desk.pulse.holds == holds:

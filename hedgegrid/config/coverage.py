@@ -20,7 +20,6 @@ NOT_ENFORCED: Mapping[str, str] = {
     "risk.max_margin_ratio": _GATE,
     "risk.min_liquidation_distance_ratio": _GATE,
     "risk.max_orders_per_minute": _GATE,
-    "risk.flatten_slice_quote": "a market reduction is cut at the exchange's maximum only",
     "risk.var.confidence": _GATE,
     "risk.var.horizon_hours": _GATE,
     "risk.var.max_ratio": _GATE,

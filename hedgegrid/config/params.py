@@ -13,6 +13,7 @@ import attrs
 import tomli
 
 from hedgegrid.config.grid import GridConfig
+from hedgegrid.config.risk import RiskConfig
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core import codes, session
 from hedgegrid.core.breaker import BreakerLimits
@@ -146,8 +147,11 @@ def bars_per_year(grid: GridConfig) -> float:
     return 365 * NS_PER_DAY / bar_length_ns(grid)
 
 
-def grid_params(grid: GridConfig, instrument: Instrument) -> GridParams:
-    """Give one grid's settings for the core. Raises Fatal where a figure leaves what 64 bits hold."""
+def grid_params(grid: GridConfig, instrument: Instrument, risk: RiskConfig) -> GridParams:
+    """Give one grid's settings for the core, with how ``risk`` has a flatten sliced.
+
+    Raises Fatal where a figure leaves what 64 bits hold.
+    """
     ladder, leave, regime, execution = grid.ladder, grid.exit, grid.regime, grid.execution
     if lots_floor(grid.max_position_qty, instrument.lot) > _POSITION_LOTS_MAX:
         raise Fatal(
@@ -182,6 +186,7 @@ def grid_params(grid: GridConfig, instrument: Instrument) -> GridParams:
         leg_stop=int(leave.stop_scope == "leg"),
         max_stop_orders=leave.max_stop_orders,
         backstop_ppm=ppm_from_ratio(leave.backstop_steps),
+        flatten_slice_e8=cash_e8(risk.flatten_slice_quote),
         ema_fast=regime.ema_fast,
         ema_slow=regime.ema_slow,
         adx_len=regime.adx_len,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from hedgegrid.core import exits
+from hedgegrid.core import closing, exits
 from hedgegrid.core.actions import CANCEL, PLACE, RETIRE, put
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LONG, SHORT, STOP, TAKE_PROFIT
 from hedgegrid.core.records import Action, Counter, GridParams, GridState, Lot, Rung, StopOrder
@@ -225,7 +225,7 @@ def _must_reduce(book: ExitBook, lots: list[Lot], leg: int) -> bool:
     """Tell whether a lot of the leg is being closed at the market, or has no stop that is known to rest."""
     resting = book.protected_lots(lots)
     mine = [lot for lot in lots if lot.state == exits.OPEN and lot.leg == leg]
-    return any(lot.closing == 1 or resting.get((leg, lot.lot_id), 0) < lot.qty_lots for lot in mine)
+    return any(lot.closing > 0 or resting.get((leg, lot.lot_id), 0) < lot.qty_lots for lot in mine)
 
 
 def strip(state: GridState, lots: Iterable[Lot], leg: int) -> None:
@@ -327,10 +327,15 @@ def earlier(a_ns: int, b_ns: int) -> int:
 
 
 def hold_back(book: ExitBook, state: GridState, now_ns: int) -> int:
-    """Keep a leg whose stops were just refused from laying them before its pause is over; give when that is (0: no)."""
+    """Keep a leg whose stops or reductions were just refused from sending them before its pause is over.
+
+    Give when that is (0: nothing waits).
+    """
     next_ns = 0
     for leg in (LONG, SHORT):
         again_ns = book.stop_setbacks[leg].again_ns
+        if (state.close_long if leg == LONG else state.close_short) != 0:
+            closing.ask(state, leg, closing.HELD_BACK if again_ns > now_ns else closing.WANTED)
         dirty = state.dirty_long if leg == LONG else state.dirty_short
         wanted = book.held[leg] or dirty == 1
         book.held[leg] = wanted and again_ns > now_ns
@@ -387,7 +392,7 @@ def reduce_lots(state: GridState, lots: Sequence[Lot], leg: int, out: list[Actio
     action.purpose = STOP
     for lot in lots:
         lot.stop_no = no
-        lot.closing = 1
+        lot.closing = lot.qty_lots
         action.qty_lots += lot.qty_lots
     if len(lots) == 1:
         action.level = lots[0].level
@@ -425,7 +430,12 @@ def covers_of(lots: Sequence[Lot], no: int, purpose: int) -> tuple[Cover, ...]:
     if purpose == BACKSTOP:
         return ()
     return tuple(
-        Cover(lot_id=lot.lot_id, qty_lots=lot.qty_lots, level=lot.level, generation=lot.generation)
+        Cover(
+            lot_id=lot.lot_id,
+            qty_lots=lot.qty_lots if lot.closing == 0 or purpose == TAKE_PROFIT else lot.closing,
+            level=lot.level,
+            generation=lot.generation,
+        )
         for lot in lots
         if lot.state == exits.OPEN and (lot.tp_no if purpose == TAKE_PROFIT else lot.stop_no) == no
     )

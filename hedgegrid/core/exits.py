@@ -6,7 +6,7 @@ of them, merged toward the earlier trigger; a stop on the wrong side of the mark
 """
 
 from hedgegrid.core.actions import PLACE, RETIRE, put
-from hedgegrid.core.codes import BACKSTOP, FLATTEN, FREE, LONG, NO_PRICE, STOP, TAKE_PROFIT
+from hedgegrid.core.codes import BACKSTOP, FREE, LONG, NO_PRICE, STOP, TAKE_PROFIT
 from hedgegrid.core.fixed import ceil_div, mul_ppm
 from hedgegrid.core.grid import first_rung, rung_index
 from hedgegrid.core.ledger import average_micro
@@ -138,6 +138,9 @@ def cut_lot(
             continue
         cut = min(qty_lots, lot.qty_lots)
         lot.qty_lots -= cut
+        if lot.closing > 0:
+            lot.closing = min(lot.closing, lot.qty_lots)
+            state.reduced = 1
         _count_position(state, lot.leg, -cut)
         if lot.qty_lots == 0:
             if lot.generation == state.generation:
@@ -312,7 +315,7 @@ def _stand(
             action.level = member.level if members == 1 else -1
             action.generation = member.generation if members == 1 else -1
             if wrong:
-                member.closing = 1
+                member.closing = member.qty_lots
     action.leg = leg
     action.purpose = STOP
     # A market reduction has no trigger: price 0 says so.
@@ -369,25 +372,6 @@ def resend_take_profits(state: GridState, lots: list[Lot], out: list[Action], us
     for i in range(len(lots)):
         if lots[i].state == OPEN and lots[i].tp_no == 0 and lots[i].closing == 0:
             send_take_profit(state, lots[i], out, used)
-
-
-def flatten_leg(state: GridState, lots: list[Lot], leg: int, out: list[Action], used: Counter) -> None:
-    """Send one market reduction for all lots of a leg that none is under way for."""
-    qty = 0
-    for i in range(len(lots)):
-        if lots[i].state == OPEN and lots[i].leg == leg and lots[i].closing == 0:
-            qty += lots[i].qty_lots
-    if qty == 0:
-        return
-    no = next_no(state)
-    for i in range(len(lots)):
-        if lots[i].state == OPEN and lots[i].leg == leg and lots[i].closing == 0:
-            lots[i].closing = 1
-            lots[i].stop_no = no
-    action = out[put(state, out, used, PLACE, no)]
-    action.leg = leg
-    action.purpose = FLATTEN
-    action.qty_lots = qty
 
 
 def lay_backstop(

@@ -7,7 +7,7 @@ bars alone (a rung that waits for a confirmed cancel, and a post-only retry, go 
 at once on fills.
 """
 
-from hedgegrid.core import diff, exits, funding, grid, inventory, ledger, policy, regime, repeat
+from hedgegrid.core import closing, diff, exits, funding, grid, inventory, ledger, policy, regime, repeat
 from hedgegrid.core.codes import LONG, SHORT
 from hedgegrid.core.records import (
     Action,
@@ -76,13 +76,15 @@ def flatten(
     rungs: list[Rung],
     entries: list[EntryOrder],
     lots: list[Lot],
+    mark_ticks: int,
     out: list[Action],
     used: Counter,
 ) -> None:
-    """Take every entry away and send a market reduction for what each leg holds."""
+    """Take every entry away and begin to close both legs, or go on with it: ``after_batch`` sends what follows."""
     drop_entries(params, state, rungs, entries, out, used)
     for leg in (LONG, SHORT):
-        exits.flatten_leg(state, lots, leg, out, used)
+        closing.ask(state, leg, closing.WANTED)
+    closing.go_on(params, state, lots, mark_ticks, out, used)
 
 
 def build_ladder(
@@ -175,7 +177,14 @@ def after_batch(
     out: list[Action],
     used: Counter,
 ) -> None:
-    """Lay the stops of every leg that the batch of fills changed, against the mark of the batch's point."""
+    """Go on closing what is being closed, and lay the stops of every leg that the batch of fills changed.
+
+    Both at the mark of the batch's point.
+    """
+    if state.reduced == 1:
+        # After a fill alone: what was refused is asked for again at the next judged point.
+        state.reduced = 0
+        closing.go_on(params, state, lots, mark_ticks, out, used)
     if state.dirty_long == 1:
         state.dirty_long = 0
         exits.lay_stops(params, state, accounts[LONG], lots, stops, LONG, mark_ticks, out, used)

@@ -91,7 +91,7 @@ class Protection:
                 continue
             bare = still[key] = bare or Bare(since_ns=now_ns, since_venue_ns=venue_ns)
             due_ns = self._due_ns(bare, lot, book)
-            if lot.closing == 1:
+            if lot.closing > 0:
                 continue
             if due_ns > now_ns:
                 next_ns = earlier(next_ns, due_ns)

@@ -21,7 +21,10 @@ Record = TypeVar("Record")
 
 @attrs.define(eq=False)
 class GridParams:
-    """One grid's settings as the hot path reads them: distances in ppm, times in ns, money in quote x 1e8."""
+    """One grid's settings as the hot path reads them: distances in ppm, times in ns, money in quote x 1e8.
+
+    ``flatten_slice_e8``: the largest market reduction of a flatten at once; 0: whatever a leg holds.
+    """
 
     unit_e8: int = 0
     min_qty_lots: int = 0
@@ -45,6 +48,7 @@ class GridParams:
     leg_stop: int = 0
     max_stop_orders: int = 0
     backstop_ppm: int = 0
+    flatten_slice_e8: int = 0
     ema_fast: int = 0
     ema_slow: int = 0
     adx_len: int = 0
@@ -100,9 +104,11 @@ class GridState:
 
     ``position_long_lots``/``position_short_lots`` are the sums of the open lots; ``rate_e8`` with ``rate_known`` is
     the funding rate for one interval and ``next_funding_ns`` its settlement. ``may_add``/``hold_entries`` mirror the
-    trading permission. ``dirty_long``/``dirty_short`` say that a fill changed the leg since its stops were last laid
-    out. ``settled`` is 1 while the last decision would repeat itself: at mids from ``repeat_low`` to ``repeat_high``
-    until ``repeat_until_ns``, with the other ``repeat_*`` unchanged; ``trim_*`` is what the inventory allows of that.
+    trading permission. ``close_long``/``close_short`` say that a leg is being closed at the market
+    (``core.closing``), ``reduced`` that such a reduction has filled since. ``dirty_long``/``dirty_short`` say that a
+    fill changed the leg since its stops were last laid out. ``settled`` is 1 while the last decision would repeat
+    itself: at mids from ``repeat_low`` to ``repeat_high`` until ``repeat_until_ns``, with the other ``repeat_*``
+    unchanged; ``trim_*`` is what the inventory allows of that.
     """
 
     regime: int = 0
@@ -121,6 +127,9 @@ class GridState:
     throttle_ppm: int = 1_000_000
     may_add: int = 0
     hold_entries: int = 0
+    close_long: int = 0
+    close_short: int = 0
+    reduced: int = 0
     next_order_no: int = 0
     order_no_stride: int = 1
     dirty_long: int = 0
@@ -193,8 +202,8 @@ class EntryOrder:
 class Lot:
     """An open entry with its exits, which keep the prices they were born with.
 
-    ``tp_no`` and ``stop_no`` name the orders that close it (0 = none); ``closing`` is 1 while a market reduction is
-    under way; ``laid`` is 1 once the present laying of stops has one for it.
+    ``tp_no`` and ``stop_no`` name the orders that close it (0 = none); ``closing`` is the part of it that a market
+    reduction under way closes; ``laid`` is 1 once the present laying of stops has one for it.
     """
 
     state: int = 0

@@ -139,6 +139,21 @@ def may_add(standing: Standing, pauses: list[Pause], instrument: int) -> bool:
     return True
 
 
+def closes(standing: Standing, pauses: list[Pause], instrument: int) -> bool:
+    """Tell whether a reason stands that closes an instrument's legs."""
+    if standing.flattens == 0:
+        return False
+    for i in range(len(pauses)):
+        pause = pauses[i]
+        if (
+            pause.state != FREE
+            and pause.flattens == 1
+            and (pause.instrument == ACCOUNT or pause.instrument == instrument)
+        ):
+            return True
+    return False
+
+
 def holds_entries(standing: Standing, pauses: list[Pause], instrument: int) -> bool:
     """Tell whether an instrument's resting entries must go too."""
     if standing.flattening == 1:

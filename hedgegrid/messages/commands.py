@@ -99,10 +99,11 @@ class Flatten(Message):
     """Take every entry of ``legs`` away and close them at the market.
 
     By the operator's word it is latched: it goes on until the legs are flat, over restarts too, and the account stays
-    paused after that.
+    paused after that. A strategy closes them slice by slice, measured at ``mark_ticks`` (0: at the mark that it knows).
     """
 
     legs: tuple[Leg, ...] = (Leg.LONG, Leg.SHORT)
+    mark_ticks: int = 0
 
 
 @attrs.frozen(kw_only=True)

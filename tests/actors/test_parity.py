@@ -54,7 +54,7 @@ async def both(config: AccountConfig, bars: Sequence[made.Ohlc]) -> tuple[list[t
     assert one.outcome.view.refusals == {}
     assert_agrees(one)
     instrument = instrument_of(config, BTC)
-    params, rules = grid_params(config.grid[0], instrument), venue_rules(config, instrument)
+    params, rules = grid_params(config.grid[0], instrument, config.risk), venue_rules(config, instrument)
     desk = Desk(PLAIN, as_lists, params, rules, ROOMY)
     for number, ohlc in enumerate(bars):
         desk.walk_bar(FIRST_BAR + number, ohlc, NS_PER_MINUTE)
@@ -91,7 +91,9 @@ async def test_funding_is_charged_and_guarded_as_at_the_desk(tmp_path: Path) -> 
     config = settings(tmp_path, funding=guard, risk={"funding_kill": {"enabled": False}})
     one = await boot(config, market(bars, funding=rates))
     instrument = instrument_of(config, BTC)
-    desk = Desk(PLAIN, as_lists, grid_params(config.grid[0], instrument), venue_rules(config, instrument), ROOMY)
+    desk = Desk(
+        PLAIN, as_lists, grid_params(config.grid[0], instrument, config.risk), venue_rules(config, instrument), ROOMY
+    )
     due = dict(rates)
 
     def know(number: int) -> None:

@@ -104,6 +104,23 @@ async def test_a_flatten_goes_on_until_flat(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("latency_ms", [0, 100, 50_000])
+async def test_a_flatten_goes_in_slices(latency_ms: int, tmp_path: Path) -> None:
+    """A flatten of several slices sends them at the same points, and cuts the same lots."""
+    risk = {
+        "drawdown": {"enabled": True, "max_ratio": Decimal("0.00004"), "action": "flatten"},
+        "flatten_slice_quote": Decimal("3.2"),
+    }
+    config = settings(tmp_path, risk=risk, sim={"latency_ms": latency_ms})
+    one, told, count = await difference(config, made_lane(6, 150))
+    assert told == ""
+    assert count > 12
+    slices = query(one.path, "SELECT qty_lots FROM fills WHERE purpose = 3")
+    assert len(slices) > 2
+    assert max(qty for (qty,) in slices) <= 3
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("action", ["pause", "cancel_entries", "flatten"])
 async def test_a_wild_market_halts_both(action: str, tmp_path: Path) -> None:
     """The volatility halt is judged before the decision of its bar, comes and goes, and acts the same."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from hedgegrid.core import (
     actions,
+    closing,
     diff,
     exits,
     filling,
@@ -50,6 +51,7 @@ PLAIN = SimpleNamespace(
     actions=actions,
     diff=diff,
     exits=exits,
+    closing=closing,
     pipeline=pipeline,
     venue_tables=venue_tables,
     filling=filling,
@@ -215,7 +217,14 @@ class Desk:
     def flatten(self, ts_ns: int) -> None:
         """Take every entry away and close both legs at the market."""
         self.core.pipeline.flatten(
-            self.params, self.state, self.rungs, self.entries, self.lots, self.actions, self.used
+            self.params,
+            self.state,
+            self.rungs,
+            self.entries,
+            self.lots,
+            self.market.mark_ticks,
+            self.actions,
+            self.used,
         )
         self.send(ts_ns)
         self.due(ts_ns)
@@ -279,8 +288,9 @@ class Desk:
         for lot in self.lots:
             mine = lot.tp_no == action.no if purpose == TAKE_PROFIT else lot.stop_no == action.no
             if lot.state != FREE and mine:
+                part = lot.qty_lots if lot.closing == 0 or purpose == TAKE_PROFIT else lot.closing
                 assert self.core.venue_tables.add_link(
-                    self.links, int(action.no), int(lot.lot_id), int(lot.qty_lots), int(lot.level), int(lot.generation)
+                    self.links, int(action.no), int(lot.lot_id), int(part), int(lot.level), int(lot.generation)
                 )
 
     def hear(self, ts_ns: int) -> None:

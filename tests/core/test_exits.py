@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgegrid.core import exits, grid, ledger, pipeline
+from hedgegrid.core import closing, exits, grid, ledger, pipeline
 from hedgegrid.core.actions import PLACE, RETIRE
 from hedgegrid.core.codes import BACKSTOP, FLATTEN, FREE, LONG, SHORT, STOP, TAKE_PROFIT
 from hedgegrid.core.records import (
@@ -91,6 +91,11 @@ class Leg:
         """Close part of a lot at its entry."""
         pipeline.on_exit_fill(self.params, self.accounts, self.leg, lot.entry_ticks, qty)
         exits.cut_lot(self.params, self.state, self.rungs, self.lots, lot.lot_id, qty)
+
+    def close(self, mark: int = 10_000) -> None:
+        """Close the leg at the market, or go on with it."""
+        closing.ask(self.state, self.leg, closing.WANTED)
+        closing.go_on(self.params, self.state, self.lots, mark, self.out, self.used)
 
     def backstop(self) -> list[Action]:
         """Lay the leg's backstop."""
@@ -261,7 +266,7 @@ def test_a_stop_on_the_wrong_side_becomes_a_market_reduction(
     assert len(markets) == len(late)
     assert {row.purpose for row in rows} == {STOP}
     for lot in lots:
-        assert lot.closing == int(lot.group_ticks in late)
+        assert lot.closing == (lot.qty_lots if lot.group_ticks in late else 0)
         assert (lot.stop_no in [row.no for row in markets]) == (lot.group_ticks in late)
     assert [row.price_ticks for row in rows if row.price_ticks] == [price for price in triggers if price not in late]
     assert sum(row.qty_lots for row in rows) == desk.accounts[leg].qty_lots
@@ -325,17 +330,20 @@ def test_the_legs_stop_moves_with_fills_and_not_with_the_center() -> None:
     assert [row.price_ticks for row in desk.lay()] == [], "average cost stays where it was"
 
 
-def test_flatten_sends_one_reduction_for_what_none_closes_yet() -> None:
-    """Lots whose reduction is under way are left out; a flat leg sends nothing."""
+def test_flatten_sends_one_reduction_at_a_time() -> None:
+    """What follows a market reduction under way waits for its end; a flat leg sends nothing."""
     desk = Leg()
-    exits.flatten_leg(desk.state, desk.lots, LONG, desk.out, desk.used)
+    desk.close()
     assert desk.sent() == []
-    desk.fill(10_000, 5)
+    late = desk.fill(10_000, 5)
     desk.fill(9_000, 2)
     desk.lay(mark=9_000)
-    exits.flatten_leg(desk.state, desk.lots, LONG, desk.out, desk.used)
+    desk.close()
+    assert desk.sent() == []
+    desk.cut(late, 5)
+    desk.close()
     assert [(row.purpose, row.price_ticks, row.qty_lots) for row in desk.sent()] == [(FLATTEN, 0, 2)]
-    exits.flatten_leg(desk.state, desk.lots, LONG, desk.out, desk.used)
+    desk.close()
     assert desk.sent() == []
 
 
@@ -347,7 +355,7 @@ def test_flatten_takes_entries_and_positions() -> None:
     for rung in desk.rungs:
         rung.qty_lots, rung.in_ladder = 3, 1
     entries = table(EntryOrder, 8)
-    pipeline.flatten(desk.params, desk.state, desk.rungs, entries, desk.lots, desk.out, desk.used)
+    pipeline.flatten(desk.params, desk.state, desk.rungs, entries, desk.lots, 10_000, desk.out, desk.used)
     assert [(row.purpose, row.leg, row.qty_lots) for row in desk.sent()] == [(FLATTEN, LONG, 5)]
     assert all(rung.qty_lots == 0 and rung.in_ladder == 0 for rung in desk.rungs)
 

@@ -129,7 +129,7 @@ max_inventory_quote = 10_000_000_000
     config = loads(text, "the largest account")
     try:
         instrument = instrument_of(config, "DOGE/USDT:USDT")
-        settings = grid_params(config.grid[0], instrument)
+        settings = grid_params(config.grid[0], instrument, config.risk)
         check_bounds(instrument, Decimal("0.1"))
     except Fatal:
         return

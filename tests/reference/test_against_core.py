@@ -167,7 +167,9 @@ class Venue(Desk):
 
     def __init__(self, config: AccountConfig, instrument: Instrument) -> None:
         """Take the settings."""
-        super().__init__(CORE, list, grid_params(config.grid[0], instrument), venue_rules(config, instrument))
+        super().__init__(
+            CORE, list, grid_params(config.grid[0], instrument, config.risk), venue_rules(config, instrument)
+        )
         self.instrument, self.wallet_e8 = instrument, cash_e8(config.account.wallet_quote)
         self.tiers = [
             MarginTier(max_notional_e8=tier.max_notional_e8, maintenance_ppm=tier.maintenance_ppm)

@@ -17,7 +17,6 @@ PENDING: Mapping[str, str] = {
     "risk.stop_overlap_ms": _NEXT,
     "risk.exit_excess_ms": _NEXT,
     "risk.cancel_budget_ratio": _NEXT,
-    "risk.flatten_slice_quote": "a market reduction is cut at the exchange's maximum only",
     "risk.var.confidence": "the gate does not check it yet",
     "risk.var.horizon_hours": "the gate does not check it yet",
     "risk.var.max_ratio": "the gate does not check it yet",

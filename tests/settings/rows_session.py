@@ -6,6 +6,7 @@ One lot of 1,000 quote loses 7.5 of a wallet of 10,000 when the market falls to 
 from decimal import Decimal
 from typing import Any
 
+from hedgegrid.model.order import Purpose
 from tests.actors.house import market
 from tests.settings import markets
 from tests.settings.simulated import LONG, SHORT, Played, Simulated
@@ -90,6 +91,19 @@ ROWS = (
     *of_control("margin_kill", "margin", LOSING, "max_ratio", Decimal("0.0003"), Decimal("0.01")),
     *of_control("volatility_halt", "volatility_halt", SHAKEN, "max_annualised", Decimal("0.5"), 3),
     *of_control("funding_kill", "funding_kill", DEAR_LATER, "max_cost_bps_8h", 9, Decimal("9.1")),
+    row(
+        "risk.flatten_slice_quote",
+        LOSING,
+        lambda played: [one.qty_lots for one in played.orders(LONG, Purpose.FLATTEN)],
+        "the market reductions of 1,000 lots that are worth 990",
+        (5_000, [1_000]),
+        (400, [404, 404, 192]),
+        given={
+            "risk.drawdown.enabled": True,
+            "risk.drawdown.max_ratio": Decimal("0.0005"),
+            "risk.drawdown.action": "flatten",
+        },
+    ),
     row(
         "risk.var.lambda",
         SHAKEN,
