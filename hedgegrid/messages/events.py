@@ -328,8 +328,8 @@ class PermissionChanged(Message):
 class PermissionView(Message):
     """What may be done for an instrument now: add entries at all, and whether its resting entries must go.
 
-    The strategy decides by it; the executor sends by it what was approved before. ``closes``: the legs that may be closed
-    at the market; a flatten of any other has been given up, or is done.
+    The strategy decides by it; the executor sends by it what was approved before. ``closes``: the legs that may be
+    closed at the market; a flatten of any other has been given up, or is done.
     """
 
     instrument: str
