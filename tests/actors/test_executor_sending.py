@@ -102,28 +102,6 @@ async def test_an_entry_that_waited_too_long_is_not_sent(tmp_path: Path) -> None
 
 
 @pytest.mark.asyncio
-async def test_what_was_approved_before_a_pause_is_not_sent_in_it(tmp_path: Path) -> None:
-    """An entry that waits behind a slow request when trading pauses never leaves; a reduction does; then it goes on."""
-    async with desk(tmp_path) as at:
-        at.venue.faults["place"] = deque([HANG])
-        first, second, third = at.request(), at.request(), at.request()
-        exit_order = at.request(Purpose.TAKE_PROFIT)
-        at.approve(first)
-        await at.rest()
-        at.approve(second, exit_order)
-        at.permit(may_add=False)
-        await at.wait(5)
-        assert placed(at) == [first.client_id, exit_order.client_id]
-        assert [(one.kind, one.reason) for one in at.events() if one.client_id == second.client_id] == [
-            (K.REJECTED, EndReason.NOT_SENT)
-        ]
-        at.permit(may_add=True)
-        at.approve(third)
-        await at.rest()
-        assert placed(at)[-1] == third.client_id
-
-
-@pytest.mark.asyncio
 async def test_a_full_outbox_refuses_entries_and_never_reductions(tmp_path: Path) -> None:
     """Overflow pauses, says so, and is gone when there is room again; stops get in whatever waits."""
     async with desk(tmp_path, attrs.evolve(REAL, request_limit_ns=100 * SECOND)) as at:

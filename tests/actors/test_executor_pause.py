@@ -1,0 +1,42 @@
+"""The executor in a pause: what may leave, and what may not.
+
+Invariant: outcomes are what the venue was asked for and what risk was told.
+"""
+
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+from hedgegrid.messages.events import EndReason
+from hedgegrid.messages.events import OrderEventKind as K
+from hedgegrid.model.order import Purpose
+from tests.actors.desk import Desk, desk
+from tests.actors.fake_venue import HANG
+
+
+def placed(at: Desk) -> list[str]:
+    """Every order that the venue was asked for."""
+    return [name for asked in at.venue.called("place") for name in asked[1]]  # type: ignore[index]
+
+
+@pytest.mark.asyncio
+async def test_what_was_approved_before_a_pause_is_not_sent_in_it(tmp_path: Path) -> None:
+    """An entry that waits behind a slow request when trading pauses never leaves; a reduction does; then it goes on."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([HANG])
+        first, second, third = at.request(), at.request(), at.request()
+        exit_order = at.request(Purpose.TAKE_PROFIT)
+        at.approve(first)
+        await at.rest()
+        at.approve(second, exit_order)
+        at.permit(may_add=False)
+        await at.wait(5)
+        assert placed(at) == [first.client_id, exit_order.client_id]
+        assert [(one.kind, one.reason) for one in at.events() if one.client_id == second.client_id] == [
+            (K.REJECTED, EndReason.NOT_SENT)
+        ]
+        at.permit(may_add=True)
+        at.approve(third)
+        await at.rest()
+        assert placed(at)[-1] == third.client_id
