@@ -62,9 +62,10 @@ from hedgegrid.ops.control import ControlReading, FlattenStage
 from hedgegrid.ops.http import HttpServer
 from hedgegrid.ops.limits import ControlSources, control_readings
 from hedgegrid.ops.operator import Operator
-from hedgegrid.ops.readings import RuntimeReading, every_child
+from hedgegrid.ops.readings import Pace, RuntimeReading, every_child
 from hedgegrid.ops.view import ACTIVE, AccountView
 from hedgegrid.runtime.activity import Activity
+from hedgegrid.runtime.fence import Pulse
 from hedgegrid.runtime.router import DeadLetter, Router
 from hedgegrid.runtime.specs import (
     Child,
@@ -209,8 +210,10 @@ class House:
         self.memory = JournalMemory(journal, [one.name for one in self.instruments], order_no_stride=INSTRUMENTS_MAX)
         self.times = SourceTimes()
         self.sent = SentTally()
+        self.pulse, self.pace = Pulse(), Pace()
         self.mailbox = mailbox_maker(self.activity)
         bound = Bound(settle=self.settle, quiet=self.quiet, left=self.left, activity=self.activity, report=self.report)
+        self.fence = bound.fence
         world.attach(bound)
         self._gate: Risk | None = None
         self._breaker = Breaker(limits=breaker_limits(config))
@@ -313,6 +316,7 @@ class House:
             account=account.name,
             evidence=self.world.evidence,
             unknown_pause_ns=ns_from_ms(watchdog.unknown_pause_ms),
+            fence=self.fence,
         )
         if not self.world.polled:
             return settings
@@ -415,6 +419,7 @@ class House:
             cadences_ns={g.instrument: 0 if self.world.streamed else bar_length_ns(g) for g in self.config.grid},
             times=self.times,
             probe=self.world.probe,
+            account_poll_ns=ns_from_ms(self.config.watchdog.account_poll_ms) if self.world.polled else None,
         )
 
     def report(self, words: str, figures: Mapping[str, str]) -> None:
@@ -487,4 +492,5 @@ class House:
             account=None if self._gate is None else self._gate.readings.account(),
             probe=self.world.probe(),
             sent=self.sent.count,
+            pace=self.pace,
         )

@@ -6,9 +6,10 @@ the book.
 """
 
 import asyncio
+import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 
 import anyio
@@ -17,13 +18,13 @@ from loguru import logger
 from rich.console import Console
 
 from hedgegrid.actors.post import EXECUTOR, FUNDING, RISK
-from hedgegrid.actors.watchdog import HangGuard
 from hedgegrid.app import House, open_house
-from hedgegrid.config.params import health_limits
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Fatal, HedgegridError, Transient
+from hedgegrid.guarding import Guard, tell_last_life
+from hedgegrid.journal.journal import ERRAND_DONE
 from hedgegrid.messages.commands import ClearReason, Flatten, Halt, RaiseReason, Resume, StandDown
 from hedgegrid.messages.events import (
     AccountChanged,
@@ -37,12 +38,12 @@ from hedgegrid.messages.events import (
 )
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.control import FlattenStage
-from hedgegrid.ops.readings import every_child
+from hedgegrid.ops.notify import Notifier
 from hedgegrid.ops.summary import RunExtras
 from hedgegrid.ops.terminal import StatusPrinter
 from hedgegrid.ops.view import AccountView
 from hedgegrid.ports import PrivateEvent, VenueBatch
-from hedgegrid.runtime.actor import ActorReading
+from hedgegrid.runtime.ending import Ending
 from hedgegrid.runtime.router import DeadLetter
 from hedgegrid.runtime.specs import EscalationError
 from hedgegrid.units import NS_PER_S
@@ -56,6 +57,9 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A closed terminal stops the bot by its policy too."""
 TICK_S = 0.1
 KILL_LOOK_S = 0.25
+END_S = 120.0
+"""What an end may take, in wall time, before the process ends itself: a stop policy that is carried out, its cancels
+read to be gone, every actor stopped, the journal closed, each within its own bound."""
 DURATION_REACHED = "duration reached"
 DRAWN_DOWN = (
     "the drawdown stays latched: lift it with run --resume --new-peak, which makes the equity of then the new peak"
@@ -85,6 +89,8 @@ class Life:
         self._over = asyncio.Event()
         self._closing = False
         self._gave_up = False
+        self._notifier = Notifier.of(os.environ)
+        self._ending = Ending(seconds=END_S)
 
     @property
     def house(self) -> House:
@@ -100,12 +106,15 @@ class Life:
         with ExitStack() as stack:
             # First of all: a signal that comes while the house is opened must find somebody.
             received = stack.enter_context(anyio.open_signal_receiver(*STOP_SIGNALS))
+            self._ending.hear(STOP_SIGNALS)
+            stack.callback(self._ending.disarm)
             signals = asyncio.create_task(self._watch_signals(received), name="signals")
             stack.callback(signals.cancel)
             house = await open_house(config, options, stack, tell, self)
             self._house = house
             if self._ended:
                 house.world.stop()
+            await tell_last_life(house, tell)
             try:
                 await house.http.start(*options.listen)
                 tell(f"metrics at http://{options.listen[0]}:{house.http.port}/metrics")
@@ -133,15 +142,21 @@ class Life:
     def end(self, why: str) -> None:
         """Have the run end; the first reason counts."""
         self._ended = self._ended or why
+        self._begin_end()
         if self._house is not None:
             self._house.world.stop()
 
     def fail(self, why: str) -> None:
         """Have the run end as failed, in one line."""
         self._failure = self._failure or why
+        self._begin_end()
         self._over.set()
         if self._house is not None:
             self._house.world.stop()
+
+    def _begin_end(self) -> None:
+        self._ending.begin()
+        self._notifier.stopping()
 
     # --- living -----------------------------------------------------------------------------------------------------
 
@@ -153,10 +168,11 @@ class Life:
         started = asyncio.Event()
         actors = asyncio.create_task(house.supervisor.run(started.set), name="actors")
         actors.add_done_callback(self._on_actors_ended)
+        guard = Guard(house, fail=self.fail, notifier=self._notifier)
         others = [
             asyncio.create_task(self._show(console), name="status"),
-            asyncio.create_task(self._guard(), name="guard"),
             asyncio.create_task(self._watch_kill_file(), name="kill file"),
+            asyncio.create_task(guard.run(), name="guard"),
         ]
         try:
             await self.house.world.follow(lambda: started.is_set() or actors.done() or self._over.is_set())
@@ -164,6 +180,7 @@ class Life:
                 await self._do_what_is_asked(tell)
         finally:
             self._closing = True
+            self._notifier.stopping()
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
@@ -183,7 +200,7 @@ class Life:
             self._greet(tell)
             await self._walk()
         elif errand.kind is ErrandKind.CANCEL_ENTRIES or not errand.legs:
-            self._ended = "entries cancelled"
+            self._ended = f"{ERRAND_DONE}entries cancelled"
             await self._stop_by_policy()
         else:
             await self._flatten(errand)
@@ -209,7 +226,7 @@ class Life:
         until_s = time.monotonic() + errand.timeout_s
         while self.house.view.flatten.stage is not FlattenStage.FLAT and time.monotonic() < until_s:  # noqa: ASYNC110
             await asyncio.sleep(TICK_S)
-        self.end("the errand is over")
+        self.end(f"{ERRAND_DONE}over")
 
     async def _tell_warm_up(self, tell: Callable[[str], None]) -> None:
         """Say which instruments will not trade at once, and why: a bot that is cold looks like one that is broken."""
@@ -321,15 +338,6 @@ class Life:
                 printer.tick()
                 await asyncio.sleep(TICK_S)
 
-    async def _guard(self) -> None:
-        """Look for actors that hang, once a heartbeat of wall time."""
-        house = self.house
-        limits = health_limits(house.config)
-        guard = HangGuard(limits=limits, readings=self._readings, on_silent=self._on_silent, on_alive=self._on_alive)
-        while True:
-            await asyncio.sleep(limits.heartbeat_ns / NS_PER_S)
-            guard.look(time.monotonic_ns())
-
     async def _watch_kill_file(self) -> None:
         """Look for the kill switch's file."""
         while True:
@@ -339,39 +347,6 @@ class Life:
                 self.fail(str(error))
                 return
             await asyncio.sleep(KILL_LOOK_S)
-
-    def _readings(self) -> tuple[ActorReading, ...]:
-        children = every_child(self.house.supervisor.statuses())
-        return tuple(child.reading for child in children if child.reading is not None)
-
-    def _on_silent(self, actor: str, figures: Mapping[str, str]) -> None:
-        """An actor hangs: pause, and have it restarted."""
-        house = self.house
-        logger.error("actor {} hangs: {}", actor, dict(figures))
-        self._raise_heartbeat(actor, figures)
-        house.supervisor.kill_child(actor, "missed its heartbeats")
-
-    def _on_alive(self, actor: str) -> bool:
-        """It moves again: let the pause recover. Risk may be new and not know the reason, so it is told that first."""
-        house = self.house
-        if not self._raise_heartbeat(actor, {"actor": actor, "state": "recovered"}):
-            return False
-        gone = ClearReason(**house.post.head(), reason=Reason.HEARTBEAT_MISSED, scope="", figures={"actor": actor})
-        house.post.publish(gone, RISK)
-        return True
-
-    def _raise_heartbeat(self, actor: str, figures: Mapping[str, str]) -> bool:
-        house = self.house
-        raised = RaiseReason(
-            **house.post.head(),
-            reason=Reason.HEARTBEAT_MISSED,
-            scope="",
-            figures={**figures, "actor": actor},
-        )
-        if not house.router.send(RISK, raised):
-            return False
-        house.journal.append(raised)
-        return True
 
     # --- what nobody else can act on --------------------------------------------------------------------------------
 

@@ -156,6 +156,26 @@ class Trading(Protocol):
 
 
 @attrs.frozen(kw_only=True)
+class Taken:
+    """What came of taking entries away: those that were asked to go, and what went wrong, in words."""
+
+    asked: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class LastResort(Protocol):
+    """Takes the account's entries away by a way of its own. Made, used and closed in one event loop of a thread."""
+
+    async def take(self) -> Taken:
+        """Cancel every entry of ours that rests; nothing is raised."""
+        ...
+
+    async def close(self) -> None:
+        """Break its connections off."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
 class RememberedOrder:
     """An order of ours that may still change, by the journal: its life so far and the request it was sent with."""
 

@@ -1,7 +1,8 @@
 """What several commands share: loading an account, and running it to its end.
 
 Exit codes: 0 ended as asked · 1 the run failed, or a check found something wrong · 2 bad input (config, files,
-arguments) · 3 the account was liquidated · 70 an actor would not stop and the process ended itself.
+arguments) · 3 the account was liquidated · 70 an actor, or the end, would not stop and the process ended itself · 75
+the event loop did not come back and the watchdog's thread ended the process.
 """
 
 import asyncio

@@ -412,6 +412,13 @@ class Executor(Actor[ExecutorMessage]):
             return seen
         return attrs.evolve(seen, depth=seen.depth + self._sender.depth + self._aside)
 
+    def answers(self) -> bool:
+        """Whether the outboxes move: one whose job does not end sends nothing, though the mailbox is read."""
+        limit_ns = self._settings.request_limit_ns
+        if limit_ns is None or self._sender.depth == 0:
+            return True
+        return self.clock.now_ns() - self._sender.moved_ns <= STUCK_LIMITS * limit_ns
+
     def _breathe(self) -> None:
         """Show progress: an answer came."""
         self.progress += 1

@@ -26,6 +26,7 @@ from hedgegrid.core.reconcile_views import EvidenceRule
 from hedgegrid.ports import Journal, Memory, Trading
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import Clock, TimerHandle
+from hedgegrid.runtime.fence import Fence
 
 
 @attrs.frozen(kw_only=True)
@@ -46,6 +47,8 @@ class ExecutorSettings:
     poll_ns: int | None = None
     countdown: CountdownRule | None = None
     adopt_foreign: bool = False
+    fence: Fence = attrs.field(factory=Fence)
+    """While it is up no entry is sent."""
 
     @property
     def polled(self) -> bool:
@@ -110,8 +113,8 @@ class Parts:
             resolving=self.resolving,
             activity=around.activity,
             limit_ns=limit_ns,
-            may_add=lambda: not self.hydration.gap,
             tally=around.tally,
+            may_add=lambda: not (self.hydration.gap or settings.fence.is_up),
         )
         self.reader = ExchangeReader(
             trading=trading,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from hedgegrid.actors.feed import SourceTimes
 from hedgegrid.actors.post import RISK, Post
 from hedgegrid.core import health
-from hedgegrid.core.pause import Reason
+from hedgegrid.core.pause import ACCOUNT, Reason
 from hedgegrid.core.permission_events import ReasonRaised
 from hedgegrid.messages.commands import ClearReason, RaiseReason, Wake
 from hedgegrid.runtime.actor import Actor, ActorReading
@@ -35,10 +35,11 @@ class Watchdog(Actor[WatchdogMessage]):
         cadences_ns: Mapping[str, int],
         times: SourceTimes,
         probe: Callable[[], health.VenueProbe],
+        account_poll_ns: int | None,
     ) -> None:
         """``cadences_ns``: the bar length of each instrument's source, 0 for a stream; the feed keeps ``times``.
 
-        ``probe`` measures what no message tells.
+        ``probe`` measures what no message tells. ``account_poll_ns``: how often the account is read, None: never.
         """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
@@ -46,6 +47,7 @@ class Watchdog(Actor[WatchdogMessage]):
         self._cadences_ns = dict(cadences_ns)
         self._times = times
         self._probe = probe
+        self._account_poll_ns = account_poll_ns
         self._since_ns = clock.now_ns()
         self._standing: set[tuple[Reason, str]] = set()
 
@@ -79,7 +81,8 @@ class Watchdog(Actor[WatchdogMessage]):
         self._look_again()
 
     def _sources(self, probe: health.VenueProbe) -> list[health.SourceReading]:
-        return [
+        account = [] if self._account_poll_ns is None else [self._account(probe, self._account_poll_ns)]
+        return account + [
             health.SourceReading(
                 name="quotes",
                 scope=instrument,
@@ -91,6 +94,17 @@ class Watchdog(Actor[WatchdogMessage]):
             )
             for instrument, cadence_ns in self._cadences_ns.items()
         ]
+
+    def _account(self, probe: health.VenueProbe, poll_ns: int) -> health.SourceReading:
+        """Give the account as a source: it is read now and then, for a quiet one pushes nothing."""
+        return health.SourceReading(
+            name="account",
+            scope=ACCOUNT,
+            cadence_ns=poll_ns,
+            since_ns=self._since_ns,
+            last_event_ns=probe.account_ns,
+            last_arrival_ns=probe.account_ns,
+        )
 
     def _look_again(self) -> None:
         """Look when the oldest source would become stale, or soon while one is: not once a second of a year."""
@@ -105,16 +119,21 @@ class Watchdog(Actor[WatchdogMessage]):
         self.remind_at(min(due), Wake(**self._post.head()))
 
 
-class HangGuard:
-    """Finds actors that hang, by the wall clock: a busy actor whose counter stands still for too many heartbeats.
+LOOKS_COUNTED = 2
+"""The most that one look may add to a silence, in looks: while the loop itself was blocked nobody could move."""
 
-    ``look`` is called once a heartbeat from outside the loop's actors; market time may stand still meanwhile.
+
+class HangGuard:
+    """Finds actors that hang, by the wall clock: one that has work, or a probe to answer, and does not come further.
+
+    ``look`` is called every ``look_ns`` from outside the loop's actors; market time may stand still meanwhile.
     """
 
     def __init__(
         self,
         *,
         limits: health.HealthLimits,
+        look_ns: int,
         readings: Callable[[], tuple[ActorReading, ...]],
         on_silent: Callable[[str, Mapping[str, str]], None],
         on_alive: Callable[[str], bool],
@@ -124,25 +143,51 @@ class HangGuard:
         ``on_alive(actor)`` when it moves again, until it says True.
         """
         self._limits = limits
+        self._look_ns = look_ns
         self._readings = readings
         self._on_silent = on_silent
         self._on_alive = on_alive
         self._seen: dict[str, health.Progress] = {}
         self._silent: set[str] = set()
+        self._wall_ns: int | None = None
+        self._looked_ns = 0
+        self._signs: dict[str, tuple[int, int]] = {}
+        self.moved_ns: dict[str, int] = {}
+        """When each actor was last seen to have come further or to have answered, by the wall clock of the looks."""
 
-    def look(self, wall_ns: int) -> None:
-        """Compare every actor's progress with the last look."""
-        for reading in self._readings():
-            before = self._seen.get(reading.name) or health.first_progress(name=reading.name, scope="", now_ns=wall_ns)
-            pending = reading.depth + (0 if reading.busy_since_ns is None else 1)
-            after = health.observed(
-                before, counter=reading.progress, pending=pending, probe_since_ns=None, now_ns=wall_ns
-            )
-            self._seen[reading.name] = after
-            if health.is_silent(self._limits, after, wall_ns):
-                if reading.name not in self._silent:
-                    self._silent.add(reading.name)
-                    stuck_ns = wall_ns - (after.stuck_since_ns or wall_ns)
-                    self._on_silent(reading.name, {"silence_ns": str(stuck_ns), "counter": str(reading.progress)})
-            elif reading.name in self._silent and self._on_alive(reading.name):
-                self._silent.discard(reading.name)
+    def look(self, wall_ns: int) -> frozenset[str]:
+        """Compare every actor with the last look; give those that have moved, or have nothing to do."""
+        before_ns = self._looked_ns
+        if self._wall_ns is not None:
+            self._looked_ns += min(wall_ns - self._wall_ns, LOOKS_COUNTED * self._look_ns)
+        self._wall_ns = wall_ns
+        readings = self._readings()
+        for gone in self.moved_ns.keys() - {one.name for one in readings}:
+            del self.moved_ns[gone], self._signs[gone]
+        return frozenset(one.name for one in readings if self._look_at(one, before_ns))
+
+    def _look_at(self, reading: ActorReading, before_ns: int) -> bool:
+        """Judge one actor; True where it is well at this look."""
+        name, now_ns = reading.name, self._looked_ns
+        before = self._seen.get(name) or health.first_progress(name=name, scope="", now_ns=now_ns)
+        after = health.observed(
+            before,
+            counter=reading.progress,
+            pending=reading.depth + (0 if reading.busy_since_ns is None else 1),
+            probe_since_ns=before_ns if reading.is_probed else None,
+            now_ns=now_ns,
+        )
+        self._seen[name] = after
+        if health.is_silent(self._limits, after, now_ns):
+            if name not in self._silent:
+                self._silent.add(name)
+                figures = {"silence_ns": str(health.silence_ns(after, now_ns)), "counter": str(reading.progress)}
+                self._on_silent(name, figures)
+        elif name in self._silent and self._on_alive(name):
+            self._silent.discard(name)
+        signs = (reading.progress, reading.answered)
+        moved = self._signs.get(name) != signs
+        if moved:
+            self._signs[name] = signs
+            self.moved_ns[name] = self._wall_ns or 0
+        return moved or (after.stuck_since_ns is None and after.probe_since_ns is None)

@@ -56,12 +56,14 @@ class VenueProbe:
     """What was measured beside the messages; None where it was not.
 
     ``loop_lag_ns``: how late the event loop is; ``clock_skew_ns``: the exchange's clock minus ours; ``last_pong_ns``:
-    when the sockets of the market last answered a ping, the one that is silent longest.
+    when the sockets of the market last answered a ping, the one that is silent longest; ``account_ns``: when the
+    account was last read whole.
     """
 
     loop_lag_ns: int | None = None
     clock_skew_ns: int | None = None
     last_pong_ns: int | None = None
+    account_ns: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -107,7 +109,14 @@ def first_progress(*, name: str, scope: str, now_ns: int) -> Progress:
 
 
 def observed(before: Progress, *, counter: int, pending: int, probe_since_ns: int | None, now_ns: int) -> Progress:
-    """Give what is known after a look: ``counter`` of messages done, ``pending`` messages waiting or in hand."""
+    """Give what is known after a look: ``counter`` of messages done, ``pending`` messages waiting or in hand.
+
+    ``probe_since_ns``: since when the probe of the last look waits, None where it was answered. One that waits behind
+    work is as old as the newest progress.
+    """
+    if probe_since_ns is not None:
+        earlier_ns = probe_since_ns if before.probe_since_ns is None else before.probe_since_ns
+        probe_since_ns = earlier_ns if counter == before.counter else now_ns
     if pending == 0:
         stuck_since_ns = None
     elif counter != before.counter or before.stuck_since_ns is None:
@@ -148,7 +157,14 @@ def is_stale(limits: HealthLimits, source: SourceReading, now_ns: int) -> bool:
 
 def is_silent(limits: HealthLimits, actor: Progress, now_ns: int) -> bool:
     """Whether ``actor`` has missed its heartbeats: too long without progress at work, or without answer to a probe."""
-    return _silence_ns(actor, now_ns) >= _heartbeats_ns(limits)
+    return silence_ns(actor, now_ns) >= _heartbeats_ns(limits)
+
+
+def silence_ns(actor: Progress, now_ns: int) -> int:
+    """Give how long ``actor`` has not shown what it should: progress at work, or an answer to a probe."""
+    stuck_ns = 0 if actor.stuck_since_ns is None else now_ns - actor.stuck_since_ns
+    probe_ns = 0 if actor.probe_since_ns is None else now_ns - actor.probe_since_ns
+    return max(stuck_ns, probe_ns)
 
 
 def assess(
@@ -170,12 +186,6 @@ def assess(
 
 def _heartbeats_ns(limits: HealthLimits) -> int:
     return limits.heartbeat_ns * limits.heartbeat_missed
-
-
-def _silence_ns(actor: Progress, now_ns: int) -> int:
-    stuck_ns = 0 if actor.stuck_since_ns is None else now_ns - actor.stuck_since_ns
-    probe_ns = 0 if actor.probe_since_ns is None else now_ns - actor.probe_since_ns
-    return max(stuck_ns, probe_ns)
 
 
 def _scopes(scopes: Iterable[str]) -> tuple[str, ...]:
@@ -205,10 +215,10 @@ def _heartbeat(limits: HealthLimits, actors: tuple[Progress, ...], now_ns: int) 
     findings: list[Finding] = []
     for scope in _scopes(actor.scope for actor in actors):
         ours = [actor for actor in actors if actor.scope == scope]
-        worst = max(ours, key=lambda one: (_silence_ns(one, now_ns), one.name))
+        worst = max(ours, key=lambda one: (silence_ns(one, now_ns), one.name))
         figures: dict[str, int | str] = {
             "actor": worst.name,
-            "silence_ns": _silence_ns(worst, now_ns),
+            "silence_ns": silence_ns(worst, now_ns),
             "limit_ns": _heartbeats_ns(limits),
             "counter": worst.counter,
         }

@@ -32,6 +32,8 @@ PENDING_MAX: Final = 512
 """Rows that wait for a commit before they are handed over without one."""
 BACKLOG_MAX: Final = 50_000
 """Rows that the disk may be behind before the journal gives up."""
+ERRAND_DONE: Final = "errand: "
+"""How the end of a boot begins that was started for one thing other than trading."""
 _HALF_DONE: Final = "an append did not finish: the journal's state in memory cannot be trusted"
 _END: Final = "UPDATE boots SET clean_end = ?, end_reason = ? WHERE epoch = ?"
 
@@ -91,6 +93,7 @@ class SqliteJournal:
         self._tape: list[Row] = []
         self._broken = ""
         self._closed = False
+        self._places = {one: _place(one) for one in (path, path.with_name(path.name + "-wal"))}
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -139,6 +142,22 @@ class SqliteJournal:
         if memory != self._state.session:
             now_ns = self._state.last_ts_ns
             self.append(SessionKept(seq=0, cause_seq=0, ts_venue_ns=now_ns, ts_recv_ns=now_ns, memory=memory))
+
+    def displaced(self) -> str:
+        """Say that the file, or its log, is not where it was when it was opened; "" where both are.
+
+        What is written goes on into a file that nobody finds any more. May be called from any thread.
+        """
+        for path, opened in self._places.items():
+            now = _place(path)
+            if now != opened and not self._closed:
+                what = "is gone" if now is None else "was replaced"
+                return f"{path} {what} while it was written: put the file back, or see what became of it"
+        return ""
+
+    def give_up(self, words: str) -> None:
+        """Write nothing from here on: every later append and commit says ``words``."""
+        self._broken = self._broken or words
 
     def close(self, reason: str, *, clean: bool = True) -> None:
         """Write what waits, mark the boot's end (``clean``: it ended as it should) with its reason, and close the file.
@@ -283,12 +302,15 @@ class SqliteJournal:
         }
 
     def crash_boots(self) -> int:
-        """Give how many boots in a row, up to the one before this, did not end cleanly."""
+        """Give how many boots in a row, up to the one before this, did not end cleanly.
+
+        One that only did an errand, such as taking the entries away after a crash, says nothing of the next.
+        """
         crashed = 0
         for boot in reversed(self.past_boots):
-            if boot.clean_end:
+            if boot.clean_end and not boot.end_reason.startswith(ERRAND_DONE):
                 return crashed
-            crashed += 1
+            crashed += not boot.clean_end
         return crashed
 
     def hash(self) -> str:
@@ -310,3 +332,12 @@ class SqliteJournal:
         self._state.trim(committed_row)
         if self._row - committed_row > BACKLOG_MAX:
             self._broken = f"journal {self.path}: the disk is {BACKLOG_MAX} rows behind; nothing is written any more"
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Give which file a path names now; None where it names none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -5,7 +5,7 @@ Invariant: plain figures with units in their names; None is "not known".
 
 import attrs
 
-from hedgegrid.ops.readings import RuntimeReading, age_s, every_child
+from hedgegrid.ops.readings import Pace, RuntimeReading, age_s, every_child, seconds
 from hedgegrid.ops.view import AccountView
 from hedgegrid.runtime.specs import ChildStatus
 
@@ -21,6 +21,8 @@ class ActorHealth:
     progress_age_s: float | None
     busy_s: float | None
     """How long it has been at one message; None while it waits for one."""
+    still_s: float | None
+    """How long it has not come further, nor answered a probe, in wall time; the other ages are the market's."""
     waiting: int | None
     """Messages that wait."""
 
@@ -51,6 +53,8 @@ class Health:
 
     account: str
     now_ns: int
+    market_still_s: float | None
+    """How long the market's time has stood, in wall time; None before that was looked at."""
     mode: str | None
     mode_age_s: float | None
     reasons: tuple[PauseReason, ...]
@@ -67,6 +71,7 @@ def health(view: AccountView, reading: RuntimeReading, now_ns: int) -> Health:
     return Health(
         account=view.account,
         now_ns=now_ns,
+        market_still_s=seconds(reading.pace.market_still_ns()),
         mode=view.mode,
         mode_age_s=age_s(view.mode_ns, now_ns),
         reasons=tuple(
@@ -85,11 +90,11 @@ def health(view: AccountView, reading: RuntimeReading, now_ns: int) -> Health:
             )
             for name, one in view.instruments.items()
         ),
-        actors=tuple(_actor(child, now_ns) for child in every_child(reading.children)),
+        actors=tuple(_actor(child, reading.pace, now_ns) for child in every_child(reading.children)),
     )
 
 
-def _actor(child: ChildStatus, now_ns: int) -> ActorHealth:
+def _actor(child: ChildStatus, pace: Pace, now_ns: int) -> ActorHealth:
     reading = child.reading
     return ActorHealth(
         name=child.id,
@@ -98,5 +103,6 @@ def _actor(child: ChildStatus, now_ns: int) -> ActorHealth:
         progress=None if reading is None else reading.progress,
         progress_age_s=None if reading is None else age_s(reading.progress_ns, now_ns),
         busy_s=None if reading is None else age_s(reading.busy_since_ns, now_ns),
+        still_s=seconds(pace.still_ns(child.id)),
         waiting=None if reading is None else reading.depth,
     )

@@ -3,7 +3,7 @@
 Invariant: floats are made here, at the last moment, by one correctly rounded division each.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import attrs
@@ -18,6 +18,33 @@ from hedgegrid.runtime.mailbox import MailboxStatistics
 from hedgegrid.runtime.router import RouterStatistics
 from hedgegrid.runtime.specs import ChildStatus
 from hedgegrid.units import CASH_SCALE, NS_PER_S, PPM
+
+
+class Pace:
+    """How long things have stood still, in wall time: market time stands still with what should move it."""
+
+    def __init__(self) -> None:
+        """Nothing was looked at yet."""
+        self._wall_ns = 0
+        self._moved_ns: Mapping[str, int] = {}
+        self._market_ns: int | None = None
+        self._market_moved_ns = 0
+
+    def note(self, wall_ns: int, moved_ns: Mapping[str, int], market_ns: int) -> None:
+        """Take a look in: the wall's time, when each actor last moved by it, and the market's time."""
+        self._wall_ns = wall_ns
+        self._moved_ns = dict(moved_ns)
+        if market_ns != self._market_ns:
+            self._market_ns, self._market_moved_ns = market_ns, wall_ns
+
+    def still_ns(self, actor: str) -> int | None:
+        """Give how long an actor has not moved; None where it was not seen."""
+        moved_ns = self._moved_ns.get(actor)
+        return None if moved_ns is None else self._wall_ns - moved_ns
+
+    def market_still_ns(self) -> int | None:
+        """Give how long the market's time has stood; None before the first look."""
+        return None if self._market_ns is None else self._wall_ns - self._market_moved_ns
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +62,7 @@ class RuntimeReading:
     """What was measured beside the messages."""
     sent: Callable[[str, Leg, Purpose], int] | None = None
     """How many orders of an instrument, leg and purpose were sent in this run."""
+    pace: Pace = attrs.field(factory=Pace)
 
 
 def every_child(children: Sequence[ChildStatus]) -> Iterator[ChildStatus]:

@@ -39,6 +39,10 @@ class ActorReading:
     """Since when it starts, handles one message, or ends; None while it waits for a message."""
     depth: int
     """Messages waiting."""
+    answered: int = 0
+    """Probes answered since this actor was made."""
+    is_probed: bool = False
+    """Whether a probe waits for its answer."""
 
 
 class Actor(ABC, Generic[M]):
@@ -50,6 +54,7 @@ class Actor(ABC, Generic[M]):
         self.router = router
         self.clock = clock
         self.progress = 0
+        self.answered = 0
         self.progress_ns = clock.now_ns()
         self.busy_since_ns: int | None = None
         self._reminders: set[_Reminder] = set()
@@ -103,7 +108,21 @@ class Actor(ABC, Generic[M]):
             progress_ns=self.progress_ns,
             busy_since_ns=self.busy_since_ns,
             depth=self.mailbox.depth,
+            answered=self.answered,
+            is_probed=self.mailbox.probed,
         )
+
+    def answers(self) -> bool:
+        """Whether a probe may be answered: an actor whose work goes on beside its mailbox says no where that is stuck.
+
+        Called between two messages.
+        """
+        return True
+
+    def _answer(self) -> None:
+        if self.mailbox.probed and self.answers():
+            self.mailbox.probed = False
+            self.answered += 1
 
     async def run(self, started: Callable[[], None]) -> None:
         """Live once: start, say so through `started`, take messages until cancelled or failed, stop.
@@ -131,12 +150,14 @@ class Actor(ABC, Generic[M]):
             if message is None:
                 burst = 0
                 self.busy_since_ns = None
-                message = await mailbox.get()
+                message = await mailbox.get(self._answer)
                 self.busy_since_ns = clock.now_ns()
             try:
                 await self.handle(message)
                 burst += 1
                 self.progress += 1
+                if mailbox.probed:
+                    self._answer()
                 self.busy_since_ns = self.progress_ns = clock.now_ns()
                 if not mailbox.depth:
                     self.on_idle()

@@ -59,6 +59,10 @@ class Policy:
             raise ValueError(msg)
 
 
+def _leave_it() -> None:
+    """Leave a probe without answer."""
+
+
 REFUSE: Final = Policy(overflow=Overflow.REFUSE)
 
 
@@ -129,6 +133,8 @@ class Mailbox(Generic[M]):
         self._closed = False
         self._error: BaseException | None = None
         self._received = self._conflated = self._refused = 0
+        self.probed = False
+        """Whether a probe waits for its answer: a question that asks for nothing but a sign of life."""
 
     @property
     def depth(self) -> int:
@@ -191,20 +197,31 @@ class Mailbox(Generic[M]):
         message: M = entry
         return message
 
-    async def get(self) -> M:
+    async def get(self, on_probe: Callable[[], None] = _leave_it) -> M:
         """Wait for the next message; like `get_nowait` it stays counted.
 
-        Raises MailboxClosedError when the mailbox is or gets closed, and the error of `interrupt`.
+        Raises MailboxClosedError when the mailbox is or gets closed, and the error of `interrupt`. A probe that comes
+        meanwhile is handed to `on_probe`.
         """
         while (message := self.get_nowait()) is None:
             if self._closed:
                 raise MailboxClosedError(self.name)
+            if self.probed:
+                on_probe()
+                if not self.probed:
+                    continue
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
         return message
+
+    def probe(self) -> None:
+        """Ask the reader for a sign of life; it is no message, and is not counted in `activity`."""
+        if not self._closed and not self.probed:
+            self.probed = True
+            self._wake()
 
     def interrupt(self, error: BaseException) -> None:
         """Make the reader's next (or waiting) get raise `error`; the first error stays."""

@@ -99,6 +99,11 @@ class Router:
             self._bury(to, message, DeadReason.UNKNOWN_TYPE)
         return False
 
+    def probe(self) -> None:
+        """Ask every actor for a sign of life."""
+        for mailbox in self._mailboxes.values():
+            mailbox.probe()
+
     def statistics(self) -> RouterStatistics:
         """Return the counts as they are now."""
         return RouterStatistics(

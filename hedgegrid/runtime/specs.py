@@ -15,6 +15,8 @@ from hedgegrid.runtime.actor import ActorReading
 
 EXIT_UNSTOPPABLE: Final = 70
 """Exit status of a run that had to end at once (EX_SOFTWARE of sysexits.h)."""
+EXIT_WEDGED: Final = 75
+"""Exit status of a run whose event loop did not come back: to be started again (EX_TEMPFAIL of sysexits.h)."""
 
 
 class Child(Protocol):

@@ -8,6 +8,9 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
+
+import attrs
 
 from hedgegrid.config.advice import worst_gross
 from hedgegrid.config.params import bar_length_ns
@@ -20,11 +23,12 @@ from hedgegrid.errors import Fatal, HedgegridError, OutcomeUnknown, Rejected, Tr
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.terminal import Progress
-from hedgegrid.ports import MarketData, Trading
+from hedgegrid.ports import LastResort, MarketData, Trading
 from hedgegrid.runtime.clock import Clock, WallClock
 from hedgegrid.units import NS_PER_MS, NS_PER_S, cash_e8, ppm_from_ratio
-from hedgegrid.venues.ccxtpro.budget import Budget
+from hedgegrid.venues.ccxtpro.budget import Budget, CallKind
 from hedgegrid.venues.ccxtpro.endpoints import endpoints
+from hedgegrid.venues.ccxtpro.entry_taker import EntryTaker
 from hedgegrid.venues.ccxtpro.listing import in_order, read_rules
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
 from hedgegrid.venues.ccxtpro.preflight import Expected, Line
@@ -93,12 +97,14 @@ class ExchangeWorld:
         )
         api_key = venue.api_key.resolve().reveal()
         self.lock_name = hashlib.sha256(f"{self._endpoints.rest} {api_key}".encode()).hexdigest()[:32]
-        self._wire = TradingWire(
+        self._make_wire = partial(
+            TradingWire,
             endpoints=self._endpoints,
             api_key=api_key,
             api_secret=venue.api_secret.resolve().reveal(),
             recv_window_ms=venue.recv_window_ms,
         )
+        self._wire = self._make_wire()
         self._session = Session(
             wire=self._wire,
             budget=Budget(share_ppm=ppm_from_ratio(config.risk.cancel_budget_ratio)),
@@ -200,6 +206,7 @@ class ExchangeWorld:
     def attach(self, bound: Bound) -> None:
         """Get to know the bot."""
         self._bound = bound
+        self._session.keep_behind(bound.fence)
 
     def _report(self, words: str, figures: Mapping[str, str]) -> None:
         if self._bound is not None:
@@ -264,8 +271,25 @@ class ExchangeWorld:
         await self._session.close()
 
     def probe(self) -> VenueProbe:
-        """Measure the loop, the exchange's clock, and the sockets of the market."""
-        return VenueProbe() if self._public is None else measured(self._lag, self._session, self._public)
+        """Measure the loop, the exchange's clock, the sockets of the market, and when the account was read."""
+        if self._public is None or self._private is None:
+            return VenueProbe()
+        return attrs.evolve(measured(self._lag, self._session, self._public), account_ns=self._private.read_ns)
+
+    def last_resort(self) -> Callable[[], LastResort]:
+        """Give what makes a session of its own, which shares no connection, no budget and no loop with this one."""
+
+        def made() -> LastResort:
+            return EntryTaker(
+                wire=self._make_wire(),
+                account=self._config.account.name,
+                listed=self._listed,
+                recv_window_ms=self._config.venue.recv_window_ms,
+                offset_ns=lambda: self._session.venue_ns() - self._clock.now_ns(),
+                paused_until_ns=lambda: self._session.budget.paused_until_ns(CallKind.CANCEL, self._clock.now_ns()),
+            )
+
+        return made
 
     def ambiguous_bars(self) -> int:
         """Give 0: these fills are real."""

@@ -202,6 +202,9 @@ class PaperWorld:
         """Whether the exchange in the process has closed everything."""
         return self._exchange.liquidated
 
+    def last_resort(self) -> None:
+        """Give None: the exchange is in the process, and stands still where the loop does."""
+
     def ambiguous_bars(self) -> int:
         """Give 0: live prices leave no order of things open."""
         return 0

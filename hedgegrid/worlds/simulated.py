@@ -205,6 +205,9 @@ class SimulatedWorld:
         """Steps that were walked."""
         return self.pump.steps_done
 
+    def last_resort(self) -> None:
+        """Give None: the exchange is in the process, and stands still where the loop does."""
+
     def ambiguous_bars(self) -> int:
         """Give how many bars left open whether an exit or its rival filled first."""
         return self.simulation.exchange.ambiguous_bars()

@@ -17,9 +17,10 @@ from hedgegrid.core.reconcile_views import EvidenceRule
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Leg
 from hedgegrid.ops.terminal import Progress
-from hedgegrid.ports import MarketData, Trading
+from hedgegrid.ports import LastResort, MarketData, Trading
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import Clock
+from hedgegrid.runtime.fence import Fence
 
 
 class ErrandKind(StrEnum):
@@ -89,6 +90,8 @@ class Bound:
     left: Callable[[], Sequence[str]]
     activity: Activity
     report: Callable[[str, Mapping[str, str]], None]
+    fence: Fence = attrs.field(factory=Fence)
+    """While it is up no entry may leave."""
 
 
 class World(Protocol):
@@ -163,6 +166,10 @@ class World(Protocol):
     @property
     def steps_done(self) -> int:
         """Steps of a recorded or invented market that were walked; 0 elsewhere."""
+        ...
+
+    def last_resort(self) -> Callable[[], LastResort] | None:
+        """Give what makes, in another thread's loop, a way to take entries away; None where there is no exchange."""
         ...
 
     def ambiguous_bars(self) -> int:

@@ -126,6 +126,15 @@ def test_idle_is_healthy_until_a_probe_goes_unanswered() -> None:
     assert not is_silent(LIMITS, answered, 1_031)
 
 
+def test_a_probe_behind_work_that_moves_is_no_silence() -> None:
+    """A busy actor answers when its message is done: a probe is as old as the newest progress, and then it counts."""
+    busy = observed(EXECUTOR, counter=8, pending=1, probe_since_ns=100, now_ns=110)
+    later = observed(busy, counter=9, pending=1, probe_since_ns=120, now_ns=150)
+    assert not is_silent(LIMITS, later, 179)
+    still = observed(later, counter=9, pending=1, probe_since_ns=170, now_ns=179)
+    assert is_silent(LIMITS, still, 180)
+
+
 def test_an_actor_that_never_moves_is_found_from_its_start() -> None:
     """A new executor has the usual time to show progress, and no more."""
     fresh = first_progress(name="executor", scope=ACCOUNT, now_ns=100)

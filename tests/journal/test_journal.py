@@ -12,7 +12,7 @@ from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.errors import Fatal
 from hedgegrid.journal import journal as journal_module
 from hedgegrid.journal import orders, positions
-from hedgegrid.journal.journal import SqliteJournal
+from hedgegrid.journal.journal import ERRAND_DONE, SqliteJournal
 from hedgegrid.journal.verify import verify
 from hedgegrid.messages.events import (
     AccountHydrated,
@@ -238,6 +238,7 @@ def test_boots_that_crashed_are_counted(tmp_path: Path) -> None:
     ends: list[Callable[[SqliteJournal], None]] = [
         lambda journal: journal.close("stopped"),
         lambda journal: journal.close("error", clean=False),
+        lambda journal: journal.close(f"{ERRAND_DONE}entries cancelled"),
         lambda journal: journal.close("error", clean=False),
     ]
     seen = []
@@ -246,8 +247,8 @@ def test_boots_that_crashed_are_counted(tmp_path: Path) -> None:
         seen.append(journal.crash_boots())
         end(journal)
     journal = opened(tmp_path / "a.db")
-    assert [*seen, journal.crash_boots()] == [0, 0, 1, 2]
-    assert [boot.end_reason for boot in journal.past_boots] == ["stopped", "error", "error"]
+    assert [*seen, journal.crash_boots()] == [0, 0, 1, 1, 2]
+    assert [boot.clean_end for boot in journal.past_boots] == [True, False, True, False]
     journal.close("done")
 
 

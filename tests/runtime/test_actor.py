@@ -243,3 +243,53 @@ async def test_the_activity_cannot_go_below_zero() -> None:
     activity.end()
     with pytest.raises(RuntimeError, match="released twice"):
         activity.end()
+
+
+@pytest.mark.asyncio
+async def test_a_probe_is_answered_between_two_messages() -> None:
+    """An idle actor answers at once, a busy one when it has done its message, and a hung one never."""
+    world = World()
+    go_on = asyncio.Event()
+
+    async def wait(_actor: Recorder, _message: Message) -> None:
+        await go_on.wait()
+
+    actor = Recorder(world, world.box("a"), wait)
+    task = running(world, actor)
+    await world.settle()
+    world.router.probe()
+    await world.settle()
+    assert (actor.reading().answered, actor.reading().is_probed, actor.reading().progress) == (1, False, 0)
+    world.router.send("a", Job(number=1))
+    await world.settle()
+    world.router.probe()
+    await world.settle()
+    assert (actor.reading().answered, actor.reading().is_probed) == (1, True)
+    go_on.set()
+    await world.activity.idle()
+    await world.settle()
+    assert (actor.reading().answered, actor.reading().is_probed, actor.reading().progress) == (2, False, 1)
+    assert world.activity.ended == 1, "a probe is no message"
+    task.cancel()
+    await world.settle()
+    await ended(task)
+    world.router.probe()
+    assert not actor.mailbox.probed, "nobody is asked who is gone"
+
+
+@pytest.mark.asyncio
+async def test_an_actor_may_leave_a_probe_unanswered() -> None:
+    """One whose work beside the mailbox is stuck says nothing, and goes on handling messages."""
+    world = World()
+    actor = Recorder(world, world.box("a"))
+    actor.answers = lambda: False  # type: ignore[method-assign]
+    task = running(world, actor)
+    await world.settle()
+    world.router.probe()
+    await world.settle()
+    world.router.send("a", Job(number=1))
+    await world.activity.idle()
+    assert (actor.reading().answered, actor.reading().is_probed, actor.reading().progress) == (0, True, 1)
+    task.cancel()
+    await world.settle()
+    await ended(task)

@@ -18,6 +18,7 @@ import attrs
 from hedgegrid.errors import HedgegridError, OutcomeUnknown, Rejected, Transient
 from hedgegrid.messages.events import EndReason
 from hedgegrid.runtime.clock import Clock
+from hedgegrid.runtime.fence import Fence
 from hedgegrid.units import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 from hedgegrid.venues.ccxtpro.budget import BAN_NS, Admitted, Budget, CallKind
 from hedgegrid.venues.ccxtpro.errors import CLOCK, KEYS, Verdict, classify
@@ -82,8 +83,19 @@ class Session:
         self._offset_ns: int | None = None
         self._measured_ns = 0
         self._time_doubted = asyncio.Event()
+        self._fence = Fence()
         self._time_task: asyncio.Task[None] | None = None
         wire.stamp_with(lambda: self.venue_ns() // NS_PER_MS)
+
+    def keep_behind(self, fence: Fence) -> None:
+        """Send no entry while ``fence`` is up, whoever has asked for it and however far it has come."""
+        self._fence = fence
+
+    def go_by(self, offset_ns: int) -> None:
+        """Take the exchange's clock, less ours, as another session has measured it."""
+        self._time_doubted.clear()
+        self._offset_ns = offset_ns
+        self._measured_ns = self._clock.now_ns()
 
     async def start(self) -> None:
         """Measure the exchange's clock, and keep measuring it from here on. Raises Transient."""
@@ -114,6 +126,11 @@ class Session:
     def skew_ms(self) -> int | None:
         """How far the exchange's clock is ahead of ours, None until measured."""
         return None if self._offset_ns is None else self._offset_ns // NS_PER_MS
+
+    @property
+    def is_time_doubted(self) -> bool:
+        """Whether a request was refused for its time since the clock was measured."""
+        return self._time_doubted.is_set()
 
     def skew_age_ns(self) -> int | None:
         """How long ago that was measured, None until it was."""
@@ -169,9 +186,15 @@ class Session:
         return self._answer(method, kind, reply)
 
     async def admitted(self, kind: CallKind, weight: int, orders: int, patience_ms: int) -> None:
-        """Return once the budget admits a request. Throttled where that is further off than ``patience_ms``."""
+        """Return once the budget admits a request. Throttled where that is further off than ``patience_ms``.
+
+        Transient for an entry while the fence is up.
+        """
         give_up_ns = self._clock.now_ns() + patience_ms * NS_PER_MS
         while True:
+            if kind is CallKind.ENTRY and self._fence.is_up:
+                self.counts.transient += 1
+                raise Transient(f"not sent: {self._fence.why}")
             verdict = self.budget.admit(kind, weight=weight, orders=orders, now_ns=self._clock.now_ns())
             if isinstance(verdict, Admitted):
                 return

@@ -22,6 +22,7 @@ from hedgegrid.venues.ccxtpro.fills import FillReads
 from hedgegrid.venues.ccxtpro.funding_follow import FundingFollow
 from hedgegrid.venues.ccxtpro.money import MoneyReads
 from hedgegrid.venues.ccxtpro.order_requests import StopTrigger
+from hedgegrid.venues.ccxtpro.parse_account import PositionRow
 from hedgegrid.venues.ccxtpro.parse_market import premium_index
 from hedgegrid.venues.ccxtpro.parse_orders import OrderReport, Trade
 from hedgegrid.venues.ccxtpro.parse_rules import Commission, ListedInstrument, commission
@@ -77,11 +78,14 @@ class CcxtTrading:
         traded = Traded.of(session, listed, report)
         self._session = session
         self._traded = traded
+        self._clock = clock
         self._socket = socket
         self._mark_of = mark_of
         self._commissions: dict[str, Commission] = {}
         self._sink: Callable[[PrivateEvent], None] | None = None
         self._reads = AccountReads(traded)
+        self.read_ns: int | None = None
+        """When the exchange last told what is held, by our clock; None before it has."""
         self._events = self._make_events(traded)
         self._make_books(traded, settings.books_from_ns, clock)
         self._rules = RulesWatch(traded, clock)
@@ -99,7 +103,7 @@ class CcxtTrading:
             clock=clock,
             events=self._events,
             emit=self._emit,
-            position_rows=self._reads.position_rows,
+            position_rows=self._position_rows,
             poll_ms=settings.account_poll_ms,
             report=report,
             ping_ms=settings.ping_ms,
@@ -206,10 +210,16 @@ class CcxtTrading:
     async def positions(self) -> tuple[Position, ...]:
         """Read both legs of every instrument that is not flat. Raises Transient."""
         found = await self._reads.positions()
+        self.read_ns = self._clock.now_ns()
         held = {(one.instrument, one.leg): one.qty_lots for one in found}
         legs = ((name, leg) for name in self._traded.listed for leg in Leg)
         new = {key: held.get(key, 0) for key in legs if key not in self._events.legs}
         self._events.read_legs(new, self.venue_ns())
+        return found
+
+    async def _position_rows(self) -> tuple[PositionRow, ...]:
+        found = await self._reads.position_rows()
+        self.read_ns = self._clock.now_ns()
         return found
 
     async def open_orders(self) -> tuple[OpenOrder, ...]:
