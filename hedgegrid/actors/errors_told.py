@@ -10,7 +10,7 @@ from hedgegrid.actors.executor_notes import ExchangeRead, Sent
 from hedgegrid.actors.order_table import OrderTable
 from hedgegrid.actors.post import RISK, Post
 from hedgegrid.core import breaker
-from hedgegrid.messages.events import ExchangeErred, Message, OrderEvent
+from hedgegrid.messages.events import ExchangeErred, Message, OrderEvent, OrderEventKind
 
 
 class ErrorsTold:
@@ -30,7 +30,8 @@ class ErrorsTold:
 
     def of_cancels(self, sent: Sent) -> None:
         """Tell of cancels that failed as a whole."""
-        if sent.lost_cancels and not sent.limited:
+        kinds = {event.kind for event in sent.events if event.client_id in sent.job.cancels}
+        if (sent.lost_cancels or OrderEventKind.CANCEL_FAILED in kinds) and not sent.limited:
             self._tell(sent, sent.job.instrument, 1, "cancels were not taken, or nobody knows")
 
     def of_reading(self, read: ExchangeRead) -> None:

@@ -26,7 +26,7 @@ class Job:
 
 @attrs.frozen(kw_only=True)
 class Sent(Message):
-    """A job is done. ``lost_cancels``: orders whose cancel was not taken, or nobody knows. ``until_ns``: see below.
+    """A job is done. ``lost_cancels``: orders of whose cancel nobody knows whether it was taken.
 
     Where the exchange (or our own budget) takes nothing for a while, ``limited``; ``until_ns`` is when that ends, None
     where it did not say.

@@ -97,7 +97,7 @@ class ExitGuard:
         """Give the parts of lots that an exit was made for."""
         return self._book.orders[no].covers
 
-    def on_word(self, event: OrderEvent, no: int) -> None:
+    def on_word(self, event: OrderEvent, no: int, now_ns: int) -> None:
         """Take in what is said of an order that lives on."""
         match event.kind:
             case OrderEventKind.ACCEPTED:
@@ -109,12 +109,16 @@ class ExitGuard:
             case OrderEventKind.CANCEL_FAILED if event.reason is EndReason.NOT_FOUND:
                 # It may have been filled: the executor looks, and its word follows.
                 self._book.doubt(no)
+            case OrderEventKind.CANCEL_FAILED:
+                self._book.not_cancelled(no, now_ns, event.until_ns)
             case _:
-                # A cancel that was not carried out is asked for again when its time has passed.
                 return
 
-    def on_end(self, t: GridTables, cause: Message, no: int, reason: EndReason, now_ns: int) -> None:
-        """Take in that an exit has ended unfilled; one that was still wanted is sent again, otherwise or later."""
+    def on_end(self, t: GridTables, cause: Message, no: int, reason: EndReason, now_ns: int, until_ns: int = 0) -> None:
+        """Take in that an exit has ended unfilled; one that was still wanted is sent again, otherwise or later.
+
+        ``until_ns``: where a rate limit kept it back, when that ends.
+        """
         order = self._book.orders.pop(no, None)
         exits.forget_exit(t.state, t.lots, t.stops, no)
         if order is None or order.leaving_ns > 0 or order.purpose == BACKSTOP:
@@ -126,6 +130,11 @@ class ExitGuard:
         if reason is EndReason.WOULD_TRIGGER and order.is_stop:
             bare = {lot.lot_id for lot in exit_race.bare_lots(self._book, t.lots, order.leg, 0, now_ns)}
             exit_race.reduce_lots(t.state, [lot for lot in lots if lot.lot_id in bare], order.leg, t.actions, t.used)
+            return
+        limited = reason is EndReason.RATE_LIMITED
+        if (limited or reason is EndReason.NOT_SENT) and self._book.keep_back(
+            order, now_ns, until_ns=until_ns, limited=limited
+        ):
             return
         self._book.refuse(order, now_ns)
         if order.purpose != TAKE_PROFIT and self._book.stop_setbacks[order.leg].count == exit_race.ATTEMPTS_MAX:
@@ -151,7 +160,7 @@ class ExitGuard:
         ``mark_ticks`` 0: no mark is known yet, so no stop can be laid.
         """
         book, state = self._book, t.state
-        late_ns = self._ask_again(t, cause, now_ns)
+        self._ask_again(t, cause, now_ns)
         exit_race.shed(book, state, t.lots, t.stops, t.actions, t.used)
         next_ns = self._lay(t, mark_ticks, now_ns)
         again_ns = exit_race.resend_profits(book, state, t.lots, now_ns, t.actions, t.used)
@@ -164,12 +173,13 @@ class ExitGuard:
             self._protect(t, cause, verdict, now_ns)
             next_ns = earlier(next_ns, self._lay(t, mark_ticks, now_ns))
         exit_race.note_actions(book, t.lots, t.actions, noted, t.used.n, now_ns)
+        late_ns = exit_race.next_cancel_ns(book, self._limits.exit_excess_ns, self._limits.stop_overlap_ns)
         return earlier(earlier(next_ns, again_ns), earlier(late_ns, verdict.next_ns))
 
-    def _ask_again(self, t: GridTables, cause: Message, now_ns: int) -> int:
-        """Ask again for cancels that were not answered in their time; give when the next one is due."""
+    def _ask_again(self, t: GridTables, cause: Message, now_ns: int) -> None:
+        """Ask again for cancels that were not taken, or not answered in their time."""
         limits = self._limits
-        late, next_ns = exit_race.cancel_again(
+        late = exit_race.cancel_again(
             self._book,
             t.state,
             t.lots,
@@ -182,7 +192,6 @@ class ExitGuard:
         )
         for order in late:
             self._tell_late(cause, order)
-        return next_ns
 
     def _lay(self, t: GridTables, mark_ticks: int, now_ns: int) -> int:
         """Lay the stops of every leg that changed, unless the exchange has just refused them.

@@ -16,7 +16,7 @@ from hedgegrid.actors.post import EXECUTOR, Post
 from hedgegrid.actors.resolving import Resolving
 from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.core.order_state import LifeEventKind
-from hedgegrid.errors import OutcomeUnknown, Rejected, Transient
+from hedgegrid.errors import HedgegridError, OutcomeUnknown, Rejected, Transient
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import OrderRequest, Purpose
 from hedgegrid.ports import Journal, Trading
@@ -150,14 +150,16 @@ class Sender:
         return due
 
     async def _cancel(self, job: Job, answer: _Answer) -> None:
-        """Ask for cancels; those that were not taken, or of which nobody knows, are looked at later."""
+        """Ask for cancels; what was not taken is told, what nobody knows is looked at."""
         self._table.mark(job.cancels, LifeEventKind.CANCEL_SENT, self._trading.venue_ns())
         self._resolving.sent(job.instrument, job.cancels)
         try:
             await within(self._clock, self._limit_ns, self._trading.cancel(job.instrument, job.cancels))
-        except (Transient, Rejected, OutcomeUnknown) as error:
-            answer.lost_cancels.extend(job.cancels)
+        except (Transient, Rejected) as error:
             self._note_limit(error, answer)
+            answer.events.extend(not_cancelled_event(name, error) for name in job.cancels)
+        except OutcomeUnknown:
+            answer.lost_cancels.extend(job.cancels)
 
     async def _place(self, job: Job, requests: list[OrderRequest], retires: tuple[str, ...], answer: _Answer) -> None:
         """Send orders, and retire stops once they stand."""
@@ -171,12 +173,9 @@ class Sender:
             answers = await within(self._clock, self._limit_ns, self._trading.place(job.instrument, requests, retires))
         except (Transient, Rejected) as error:
             self._note_limit(error, answer)
-            reason = EndReason.RATE_LIMITED if answer.limited else EndReason.REFUSED
-            answer.events.extend(refused_event(request, reason, str(error)) for request in requests)
-            answer.events.extend(
-                OrderEvent(kind=OrderEventKind.CANCEL_FAILED, client_id=name, reason=reason, detail=str(error))
-                for name in retires
-            )
+            reason, until_ns = _why(error)
+            answer.events.extend(refused_event(one, reason, str(error), until_ns) for one in requests)
+            answer.events.extend(not_cancelled_event(name, error) for name in retires)
         except OutcomeUnknown as error:
             answer.events.extend(
                 OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=request.client_id, detail=str(error))
@@ -194,6 +193,20 @@ class Sender:
             answer.until_ns = max(error.until_ns, answer.until_ns or 0)
 
 
-def refused_event(request: OrderRequest, reason: EndReason, detail: str) -> OrderEvent:
+def _why(error: HedgegridError) -> tuple[EndReason, int]:
+    """Give why a request was not taken, and until when where a limit kept it back (0: nobody said)."""
+    until_ns: int | None = getattr(error, "until_ns", None)
+    return (EndReason.REFUSED, 0) if until_ns is None else (EndReason.RATE_LIMITED, until_ns)
+
+
+def not_cancelled_event(client_id: str, error: HedgegridError) -> OrderEvent:
+    """Give the word that an order's cancel was not taken, as the error of the request says."""
+    reason, until_ns = _why(error)
+    kind = OrderEventKind.CANCEL_FAILED
+    return OrderEvent(kind=kind, client_id=client_id, reason=reason, detail=str(error), until_ns=until_ns)
+
+
+def refused_event(request: OrderRequest, reason: EndReason, detail: str, until_ns: int = 0) -> OrderEvent:
     """Give the end of an order that was not sent, or not accepted."""
-    return OrderEvent(kind=OrderEventKind.REJECTED, client_id=request.client_id, reason=reason, detail=detail)
+    kind = OrderEventKind.REJECTED
+    return OrderEvent(kind=kind, client_id=request.client_id, reason=reason, detail=detail, until_ns=until_ns)

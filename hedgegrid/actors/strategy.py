@@ -306,7 +306,7 @@ class Strategy(Actor[StrategyMessage]):
             case _:
                 # Accepted, amended and unknown change nothing here: the order goes on standing for its rung or lot.
                 if self._guard is not None:
-                    self._guard.on_word(event, no)
+                    self._guard.on_word(event, no, self.clock.now_ns())
 
     def _on_stranger(self, event: OrderEvent) -> None:
         """An order of ours that nobody here knows stands at the exchange: look again, so that somebody does."""
@@ -318,7 +318,7 @@ class Strategy(Actor[StrategyMessage]):
         """A cancel was not carried out, or found nothing: the order lives on until the exchange says otherwise."""
         slot = diff.find(self._tables.entries, no)
         if slot < 0:
-            guard.on_word(event, no)
+            guard.on_word(event, no, self.clock.now_ns())
         elif event.reason is not EndReason.NOT_FOUND and self._tables.entries[slot].state == diff.CANCELLING:
             self._tables.entries[slot].state = diff.WORKING
 
@@ -329,13 +329,13 @@ class Strategy(Actor[StrategyMessage]):
         diff.on_cancelled(t.params, t.state, t.rungs, t.entries, no, t.actions, t.used)
         self._end_exit(cause, no, event.reason)
 
-    def _end_exit(self, cause: Message, no: int, reason: EndReason) -> None:
+    def _end_exit(self, cause: Message, no: int, reason: EndReason, until_ns: int = 0) -> None:
         """What the exit covered is bare now."""
         t = self._tables
         if self._guard is None:
             exits.forget_exit(t.state, t.lots, t.stops, no)
         else:
-            self._guard.on_end(t, cause, no, reason, self.clock.now_ns())
+            self._guard.on_end(t, cause, no, reason, self.clock.now_ns(), until_ns)
 
     def _on_rejected(self, cause: ExecutionBatch, event: OrderEvent, no: int) -> None:
         """The exchange would not have an order."""
@@ -348,7 +348,7 @@ class Strategy(Actor[StrategyMessage]):
             return
         self._names.forget(no)
         diff.on_refused(t.params, t.state, t.rungs, t.entries, no)
-        self._end_exit(cause, no, event.reason)
+        self._end_exit(cause, no, event.reason, event.until_ns)
 
     def _on_fill(self, cause: ExecutionBatch, event: OrderEvent, fill: Fill) -> None:
         """Book a fill: an entry's becomes a lot, an exit's closes its lots."""
@@ -399,7 +399,7 @@ class Strategy(Actor[StrategyMessage]):
             return
         self._names.forget(no)
         diff.on_refused(t.params, t.state, t.rungs, t.entries, no)
-        self._end_exit(cause, no, EndReason.REFUSED)
+        self._end_exit(cause, no, EndReason.NOT_SENT)
 
     # --- what goes out ----------------------------------------------------------------------------------------------
 

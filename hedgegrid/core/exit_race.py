@@ -6,7 +6,8 @@ sends take-profits; this module knows which orders of them the exchange still ha
 Invariants: an exit is in the book from its sending until the exchange says that it ended; what a fill takes beyond the
 lots that its order covers is cut from the leg's oldest lots (the journal cuts by the same rule), never below zero; an
 exit that is more than its lots is cancelled (take-profit) or laid anew (stop) in the batch that made it so; what the
-exchange refuses is sent again after a growing pause, and a stop ends in a market reduction.
+exchange refuses is sent again after a growing pause, and a stop ends in a market reduction. What a rate limit or our
+own gate kept back was not refused: it waits and is sent again as it is (our own gate's, for so many times).
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,9 @@ RESENDS_MAX = 3
 """Refusals in a row of a leg's stops after which what is bare is reduced at the market."""
 ATTEMPTS_MAX = 6
 """Refusals in a row, market reductions included, after which a person is called; it goes on at the longest pause."""
+KEPT_BACK_MAX = 10
+"""Refusals in a row by our own gate after which one counts: what stands in the way is no predecessor that will go."""
+KEPT_BACK_DOUBLINGS = 3
 PAUSE_NS = 100_000_000
 PAUSE_MAX_NS = 5_000_000_000
 CANCELS_MAX = 5
@@ -39,7 +43,8 @@ class ExitOrder:
     """An exit that the exchange has, or may have. ``price_ticks`` is 0 for a market reduction.
 
     ``qty_lots`` is what is left of it; ``covers`` the lots that it was sent for; ``leaving_ns`` when its cancel was
-    asked for last (0: it is to stay). ``unknown``: its outcome is not known.
+    asked for last (0: it is to stay), ``again_ns`` when it is to be asked for again because the exchange proved that it
+    was not taken (0: it did not). ``unknown``: its outcome is not known.
     """
 
     no: int
@@ -52,6 +57,7 @@ class ExitOrder:
     acknowledged: bool = False
     unknown: bool = False
     leaving_ns: int = 0
+    again_ns: int = 0
     cancels: int = 0
 
     @property
@@ -67,9 +73,10 @@ class ExitOrder:
 
 @attrs.define(eq=False, kw_only=True)
 class Setback:
-    """Refusals in a row and when it may be tried again."""
+    """Refusals in a row, how often it was kept back on our side since, and when it may be tried again."""
 
     count: int = 0
+    kept_back: int = 0
     again_ns: int = 0
 
     def add(self, now_ns: int) -> None:
@@ -77,9 +84,16 @@ class Setback:
         self.count += 1
         self.again_ns = now_ns + min(PAUSE_MAX_NS, PAUSE_NS << min(self.count - 1, 10))
 
+    def wait(self, now_ns: int, until_ns: int) -> None:
+        """Note that it was kept back: it is tried again at ``until_ns``, or after a short pause."""
+        pause_ns = PAUSE_NS << min(self.kept_back, KEPT_BACK_DOUBLINGS)
+        self.kept_back += 1
+        self.again_ns = until_ns if until_ns > now_ns else now_ns + pause_ns
+
     def clear(self) -> None:
         """Forget: it was taken."""
         self.count = 0
+        self.kept_back = 0
         self.again_ns = 0
 
 
@@ -123,15 +137,38 @@ class ExitBook:
         order = self.orders.get(no)
         if order is not None:
             order.leaving_ns = now_ns
+            order.again_ns = 0
             order.cancels += 1
 
+    def not_cancelled(self, no: int, now_ns: int, until_ns: int) -> None:
+        """A cancel was proven not to be taken: it is asked for again soon after, not before ``until_ns``."""
+        order = self.orders.get(no)
+        if order is not None and order.leaving_ns > 0:
+            pause_ns = PAUSE_NS << min(max(order.cancels - 1, 0), DOUBLINGS_MAX)
+            order.again_ns = max(now_ns + pause_ns, until_ns)
+
     def refuse(self, order: ExitOrder, now_ns: int) -> None:
-        """The exchange, or the gate, would not have an order that is still wanted."""
+        """The exchange would not have an order that is still wanted."""
+        for setback in self._setbacks(order):
+            setback.add(now_ns)
+
+    def keep_back(self, order: ExitOrder, now_ns: int, *, until_ns: int, limited: bool) -> bool:
+        """An order that is still wanted was kept back: by a limit, until ``until_ns`` (0: nobody said), or by our gate.
+
+        False where our gate has done so too often for a predecessor to be the cause: that counts as a refusal.
+        """
+        setbacks = self._setbacks(order)
+        if not limited and any(one.kept_back >= KEPT_BACK_MAX for one in setbacks):
+            return False
+        for setback in setbacks:
+            setback.wait(now_ns, until_ns)
+        return True
+
+    def _setbacks(self, order: ExitOrder) -> list[Setback]:
         if order.purpose == TAKE_PROFIT:
-            for cover in order.covers:
-                self.profit_setbacks.setdefault((order.leg, cover.lot_id), Setback()).add(now_ns)
-        elif order.purpose != BACKSTOP:
-            self.stop_setbacks[order.leg].add(now_ns)
+            keys = [(order.leg, cover.lot_id) for cover in order.covers]
+            return [self.profit_setbacks.setdefault(key, Setback()) for key in keys]
+        return [] if order.purpose == BACKSTOP else [self.stop_setbacks[order.leg]]
 
     def protected_lots(self, lots: Sequence[Lot], without: int = 0) -> dict[LotKey, int]:
         """Give the quantity of each open lot that stops known to rest would close, one of them left out if named."""
@@ -262,28 +299,34 @@ def cancel_again(
     now_ns: int,
     out: list[Action],
     used: Counter,
-) -> tuple[list[ExitOrder], int]:
-    """Ask once more for the cancels that nobody answered in their time.
+) -> list[ExitOrder]:
+    """Ask once more for the cancels that nobody answered in their time, or that the exchange proved not to have taken.
 
-    Give the exits concerned, and when the next one is due (0: none). A stop that alone protects a lot stays one of the
-    leg's stops instead, until the next laying.
+    Give the exits that nobody answered for. A stop that alone protects a lot stays one of the leg's stops instead,
+    until the next laying.
     """
     late: list[ExitOrder] = []
-    next_ns = 0
     for order in book.orders.values():
-        if order.leaving_ns == 0:
+        if order.leaving_ns == 0 or _again_ns(order, excess_ns, overlap_ns) > now_ns:
             continue
-        wait_ns = (overlap_ns if order.is_stop else excess_ns) << min(max(order.cancels - 1, 0), DOUBLINGS_MAX)
-        due_ns = order.leaving_ns + wait_ns
-        if due_ns <= now_ns and _is_needed(book, lots, order):
+        if _is_needed(book, lots, order):
             _take_back(state, lots, stops, order)
             continue
-        if due_ns <= now_ns:
-            _cancel(state, order, out, used)
-            late.append(order)
-            due_ns = now_ns + 2 * wait_ns
-        next_ns = earlier(next_ns, due_ns)
-    return late, next_ns
+        _cancel(state, order, out, used)
+        late += [] if order.again_ns else [order]
+    return late
+
+
+def _again_ns(order: ExitOrder, excess_ns: int, overlap_ns: int) -> int:
+    """Give when the cancel of an exit that leaves is to be asked for again."""
+    wait_ns = (overlap_ns if order.is_stop else excess_ns) << min(max(order.cancels - 1, 0), DOUBLINGS_MAX)
+    return order.again_ns or order.leaving_ns + wait_ns
+
+
+def next_cancel_ns(book: ExitBook, excess_ns: int, overlap_ns: int) -> int:
+    """Give when ``cancel_again`` has something to do if nobody says anything meanwhile (0: never)."""
+    leaving = [order for order in book.orders.values() if order.leaving_ns > 0]
+    return min((_again_ns(order, excess_ns, overlap_ns) for order in leaving), default=0)
 
 
 def _take_back(state: GridState, lots: list[Lot], stops: list[StopOrder], order: ExitOrder) -> None:

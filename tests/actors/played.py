@@ -71,10 +71,24 @@ class PlayedExchange:
     # --- the exchange's side ----------------------------------------------------------------------------------------
 
     def say(
-        self, name: str, kind: OrderEventKind, reason: EndReason = EndReason.NONE, *, left: int = 0, fill: Any = None
+        self,
+        name: str,
+        kind: OrderEventKind,
+        reason: EndReason = EndReason.NONE,
+        *,
+        left: int = 0,
+        fill: Any = None,
+        until_ns: int = 0,
     ) -> None:
         """Have the exchange say something, which is heard later."""
-        self.words.append(OrderEvent(kind=kind, client_id=name, reason=reason, qty_lots=left, fill=fill))
+        self.words.append(
+            OrderEvent(kind=kind, client_id=name, reason=reason, qty_lots=left, fill=fill, until_ns=until_ns)
+        )
+
+    def limit(self, name: str, until_ns: int) -> None:
+        """Let a rate limit keep an order back until a time."""
+        self.orders[name].where = "ended"
+        self.say(name, OrderEventKind.REJECTED, EndReason.RATE_LIMITED, until_ns=until_ns)
 
     def named(self, where: str, *purposes: Purpose) -> list[str]:
         """The orders that are somewhere, of some purposes or all."""

@@ -34,7 +34,7 @@ def test_a_refused_stop_is_sent_again_with_pauses_and_then_reduced() -> None:
         kinds.append(ring.orders[names[0]].request.kind)
         if kinds[-1] is Kind.MARKET:
             break
-        ring.arrive(names[0], EndReason.RATE_LIMITED)
+        ring.arrive(names[0], EndReason.MARGIN)
         ring.hear(99)
         assert ring.named("sent", Purpose.STOP) == []
     assert kinds == [Kind.STOP_MARKET] * 4 + [Kind.MARKET]
@@ -158,7 +158,7 @@ def test_where_the_overlapping_stop_is_refused_the_position_is_closed_after_the_
             if ring.orders[name].request.kind is Kind.MARKET:
                 markets.append(name)
             else:
-                ring.arrive(name, EndReason.RATE_LIMITED)
+                ring.arrive(name, EndReason.MARGIN)
         ring.hear(99)
         ring.wait(50)
     assert markets
@@ -237,9 +237,10 @@ def test_an_unanswered_cancel_of_an_excess_is_asked_for_again_in_time() -> None:
     ring.fill(one(ring, Purpose.STOP, 1), 10)
     ring.hear(99)
     assert ring.orders[profit].cancels == 1
-    ring.cancel_arrives(profit, fails=True)
-    ring.hear(99)
-    ring.wait(LIMITS.exit_excess_ns // MS + 10)
+    ring.orders[profit].cancels = 0
+    ring.wait(LIMITS.exit_excess_ns // MS - 10)
+    assert ring.orders[profit].cancels == 0
+    ring.wait(20)
     assert ring.orders[profit].cancels == 1
     assert said(ring, "not answered in its time")
     ring.wait(60 * LIMITS.exit_excess_ns // MS)
