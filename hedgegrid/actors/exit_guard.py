@@ -12,7 +12,8 @@ from hedgegrid.actors.grid_memory import GridTables
 from hedgegrid.actors.post import RISK, Post
 from hedgegrid.core import exit_race, exits, pipeline
 from hedgegrid.core.codes import BACKSTOP, LONG, SHORT, TAKE_PROFIT
-from hedgegrid.core.exit_race import ExitBook, ExitOrder, earlier
+from hedgegrid.core.exit_book import ExitBook, ExitOrder
+from hedgegrid.core.exit_race import earlier
 from hedgegrid.core.pause import Reason
 from hedgegrid.core.protection import Protection, ProtectionLimits, Verdict
 from hedgegrid.core.records import Lot

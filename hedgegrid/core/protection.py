@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import attrs
 
 from hedgegrid.core.codes import LONG
-from hedgegrid.core.exit_race import ExitBook, LotKey, earlier
+from hedgegrid.core.exit_book import ExitBook, LotKey
+from hedgegrid.core.exit_race import earlier
 from hedgegrid.core.exits import OPEN
 from hedgegrid.core.records import GridState, Lot
 

@@ -4,7 +4,7 @@ Invariant: what was sent is read from the exchange's side.
 """
 
 from hedgegrid.actors.post import RISK, strategy_name
-from hedgegrid.core.exit_race import KEPT_BACK_MAX
+from hedgegrid.core.exit_book import KEPT_BACK_MAX
 from hedgegrid.messages.events import EndReason, ExecutionBatch, OrderEvent, OrderEventKind, Refused, RefusedBatch
 from hedgegrid.model.order import Kind, Purpose
 from tests.actors.played import BTC
