@@ -50,7 +50,14 @@ OVER_A_RUNG_BPS: Final = 7
 
 
 def settings(folder: Path, standin: Standin, *, with_keys: bool = True, **changes: Mapping[str, Any]) -> AccountConfig:
-    """Make the settings of a small account that trades at ``standin``; ``changes`` go over their sections.
+    """Make the settings of a small account that trades at ``standin``, checked as a file's are."""
+    config, problems = structure(document(folder, standin, with_keys=with_keys, **changes))
+    assert config is not None, problems
+    return config
+
+
+def document(folder: Path, standin: Standin, *, with_keys: bool = True, **changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the parsed file of a small account that trades at ``standin``; ``changes`` go over their sections.
 
     It decides each second, has two rungs a leg, and goes on soon after the cause of a pause is gone.
     """
@@ -91,9 +98,7 @@ def settings(folder: Path, standin: Standin, *, with_keys: bool = True, **change
     for name, change in changes.items():
         section = grid if name in grid else made
         section[name] = {**section.get(name, {}), **change}
-    config, problems = structure({**made, "grid": [grid]})
-    assert config is not None, problems
-    return config
+    return {**made, "grid": [grid]}
 
 
 def secret(path: Path, text: str) -> Path:
@@ -290,12 +295,18 @@ async def living(
     standin: Standin, folder: Path, *, with_keys: bool = True, **changes: Mapping[str, Any]
 ) -> AsyncIterator[TradingBot]:
     """Let a bot live at a stand-in that runs; a journal that is in ``folder`` already goes on."""
-    config = settings(folder, standin, with_keys=with_keys, **changes)
+    async with configured(standin, settings(folder, standin, with_keys=with_keys, **changes)) as bot:
+        yield bot
+
+
+@asynccontextmanager
+async def configured(standin: Standin, config: AccountConfig, **options: Any) -> AsyncIterator[TradingBot]:
+    """Let a bot of these settings live at a stand-in; ``options`` are those of ``RunOptions``."""
     words: list[str] = []
     life = Life()
     newest = standin.log.entries[-1].seq if standin.log.entries else 0
-    options = RunOptions(listen=("127.0.0.1", 0))
-    running = asyncio.create_task(life.run(config, options, Console(file=io.StringIO()), words.append), name="the bot")
+    chosen = RunOptions(listen=("127.0.0.1", 0), **options)
+    running = asyncio.create_task(life.run(config, chosen, Console(file=io.StringIO()), words.append), name="the bot")
     watch = Watch(standin)
     try:
         yield TradingBot(

@@ -68,11 +68,12 @@ AMBIGUOUS = Simulated(
     tape=lambda: markets.after_warmth((10_000, 10_000, 9_970, 9_980), (9_980, 10_020, 9_940, 9_970)),
     changes={"grid[].ladder.levels_long": 1, "grid[].exit.sl_steps": 1},
 )
-TWICE = Simulated(
-    name="a second life",
+ONCE = Simulated(
+    name="a first life",
     tape=lambda: markets.after_warmth(markets.dip(9_970), markets.STILL, markets.STILL),
-    before={"duration_s": 570.0},
+    options={"duration_s": 570.0},
 )
+TWICE = Simulated(name="a second life", tape=ONCE.tape, before=(ONCE,))
 MADE = Simulated(
     name="an invented market",
     changes={"sim.market": "synthetic"},

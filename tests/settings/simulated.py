@@ -5,23 +5,25 @@ that what rests at its end is what trading left there.
 """
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 
 from hedgegrid.app import House
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.config.structure import structure
 from hedgegrid.errors import Fatal
-from hedgegrid.messages.events import BarClosed, OrderEvent, PermissionChanged, RefusedBatch
+from hedgegrid.messages.events import BarClosed, Incident, OrderEvent, PermissionChanged, RefusedBatch
 from hedgegrid.model.market import Step, Tape
 from hedgegrid.model.order import Fill, Leg, OpenOrder, OrderRequest, Purpose
 from hedgegrid.venues.simulated.exchange import Exchange
+from hedgegrid.venues.simulated.opening import open_simulation
+from hedgegrid.worlds import simulated
 from tests.actors.house import Boot, Script, boot, changes, document, messages, simulation
-from tests.settings.table import Changes, put
+from tests.settings.table import Changes, Scene, placed, put
 
 LONG, SHORT = Leg.LONG, Leg.SHORT
 
@@ -50,10 +52,15 @@ class Look:
 
 @attrs.define(eq=False, kw_only=True)
 class Played:
-    """What there is to see of a life in the process; ``refused`` says why there was none."""
+    """What there is to see of a life in the process; ``refused`` says why there was none.
 
+    ``seen`` is what the scene itself noted on the way.
+    """
+
+    folder: Path
     boot: Boot | None = None
     refused: str = ""
+    seen: Any = None
     asked: list[Asked] = attrs.field(factory=list)
     looks: list[Look] = attrs.field(factory=list)
 
@@ -105,6 +112,10 @@ class Played:
         every: list[PermissionChanged] = messages(self.one.path, PermissionChanged)
         return [one for one in every if one.reason == reason]
 
+    def incidents(self, words: str) -> int:
+        """How many incidents the journal has in these words."""
+        return sum(words in one.text for one in messages(self.one.path, Incident))
+
     def bars(self) -> list[BarClosed]:
         """The bars on which decisions were taken."""
         bars: list[BarClosed] = messages(self.one.path, BarClosed)
@@ -115,7 +126,7 @@ def configured(folder: Path, own: Changes, wanted: Changes) -> tuple[AccountConf
     """Settings of the small account with a scene's own changes and a row's over them, or why they are refused."""
     made = document(folder)
     for path, value in {**_USUAL, **own, **wanted}.items():
-        put(made, path, deepcopy(value))
+        put(made, path, placed(value, {"folder": str(folder)}))
     config, problems = structure(made)
     return config, "; ".join(f"{each.path}: {each.message}" for each in problems)
 
@@ -127,32 +138,34 @@ _USUAL: Changes = {"account.on_stop": "keep"}
 class Simulated:
     """A life on a made market, or on the one that the settings ask for where ``tape`` is None.
 
-    ``changes`` are the scene's own settings; ``options`` are those of ``RunOptions``; ``before`` are changes for a life
-    that is lived before, in the same folder, and not looked at; ``script`` makes what happens to the house.
+    ``changes`` are the scene's own settings; ``options`` are those of ``RunOptions``; ``before`` are lives
+    that are lived before, in the same folder, and not looked at; ``script`` makes what happens to the house.
     """
 
     name: str
     tape: Callable[[], Tape] | None = None
     changes: Changes = attrs.field(factory=dict)
     options: Mapping[str, Any] = attrs.field(factory=dict)
-    before: Mapping[str, Any] | None = None
+    before: tuple[Scene[Any], ...] = ()
     script: Callable[[], Script] = Script
+    linked: bool = True
     together: str = ""
 
     async def play(self, changes: Changes, folder: Path) -> Played:
         """Live it."""
-        if self.before is not None:
-            earlier = attrs.evolve(self, name="", before=None, options=self.before)
+        for earlier in self.before:
             await earlier.play({**changes, **EARLIER}, folder)
-        played = Played()
+        played = Played(folder=folder)
         config, played.refused = configured(folder, self.changes, changes)
         if config is None:
             return played
         tape = None if self.tape is None else self.tape()
-        try:
-            played.boot = await boot(config, tape, watched(self.script(), played), **self.options)
-        except Fatal as error:
-            played.refused = str(error)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(simulated, "open_simulation", partial(open_simulation, linked_exits=self.linked))
+            try:
+                played.boot = await boot(config, tape, watched(self.script(), played), **self.options)
+            except Fatal as error:
+                played.refused = str(error)
         return played
 
 

@@ -11,6 +11,7 @@ failures that name the setting; a life that several rows look at is lived once.
 import asyncio
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from types import UnionType
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
@@ -24,7 +25,7 @@ E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)
 Changes = Mapping[str, object]
 """Paths of settings, as in ``grid[].exit.tp_steps``, and the values that they get."""
-AT_ONCE = 6
+AT_ONCE = 10
 """Lives that share a loop: each mostly waits."""
 
 
@@ -72,7 +73,7 @@ class Case:
 class Row(Generic[E]):
     """One setting's proof. ``seen`` picks from a life what the setting decides; ``given`` changes what else it needs.
 
-    ``says`` tells a person what ``seen`` is.
+    ``says`` tells a person what ``seen`` is. ``alike`` are values that mean the same by their definition, and why.
     """
 
     field: str
@@ -81,6 +82,7 @@ class Row(Generic[E]):
     says: str
     cases: tuple[Case, ...]
     given: Changes = attrs.field(factory=dict)
+    alike: Mapping[object, str] = attrs.field(factory=dict)
 
     def changes(self, case: Case) -> Changes:
         """What the scene is played with for one value."""
@@ -104,10 +106,11 @@ def row(
     says: str,
     *cases: tuple[object, object],
     given: Changes | None = None,
+    alike: Mapping[object, str] | None = None,
 ) -> Row[E]:
     """Make a row of (value, what is seen) pairs."""
     listed = tuple(Case(value, sees) for value, sees in cases)
-    return Row(field=field, scene=scene, seen=seen, says=says, cases=listed, given=given or {})
+    return Row(field=field, scene=scene, seen=seen, says=says, cases=listed, given=given or {}, alike=alike or {})
 
 
 class Stage:
@@ -212,3 +215,14 @@ def put(document: dict[str, Any], path: str, value: object) -> None:
         place.pop(name, None)
     else:
         place[name] = value
+
+
+def placed(value: Any, words: Mapping[str, str]) -> Any:
+    """Give a value with what its words in braces stand for."""
+    if isinstance(value, str):
+        for word, meant in words.items():
+            value = value.replace(f"{{{word}}}", meant)
+        return value
+    if isinstance(value, dict):
+        return {key: placed(each, words) for key, each in value.items()}
+    return deepcopy(value)

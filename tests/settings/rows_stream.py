@@ -1,0 +1,66 @@
+"""Rows of [watchdog] and [risk] that need a real stream: clocks, silence, polls, and a loop that stands still."""
+
+import time
+
+from tests.live.trading_bot import TradingBot
+from tests.settings.table import row
+from tests.settings.wire import AtStandin, Wired
+
+SKEWED = AtStandin(name="the exchange's clock is 0.8 s off", standin={"skew_ms": 800})
+
+
+async def quiet(bot: TradingBot) -> None:
+    """Drive a life until the best bid and ask have said nothing for longer than four seconds."""
+    await bot.ladders()
+    bot.arm("book-silent:ms=6000")
+    await bot.decided(6)
+
+
+async def waiting(bot: TradingBot) -> int:
+    """Drive a life through two bars of an account in which nothing happens; give how often it was read."""
+    await bot.ladders()
+    await bot.decided(1)
+    before = len(bot.requests("GET /fapi/v3/account"))
+    await bot.decided(2)
+    return len(bot.requests("GET /fapi/v3/account")) - before
+
+
+async def stalled(bot: TradingBot) -> None:
+    """Drive a life whose loop stands still for half a second."""
+    await bot.ladders()
+    time.sleep(0.5)  # noqa: ASYNC251 - that is what it is about
+    await bot.decided(2)
+
+
+SILENT = AtStandin(name="no best bid and ask for six seconds", drive=quiet, changes={"watchdog.feed_stale_ms": 2_000})
+QUIET = AtStandin(name="nothing happens", drive=waiting)
+STALLED = AtStandin(name="the loop stands still for half a second", drive=stalled, together="")
+
+
+def reasons(wired: Wired) -> list[str]:
+    """The reasons of pauses, each once."""
+    assert not wired.refused, wired.refused
+    return list(dict.fromkeys(wired.reasons))
+
+
+REASONS = "the reasons of a pause"
+
+ROWS = (
+    row(
+        "watchdog.max_clock_skew_ms",
+        SKEWED,
+        lambda wired: "clock" in wired.refused,
+        "whether the start is refused, with a word on the clock",
+        (2_000, False),
+        (500, True),
+    ),
+    row("watchdog.max_loop_lag_ms", STALLED, reasons, REASONS, (5_000, []), (250, ["loop_blocked"])),
+    row(
+        "watchdog.account_poll_ms",
+        QUIET,
+        lambda wired: wired.seen > 2,
+        "whether a quiet account is read several times in two seconds",
+        (20_000, False),
+        (300, True),
+    ),
+)
