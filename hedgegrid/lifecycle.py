@@ -44,6 +44,7 @@ from hedgegrid.ops.terminal import StatusPrinter
 from hedgegrid.ops.view import AccountView
 from hedgegrid.ports import PrivateEvent, VenueBatch
 from hedgegrid.runtime.ending import Ending
+from hedgegrid.runtime.interpreter import real_time, settle_memory
 from hedgegrid.runtime.router import DeadLetter
 from hedgegrid.runtime.specs import EscalationError
 from hedgegrid.units import NS_PER_S
@@ -104,6 +105,8 @@ class Life:
         """Open the house, let it live until something ends it, close it. Raises Fatal where it cannot be opened."""
         began = time.monotonic_ns()
         with ExitStack() as stack:
+            if options.speed is not None:
+                stack.enter_context(real_time())
             # First of all: a signal that comes while the house is opened must find somebody.
             received = stack.enter_context(anyio.open_signal_receiver(*STOP_SIGNALS))
             self._ending.hear(STOP_SIGNALS)
@@ -198,6 +201,8 @@ class Life:
         if errand is None:
             await self._tell_warm_up(tell)
             self._greet(tell)
+            if self.house.options.speed is not None:
+                settle_memory()
             await self._walk()
         elif errand.kind is ErrandKind.CANCEL_ENTRIES or not errand.legs:
             self._ended = f"{ERRAND_DONE}entries cancelled"

@@ -4,7 +4,7 @@ Two venues stand behind these protocols: the simulated one and a real exchange. 
 four kinds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -92,6 +92,13 @@ class Trading(Protocol):
 
     def subscribe(self, sink: Callable[[PrivateEvent], None]) -> None:
         """Have every private event handed to ``sink``, in order, without blocking."""
+        ...
+
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
+        """Make ready what ``place`` will soon be asked to send, as far as that can be done without sending anything.
+
+        Nothing is promised by it: what is placed need not have been made ready, nor the other way round.
+        """
         ...
 
     async def place(
@@ -253,6 +260,9 @@ class Journal(Protocol):
         """Take a message into the tape; it is durable after ``commit``. Raises Fatal where the journal failed."""
         ...
 
-    async def commit(self) -> None:
-        """Return once all that was appended is on disk. Raises Fatal (disk full, write error)."""
+    def commit(self) -> Awaitable[None]:
+        """Begin to bring all that was appended to disk; what is returned has to be awaited, and ends once it is there.
+
+        Raises Fatal (disk full, write error).
+        """
         ...

@@ -15,7 +15,7 @@ from hedgegrid.core.client_id import ClientId, client_id, parse_client_id
 from hedgegrid.core.records import Action
 from hedgegrid.model.order import Cover, Kind, Leg, OrderRequest, Purpose
 
-SENT_KEPT: Final = 4_096
+SENT_KEPT: Final = 1_024
 """Requests kept for late fills; older ones are in the journal."""
 _KIND_OF_PURPOSE: Final = {Purpose.ENTRY: Kind.LIMIT, Purpose.TAKE_PROFIT: Kind.LIMIT}
 

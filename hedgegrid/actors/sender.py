@@ -110,7 +110,15 @@ class Sender:
     async def _send(self, job: Job) -> None:
         """Send a job, and bring its answer to the mailbox."""
         self.moved_ns = self._clock.now_ns()
-        await self._journal.commit()
+        durable = self._journal.commit()
+        try:
+            if job.approved:
+                # The disk takes its time: what can be done without sending is done meanwhile.
+                requests = [one.request for one in job.approved]
+                self._trading.prepare(job.instrument, requests)
+                self._table.mark([one.client_id for one in requests], LifeEventKind.SENT, self._trading.venue_ns())
+        finally:
+            await durable
         answer = _Answer()
         requests = self._due(job, answer)
         retires = tuple(name for name in job.retires if self._table.may_live(name))
@@ -164,7 +172,6 @@ class Sender:
     async def _place(self, job: Job, requests: list[OrderRequest], retires: tuple[str, ...], answer: _Answer) -> None:
         """Send orders, and retire stops once they stand."""
         now_ns = self._trading.venue_ns()
-        self._table.mark([request.client_id for request in requests], LifeEventKind.SENT, now_ns)
         self._table.mark(retires, LifeEventKind.CANCEL_SENT, now_ns)
         self._resolving.sent(job.instrument, ())
         for request in requests:

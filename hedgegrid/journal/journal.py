@@ -5,8 +5,9 @@ committed or not (it is kept in memory, so a read never waits and needs no flush
 what fails once stays failed.
 """
 
+import asyncio
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -124,11 +125,20 @@ class SqliteJournal:
             self._writer.put(self._batch())
             self._after_write()
 
-    async def commit(self) -> None:
-        """Return once all that was appended is on disk. Raises Fatal (disk full, write error)."""
+    def commit(self) -> Awaitable[None]:
+        """Begin to write all that was appended; what is returned has to be awaited, and returns once it is on disk.
+
+        Raises Fatal (disk full, write error).
+        """
         if self._broken:
             raise Fatal(self._broken)
-        await self._writer.commit(self._batch())
+        return self._written(self._writer.begin(self._batch()))
+
+    async def _written(self, waiting: asyncio.Future[None] | None) -> None:
+        if waiting is not None:
+            await waiting
+        if self._writer.failure:
+            raise Fatal(self._writer.failure)
         self._after_write()
 
     def set_latched(self, entries: Sequence[LatchedEntry]) -> None:

@@ -21,6 +21,9 @@ from hedgegrid.journal.changes import Write
 
 GROUP_MAX: Final = 64
 """Batches that are committed together at most."""
+OPENED_MAX: Final = 64
+"""Rows of a batch that go into their transaction where it is handed over; the rows of larger ones go in the thread."""
+LOCK_WAIT_MS: Final = 5_000
 STOP_TIMEOUT_S: Final = 30.0
 """How long a stop waits for the disk."""
 
@@ -43,8 +46,11 @@ class Writer(Protocol):
         """Take a batch, to be on disk soon. Fatal where it is known to have failed."""
         ...
 
-    async def commit(self, batch: Batch) -> None:
-        """Return once this batch and all before it are on disk. Fatal where they are not."""
+    def begin(self, batch: Batch) -> asyncio.Future[None] | None:
+        """Begin to bring a batch to disk: give what to wait for, None where it is done.
+
+        ``failure`` says then whether this batch and all before it are on disk.
+        """
         ...
 
     def stop(self, batch: Batch | None) -> None:
@@ -58,15 +64,25 @@ def transact(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
     A connection that raised is to be closed, which takes back what was written of the transaction.
     """
     connection.execute("BEGIN IMMEDIATE")
+    fill(connection, batches)
+    make_durable(connection)
+
+
+def fill(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
+    """Put the rows of batches into the transaction that is open. Raises sqlite3.Error, OverflowError."""
     for batch in batches:
         for statement, rows in batch.writes:
             connection.executemany(statement, rows)
-    make_durable(connection)
 
 
 def make_durable(connection: sqlite3.Connection) -> None:
     """Commit, which at full durability waits for the disk. Raises sqlite3.Error."""
     connection.execute("COMMIT")
+
+
+def _wait_for_lock(connection: sqlite3.Connection, wait_ms: int) -> None:
+    """Say how long a statement waits for another process that holds the file."""
+    connection.execute(f"PRAGMA busy_timeout = {wait_ms}")
 
 
 def explain(path: Path, error: Exception) -> str:
@@ -97,8 +113,8 @@ class InlineWriter:
                 raise Fatal(self.failure) from error
         self.committed_row = batch.last_row
 
-    async def commit(self, batch: Batch) -> None:
-        """Write a batch and commit it."""
+    def begin(self, batch: Batch) -> None:
+        """Write a batch and commit it. Fatal where it cannot be."""
         self.put(batch)
 
     def stop(self, batch: Batch | None) -> None:
@@ -112,22 +128,30 @@ class InlineWriter:
 
 @attrs.frozen(kw_only=True)
 class _Job:
-    """A batch and who waits for it; None for ``batch`` ends the thread."""
+    """A batch and who waits for it; None for ``batch`` ends the thread. ``opened``: its rows are in, uncommitted."""
 
     batch: Batch | None
     done: asyncio.Future[None] | None = None
+    opened: bool = False
 
 
 class ThreadWriter:
-    """Writes in a thread; batches that wait are committed together."""
+    """Commits in a thread; batches that wait are committed together.
+
+    While the thread has nothing to do, a small batch's statements run where ``begin`` is called: they only fill pages
+    in memory, and a thread would contend with its caller for the interpreter at every row. What waits for the disk is
+    the commit, and that is the thread's.
+    """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, committed_row: int) -> None:
         """Own ``connection`` from now on, and start the thread."""
         self._connection = connection
         self._path = path
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._handed = self._finished = 0
         self.failure = ""
         self.committed_row = committed_row
+        _wait_for_lock(connection, 0)
         self._thread = threading.Thread(target=self._run, name=f"journal {path.name}", daemon=True)
         self._thread.start()
 
@@ -135,22 +159,42 @@ class ThreadWriter:
         """Hand a batch over."""
         if self.failure:
             raise Fatal(self.failure)
-        self._jobs.put(_Job(batch=batch))
+        self._hand(_Job(batch=batch))
 
-    async def commit(self, batch: Batch) -> None:
-        """Hand a batch over and wait until it is on disk."""
-        if not self.failure:
-            done = asyncio.get_running_loop().create_future()
-            self._jobs.put(_Job(batch=batch, done=done))
-            await done
+    def begin(self, batch: Batch) -> asyncio.Future[None] | None:
+        """Hand a batch over, and give what ends when it is on disk."""
+        idle = self._handed == self._finished
+        if self.failure or (idle and not batch.writes):
+            return None
+        done = asyncio.get_running_loop().create_future()
+        opened = idle and sum(len(rows) for _, rows in batch.writes) <= OPENED_MAX and self._open(batch)
         if self.failure:
-            raise Fatal(self.failure)
+            return None
+        self._hand(_Job(batch=batch, done=done, opened=opened))
+        return done
+
+    def _open(self, batch: Batch) -> bool:
+        """Put a batch's rows into a transaction, without waiting for anybody; False where that cannot be done now."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error:
+            # Somebody else holds the file for a moment, or it is lost: the thread may wait, and tell.
+            return False
+        try:
+            fill(self._connection, (batch,))
+        except (sqlite3.Error, OverflowError) as error:
+            self.failure = explain(self._path, error)
+        return True
+
+    def _hand(self, job: _Job) -> None:
+        self._handed += 1
+        self._jobs.put(job)
 
     def stop(self, batch: Batch | None) -> None:
         """Write a last batch, end the thread, and close the connection."""
         if batch is not None:
-            self._jobs.put(_Job(batch=batch))
-        self._jobs.put(_Job(batch=None))
+            self._hand(_Job(batch=batch))
+        self._hand(_Job(batch=None))
         self._thread.join(STOP_TIMEOUT_S)
         if self._thread.is_alive():
             raise Fatal(f"journal {self._path}: the disk did not answer for {STOP_TIMEOUT_S:.0f} s")
@@ -165,7 +209,8 @@ class ThreadWriter:
                 jobs = [self._jobs.get()]
                 while len(jobs) < GROUP_MAX and not self._jobs.empty():
                     jobs.append(self._jobs.get())
-                self._write([job.batch for job in jobs if job.batch is not None])
+                self._write(jobs)
+                self._finished += len(jobs)
                 self._answer(jobs)
                 if any(job.batch is None for job in jobs):
                     return
@@ -175,12 +220,19 @@ class ThreadWriter:
                 self.failure = self.failure or f"journal {self._path}: its writer has ended"
                 self._answer(jobs)
 
-    def _write(self, batches: list[Batch]) -> None:
+    def _write(self, jobs: list[_Job]) -> None:
+        """Commit what some jobs bring; only the first can have been opened, since nobody opens one while this runs."""
+        batches = [job.batch for job in jobs if job.batch is not None]
         if self.failure or not batches:
             return
         try:
-            if any(batch.writes for batch in batches):
+            if jobs[0].opened:
+                fill(self._connection, batches[1:])
+                make_durable(self._connection)
+            elif any(batch.writes for batch in batches):
+                _wait_for_lock(self._connection, LOCK_WAIT_MS)
                 transact(self._connection, batches)
+                _wait_for_lock(self._connection, 0)
         except (sqlite3.Error, OverflowError) as error:
             self.failure = explain(self._path, error)
         else:

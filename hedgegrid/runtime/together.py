@@ -8,17 +8,21 @@ T = TypeVar("T")
 
 
 async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:
-    """Await all calls at once and give their results in order.
+    """Await all calls at once and give their results in order; the first has begun before the second does.
 
     The first error of a call ends the others and is raised as itself: those who catch ours look for its kind, which an
     ``ExceptionGroup`` hides. A cancellation stays one.
     """
-    if len(calls) == 1:
-        # A task of its own would only wait for the next pass of the loop.
-        return [await calls[0]]
+    if not calls:
+        return []
+    # The first needs no task of its own, which would only wait for the next pass of the loop.
+    first, *others = calls
+    if not others:
+        return [await first]
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
+            tasks = [group.create_task(call) for call in others]
+            result = await first
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
+    return [result, *(task.result() for task in tasks)]

@@ -87,6 +87,9 @@ class FakeTrading:
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
+        """Have nothing to make ready."""
+
     async def place(
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
     ) -> tuple[OrderEvent, ...]:

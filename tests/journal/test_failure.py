@@ -88,6 +88,32 @@ def test_what_waited_behind_a_failure_is_not_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_file_that_somebody_holds_is_waited_for_beside_the_loop(tmp_path: Path) -> None:
+    """Another program's transaction delays what is durable, and neither holds up the event loop nor ends the run."""
+    journal = opened(tmp_path / "a.db", threaded=True)
+    life = Life(1)
+    await write(journal, life.run(3))
+    with closing(connect(tmp_path / "a.db", read_only=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        journal.append(life.sample())
+
+        async def commit() -> None:
+            await journal.commit()
+
+        waiting = asyncio.create_task(commit())
+        await asyncio.wait([waiting], timeout=0.05)
+        assert not waiting.done()
+        other.execute("ROLLBACK")
+    await waiting
+    journal.append(life.sample())
+    await journal.commit()
+    assert journal.counts()["rows"] == life.seq
+    journal.close("done")
+    report = verify(tmp_path / "a.db")
+    assert report.ok, report.text()
+
+
+@pytest.mark.asyncio
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_writer_that_dies_of_a_fault_leaves_nobody_waiting(tmp_path: Path) -> None:
     """A bug in the thread must end the run, not hang it."""

@@ -27,6 +27,23 @@ async def test_results_come_in_the_order_of_the_calls() -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_first_begins_at_once_and_before_the_others() -> None:
+    """What stands first, a cancel before placements, is on its way first, and waits for no pass of the loop."""
+    begun: list[int] = []
+
+    async def begins(number: int) -> int:
+        begun.append(number)
+        await asyncio.sleep(0)
+        return number
+
+    calls = asyncio.create_task(together(begins(1), begins(2), begins(3)))
+    await asyncio.sleep(0)
+    assert begun == [1]
+    assert await calls == [1, 2, 3]
+    assert begun == [1, 2, 3]
+
+
+@pytest.mark.asyncio
 async def test_an_error_comes_out_as_itself() -> None:
     """Those who look for one of our four errors find it: no group is around it, and the other calls have ended."""
     other = asyncio.Event()

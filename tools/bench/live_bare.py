@@ -2,10 +2,11 @@
 
     python -m tools.bench.live_bare --origin http://127.0.0.1:9000 --timeframe 1s --seconds 60
 
-It watches best bids and asks and the bars of one instrument; at each closed bar it places one order on each side, both
-in one request, as a grid of one rung does; with ``--cancels`` it then cancels the two of the bar before. It has no
-journal, no gate and no account, and its limiter is off. ccxt's unified candles do not say whether a bar has closed, so
-the handler looks at the raw flag: that is the earliest moment at which such a script can know.
+It watches best bids and asks and the bars of one instrument; at each closed bar it places one order on each side, as a
+grid of one rung does: both in one request, or with ``--websocket`` each in a message of its own over ccxt's socket for
+orders, both at once. With ``--cancels`` it then cancels the two of the bar before. It has no journal, no gate and no
+account, and its limiter is off. ccxt's unified candles do not say whether a bar has closed, so the handler looks at the
+raw flag: that is the earliest moment at which such a script can know.
 """
 
 import argparse
@@ -63,7 +64,15 @@ async def quotes(one: Watched) -> None:
         await one.watch_bids_asks([SYMBOL])
 
 
-async def bars(one: Watched, timeframe: str, *, cancels: bool) -> None:
+async def placed(one: Watched, wanted: Sequence[dict[str, Any]], *, websocket: bool) -> list[dict[str, Any]]:
+    """Place orders, and give ccxt's answers."""
+    if websocket:
+        return list(await asyncio.gather(*(one.create_order_ws(**each) for each in wanted)))
+    answers: list[dict[str, Any]] = await one.create_orders(wanted)
+    return answers
+
+
+async def bars(one: Watched, timeframe: str, *, cancels: bool, websocket: bool) -> None:
     """Watch the bars for ever, and trade at each that has closed."""
     traded = one.closed
     resting: list[str] = []
@@ -84,12 +93,14 @@ async def bars(one: Watched, timeframe: str, *, cancels: bool) -> None:
             }
             for side, leg, away in SIDES
         ]
-        resting = [order["id"] for order in await one.create_orders(wanted)]
-        if old and cancels:
+        resting = [order["id"] for order in await placed(one, wanted, websocket=websocket)]
+        if old and cancels and websocket:
+            await asyncio.gather(*(one.cancel_order_ws(order_id, SYMBOL) for order_id in old))
+        elif old and cancels:
             await one.cancel_orders(old, SYMBOL)
 
 
-async def trade(origin: str, timeframe: str, seconds: float, *, cancels: bool) -> None:
+async def trade(origin: str, timeframe: str, seconds: float, *, cancels: bool, websocket: bool) -> None:
     """Run the script for a while, and take away what rests at the end."""
     one = exchange(origin)
     try:
@@ -97,7 +108,7 @@ async def trade(origin: str, timeframe: str, seconds: float, *, cancels: bool) -
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
                 tasks.create_task(quotes(one))
-                tasks.create_task(bars(one, timeframe, cancels=cancels))
+                tasks.create_task(bars(one, timeframe, cancels=cancels, websocket=websocket))
         await one.cancel_all_orders(SYMBOL)
     finally:
         await one.close()
@@ -110,8 +121,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--timeframe", default="1s", help="length of a bar")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long it trades")
     parser.add_argument("--cancels", action="store_true", help="cancel the orders of the bar before")
+    parser.add_argument("--websocket", action="store_true", help="send orders over the socket for orders")
     given = parser.parse_args(argv)
-    asyncio.run(trade(given.origin, given.timeframe, given.seconds, cancels=given.cancels))
+    asyncio.run(trade(given.origin, given.timeframe, given.seconds, cancels=given.cancels, websocket=given.websocket))
 
 
 if __name__ == "__main__":

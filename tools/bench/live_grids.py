@@ -64,6 +64,8 @@ recenter_trigger_bps = %(trigger_bps)s
 max_inventory_quote = 1000000
 [grid.exit]
 max_stop_orders = 4
+[grid.execution]
+retry_attempts = 0
 [grid.policy]
 name = "both"
 """

@@ -87,7 +87,7 @@ def classify(text: str, *, status: int | None, sent_order: bool, retry_after: st
         reason=reason,
         code=code,
         words=words,
-        wait_s=int(retry_after) if retry_after and _SECONDS.fullmatch(retry_after.strip()) else None,
+        wait_s=int(retry_after) if retry_after and _SECONDS.fullmatch(retry_after := retry_after.strip()) else None,
         until_ms=int(moment[1] or moment[2]) if moment and limited else None,
         banned=limited and (status == _BANNED_STATUS or "banned" in bare.lower()),
     )

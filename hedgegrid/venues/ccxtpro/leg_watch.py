@@ -19,7 +19,7 @@ LegKey = tuple[str, Leg]
 
 APART_NS: Final = 300_000_000
 """How long a leg and its fills may differ: the exchange tells both within milliseconds."""
-_SEEN_KEPT: Final = 20_000
+_SEEN_KEPT: Final = 2_048
 
 
 @attrs.define(kw_only=True)

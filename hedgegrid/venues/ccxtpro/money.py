@@ -33,7 +33,7 @@ _FUNDING: Final = "FUNDING_FEE"
 _SUMMED: Final = ("REALIZED_PNL", "COMMISSION", _FUNDING)
 _INCOME_WEIGHT: Final = 30
 _ACCOUNT_WEIGHT: Final = 5
-_SEEN_KEPT: Final = 20_000
+_SEEN_KEPT: Final = 8_192
 
 LegLotsOf = Callable[[str, Leg], int | None]
 _IncomeKey = tuple[object, ...]

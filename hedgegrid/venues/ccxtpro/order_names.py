@@ -16,7 +16,7 @@ from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Leg
 from hedgegrid.venues.ccxtpro.order_requests import whole_id
 
-NAMES_KEPT: Final = 20_000
+NAMES_KEPT: Final = 4_096
 """Order ids whose client ids are remembered; older ones are asked of the exchange again."""
 _ENDS: Final = (OrderEventKind.CANCELLED, OrderEventKind.EXPIRED, OrderEventKind.REJECTED)
 

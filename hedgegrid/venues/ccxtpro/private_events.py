@@ -32,7 +32,7 @@ FeeOf = Callable[[orders.OrderReport], int]
 
 LINK_NS: Final = 1_000_000_000
 SHORT_NS: Final = 300_000_000
-TOLD_KEPT: Final = 20_000
+TOLD_KEPT: Final = 4_096
 HELD_MAX: Final = 256
 _TRADING_RESULTS: Final = ("ORDER", "FUNDING_FEE")
 _FUNDING: Final = "FUNDING_FEE"

@@ -6,7 +6,7 @@ the others; a stop is retired only when every new stop of its leg stands; a stop
 it is left. Fatal alone, a key that is refused, ends a call at once, and retires nothing.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -16,16 +16,13 @@ from hedgegrid.errors import HedgegridError, OutcomeUnknown, Transient
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Leg, OrderRequest, Purpose
 from hedgegrid.runtime.together import together
-from hedgegrid.venues.ccxtpro.budget import CallKind
 from hedgegrid.venues.ccxtpro.cancelling import CancelDesk, by_index, unread
 from hedgegrid.venues.ccxtpro.errors import classify_row
+from hedgegrid.venues.ccxtpro.order_calls import OrderCall, Part, Plan, SignedCalls, planned
 from hedgegrid.venues.ccxtpro.order_requests import (
-    BATCH_MAX,
     CONDITIONAL,
-    Params,
     StopTrigger,
     algo_params,
-    chunks,
     is_conditional,
     order_params,
     reduces,
@@ -44,15 +41,6 @@ _BATCH_WEIGHT: Final = 5
 
 Outcome = OrderEvent | None
 """The refusal of one order or cancel; None where it was taken."""
-
-
-@attrs.frozen(kw_only=True)
-class _Part:
-    """One order on the wire: its own id, and the request that it is, or is a part of."""
-
-    name: str
-    request: OrderRequest
-    params: Params
 
 
 class OrderDesk:
@@ -82,8 +70,17 @@ class OrderDesk:
         self._stop_trigger: StopTrigger = stop_trigger
         self._say = say
         self._note_sent = note_sent
+        self._plans: dict[str, Plan] = {}
+        self._signed = SignedCalls(traded.session, socket)
 
     # --- placing ----------------------------------------------------------------------------------------------------
+
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
+        """Sign what ``place`` will send of these orders. Orders that go in parts are left to it."""
+        listed = self._listed[instrument]
+        single = [one for one in requests if len(slices_of(one, listed)) == 1]
+        plan = self._plans[instrument] = self._planned(single, listed)
+        self._signed.sign(instrument, plan.calls)
 
     async def place(
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
@@ -102,10 +99,11 @@ class OrderDesk:
             retires = [name for name in retires if name not in before]
         outcomes = self._not_to_be_sent(instrument, requests, listed)
         due = [request for request in requests if request.client_id not in outcomes]
-        parts = [part for request in due for part in self._parts(request, listed)]
-        for part in parts:
-            self._note_sent(attrs.evolve(part.request, client_id=part.name))
-        await self._send_all(instrument, parts, outcomes)
+        plan = self._plan_for(instrument, due, listed)
+        for part in plan.parts:
+            own = part.request
+            self._note_sent(own if own.client_id == part.name else attrs.evolve(own, client_id=part.name))
+        await together(*(self._send(instrument, call, outcomes) for call in plan.calls))
         answers = tuple([await self._answer(instrument, request, outcomes) for request in requests])
         if retires:
             await self._retire(instrument, requests, answers, retires)
@@ -125,94 +123,96 @@ class OrderDesk:
                 refused[request.client_id] = f"{request.qty_lots} lots are more stops than can be laid"
         return {name: Refusal(reason=EndReason.NOT_SENT, words=words).of(name) for name, words in refused.items()}
 
-    def _parts(self, request: OrderRequest, listed: ListedInstrument) -> list[_Part]:
+    def _parts(self, request: OrderRequest, listed: ListedInstrument) -> list[Part]:
         lots = slices_of(request, listed)
         names = [slice_id(request.client_id, at) if at else request.client_id for at in range(len(lots))]
         if len(lots) > 1:
             self._slices.note(request.client_id, names, request.qty_lots)
-        parts: list[_Part] = []
+        parts: list[Part] = []
         for name, each in zip(names, lots, strict=True):
-            own = attrs.evolve(request, client_id=name, qty_lots=each)
+            whole = name == request.client_id and each == request.qty_lots
+            own = request if whole else attrs.evolve(request, client_id=name, qty_lots=each)
             wire = algo_params(own, listed, self._stop_trigger) if is_conditional(own) else order_params(own, listed)
-            parts.append(_Part(name=name, request=request, params=wire))
+            parts.append(Part(name=name, request=request, params=wire))
         return parts
 
-    async def _send_all(self, instrument: str, parts: Sequence[_Part], outcomes: dict[str, Outcome]) -> None:
-        """Send everything at once: stops one by one, the rest in batches, reductions apart from entries."""
-        calls = [self._send_stop(part, outcomes) for part in parts if is_conditional(part.request)]
-        others = [part for part in parts if not is_conditional(part.request)]
-        for kind, wanted in ((CallKind.REDUCE, True), (CallKind.ENTRY, False)):
-            rest = [part for part in others if reduces(part.request) is wanted]
-            if self._socket is not None and self._socket.connected:
-                calls += [self._send_by_socket(self._socket, instrument, part, kind, outcomes) for part in rest]
-            else:
-                calls += [self._send_chunk(instrument, chunk, kind, outcomes) for chunk in chunks(rest, BATCH_MAX)]
-        await together(*calls)
+    def _plan_for(self, instrument: str, due: Sequence[OrderRequest], listed: ListedInstrument) -> Plan:
+        """Give the plan that was prepared where it is for these orders, else a new one."""
+        plan = self._plans.pop(instrument, None)
+        if plan is not None and plan.fits(due, listed, by_socket=self._by_socket):
+            return plan
+        return self._planned(due, listed)
 
-    async def _send_stop(self, part: _Part, outcomes: dict[str, Outcome]) -> None:
+    def _planned(self, orders: Sequence[OrderRequest], listed: ListedInstrument) -> Plan:
+        """Plan the requests for some orders, over the channel that is open now."""
+        by_socket = self._by_socket
+        parts = tuple(part for order in orders for part in self._parts(order, listed))
+        calls = planned(parts, by_socket=by_socket)
+        return Plan(orders=tuple(orders), listed=listed, by_socket=by_socket, parts=parts, calls=calls)
+
+    @property
+    def _by_socket(self) -> bool:
+        return self._socket is not None and self._socket.connected
+
+    async def _send(self, instrument: str, call: OrderCall, outcomes: dict[str, Outcome]) -> None:
+        if call.is_stop:
+            await self._send_stop(instrument, call, outcomes)
+        else:
+            await self._take_answers(instrument, call, outcomes)
+
+    async def _send_stop(self, instrument: str, call: OrderCall, outcomes: dict[str, Outcome]) -> None:
         refusal = None
         try:
-            answer = await self._ask_for_stop(part.params)
+            answer = await self._ask(instrument, call)
             positive(mapping(answer, "an algo order's answer"), "algoId")
         except HedgegridError as error:
             refusal = self._refusal(refusal_of(error))
         except BadPayloadError as error:
             refusal = unread(error)
-        outcomes[part.name] = None if refusal is None else refusal.of(part.name)
+        name = call.parts[0].name
+        outcomes[name] = None if refusal is None else refusal.of(name)
         if refusal is not None and not refusal.unknown:
-            self._names.stop_done(part.name)
+            self._names.stop_done(name)
 
-    async def _ask_for_stop(self, params: Params) -> Any:  # noqa: ANN401 - whatever JSON the exchange answers with
-        if self._socket is not None and self._socket.connected:
-            return await self._socket.call("algoOrder.place", params, kind=CallKind.REDUCE, weight=1, orders=1)
-        return await self._session.call("fapiPrivatePostAlgoOrder", params, kind=CallKind.REDUCE, weight=1, orders=1)
+    async def _ask(self, instrument: str, call: OrderCall) -> Any:  # noqa: ANN401 - whatever JSON is answered
+        count = len(call.parts)
+        if call.by_socket and self._socket is not None:
+            return await self._socket.call(
+                call.method,
+                call.params,
+                kind=call.kind,
+                weight=call.weight,
+                orders=count,
+                made=lambda: self._signed.take(instrument, call),
+            )
+        return await self._session.call(
+            call.method,
+            call.params,
+            kind=call.kind,
+            weight=call.weight,
+            orders=count,
+            made=lambda: self._signed.take(instrument, call),
+        )
 
     def _refusal(self, refusal: Refusal) -> Refusal:
         """Have the rules read again where a refusal speaks of one."""
         self._rules.doubt(refusal.code)
         return refusal
 
-    async def _send_by_socket(
-        self, socket: OrderSocket, instrument: str, part: _Part, kind: CallKind, outcomes: dict[str, Outcome]
-    ) -> None:
-        async def call() -> Any:  # noqa: ANN401 - whatever JSON the exchange answers with
-            return [await socket.call("order.place", part.params, kind=kind, weight=1, orders=1)]
-
-        await self._take_answers(instrument, (part,), call, outcomes)
-
-    async def _send_chunk(
-        self, instrument: str, chunk: Sequence[_Part], kind: CallKind, outcomes: dict[str, Outcome]
-    ) -> None:
-        async def call() -> Any:  # noqa: ANN401 - whatever JSON the exchange answers with
-            if len(chunk) == 1:
-                params = chunk[0].params
-                return [await self._session.call("fapiPrivatePostOrder", params, kind=kind, weight=1, orders=1)]
-            batch = {"batchOrders": [dict(part.params) for part in chunk]}
-            return await self._session.call(
-                "fapiPrivatePostBatchOrders", batch, kind=kind, weight=_BATCH_WEIGHT, orders=len(chunk)
-            )
-
-        await self._take_answers(instrument, chunk, call, outcomes)
-
-    async def _take_answers(
-        self,
-        instrument: str,
-        chunk: Sequence[_Part],
-        call: Callable[[], Awaitable[Any]],
-        outcomes: dict[str, Outcome],
-    ) -> None:
+    async def _take_answers(self, instrument: str, call: OrderCall, outcomes: dict[str, Outcome]) -> None:
         """Take one call's answers by index. An answer that cannot be read proves nothing: UNKNOWN."""
         try:
-            answers = by_index(await call(), len(chunk))
+            answer = await self._ask(instrument, call)
+            answers = by_index([answer] if len(call.parts) == 1 else answer, len(call.parts))
         except HedgegridError as error:
             refusal = self._refusal(refusal_of(error))
-            outcomes.update({part.name: refusal.of(part.name) for part in chunk})
+            outcomes.update({part.name: refusal.of(part.name) for part in call.parts})
             return
         except BadPayloadError as error:
-            outcomes.update({part.name: unread(error).of(part.name) for part in chunk})
+            outcomes.update({part.name: unread(error).of(part.name) for part in call.parts})
             return
-        for part, answer in zip(chunk, answers, strict=True):
-            outcomes[part.name] = self._outcome(instrument, part.name, answer)
+        for part, each in zip(call.parts, answers, strict=True):
+            outcomes[part.name] = self._outcome(instrument, part.name, each)
 
     def _outcome(self, instrument: str, name: str, answer: object) -> Outcome:
         """Judge one row: an order of ours was taken, or refused with a code; anything else proves nothing."""

@@ -9,7 +9,7 @@ Invariants:
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from hedgegrid.venues.ccxtpro.budget import BAN_NS, Admitted, Budget, CallKind
 from hedgegrid.venues.ccxtpro.errors import CLOCK, KEYS, Verdict, classify
 from hedgegrid.venues.ccxtpro.parse_market import server_ns
 from hedgegrid.venues.ccxtpro.scaling import BadPayloadError, read_json
-from hedgegrid.venues.ccxtpro.wire import LostError, NotSentError, PublicWire, Reply
+from hedgegrid.venues.ccxtpro.wire import LostError, NotSentError, Prepared, PublicWire, Reply
 
 TIME_SAMPLES: Final = 5
 READ_PATIENCE_MS: Final = 5_000
@@ -163,8 +163,11 @@ class Session:
         weight: int = 1,
         orders: int = 0,
         patience_ms: int | None = None,
+        made: Callable[[], Prepared] | None = None,
     ) -> Any:  # noqa: ANN401 - an answer is any JSON
         """Call one of ccxt's implicit methods with raw parameters and give the answer's JSON, fractions as text.
+
+        ``made`` gives the request where somebody has made it already; it is asked when the request may leave.
 
         A READ may be repeated, so a lost answer is Transient, and it waits up to ``patience_ms`` for the budget. All
         other kinds change something: a lost answer is OutcomeUnknown, and they wait only where ``patience_ms`` says so.
@@ -175,7 +178,7 @@ class Session:
         await self.admitted(kind, weight, orders, patience_ms)
         try:
             async with asyncio.timeout(self.timeout_s):
-                reply = await self.wire.request(method, params)
+                reply = await self.wire.request(self.wire.prepared(method, params) if made is None else made())
         except NotSentError as error:
             self.counts.transient += 1
             raise Transient(f"{method}: {error}") from None

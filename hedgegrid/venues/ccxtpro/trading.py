@@ -182,6 +182,10 @@ class CcxtTrading:
 
     # --- orders -----------------------------------------------------------------------------------------------------
 
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
+        """Sign what ``place`` will be asked to send, while the caller waits for something else."""
+        self._desk.prepare(instrument, requests)
+
     async def place(
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
     ) -> tuple[OrderEvent, ...]:

@@ -51,6 +51,16 @@ class Reply:
     body: bytes
 
 
+@attrs.frozen(kw_only=True)
+class Prepared:
+    """A request as it will leave: addressed, and signed where it is for an account. It holds secrets."""
+
+    method: str
+    url: yarl.URL = attrs.field(repr=False)
+    headers: Mapping[str, str] | None = attrs.field(repr=False)
+    body: bytes | None = attrs.field(repr=False)
+
+
 class _Exchange(BinanceUsdm):  # type: ignore[misc]  # ccxt ships no types
     """ccxt.pro's exchange with our HTTP and our tap."""
 
@@ -61,13 +71,28 @@ class _Exchange(BinanceUsdm):  # type: ignore[misc]  # ccxt ships no types
         """Give the exchange's time in ms, for the timestamp of a signed request."""
         return self.stamp_ms()
 
-    async def fetch(
-        self, url: str, method: str = "GET", headers: Mapping[str, str] | None = None, body: str | None = None
-    ) -> Reply:
+    def request(
+        self,
+        path: str,
+        api: Any = "public",  # noqa: ANN401 - ccxt passes a list that begins with the section's name
+        method: str = "GET",
+        params: Any = None,  # noqa: ANN401
+        config: Any = None,  # noqa: ANN401, ARG002 - what ccxt's own limiter would charge
+    ) -> Prepared:
+        """Have ccxt address and sign a request; all of its implicit methods come here. Nothing is sent."""
+        made = self.sign(path, api, method, params or {})
+        body = made["body"]
+        return Prepared(
+            method=made["method"],
+            url=yarl.URL(made["url"], encoded=True),
+            headers=made["headers"],
+            body=None if body is None else body.encode(),
+        )
+
+    async def send(self, made: Prepared) -> Reply:
         """Send what ccxt made and signed, and give the answer as it came."""
-        sent = None if body is None else body.encode()
         async with self.http.request(
-            method, yarl.URL(url, encoded=True), data=sent, headers=headers, allow_redirects=False
+            made.method, made.url, data=made.body, headers=made.headers, allow_redirects=False
         ) as response:
             return Reply(status=response.status, headers=response.headers, body=await response.read())
 
@@ -180,11 +205,15 @@ class PublicWire:
         """Have every signed request carry the time that ``stamp_ms`` gives, the exchange's in ms."""
         self._exchange.stamp_ms = stamp_ms
 
-    async def request(self, method: str, params: Mapping[str, Any]) -> Reply:
-        """Call one of ccxt's implicit methods. NotSentError, LostError; Fatal for a request that must not be made."""
-        call = getattr(self._exchange, method)
+    def prepared(self, method: str, params: Mapping[str, Any]) -> Prepared:
+        """Make a request of one of ccxt's implicit methods. Fatal for one that must not be made."""
+        made: Prepared = getattr(self._exchange, method)(dict(params))
+        return made
+
+    async def request(self, made: Prepared) -> Reply:
+        """Send a request. NotSentError, LostError."""
         try:
-            reply: Reply = await call(dict(params))
+            reply = await self._exchange.send(made)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSentError(f"no connection ({type(error).__name__})") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -7,7 +7,7 @@ OutcomeUnknown where it may have changed something; nothing is kept of it then.
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from hedgegrid.errors import Transient
@@ -63,11 +63,23 @@ class OrderSocket:
         """Tell how the socket is."""
         return self._socket.health()
 
+    def signed(self, params: Mapping[str, object]) -> Mapping[str, object]:
+        """Give the parameters of a message with key, timestamp and signature."""
+        return self._wire.signed(params)
+
     async def call(
-        self, method: str, params: Mapping[str, object], *, kind: CallKind, weight: int = 1, orders: int = 0
+        self,
+        method: str,
+        params: Mapping[str, object],
+        *,
+        kind: CallKind,
+        weight: int = 1,
+        orders: int = 0,
+        made: Callable[[], Mapping[str, object]] | None = None,
     ) -> Any:  # noqa: ANN401 - an answer is any JSON
         """Ask ``method`` (order.place, order.cancel, order.status, algoOrder.place ..) with the exchange's own names.
 
+        ``made`` gives the signed parameters where somebody has signed them already; it is asked when they may leave.
         Gives the result. Raises what ``Session.call`` does; Transient where the socket is not up.
         """
         if not self.connected:
@@ -78,7 +90,8 @@ class OrderSocket:
         answer = self._waiting[request_id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._session.timeout_s):
-                await self._socket.send({"id": request_id, "method": method, "params": self._wire.signed(params)})
+                signed = self.signed(params) if made is None else made()
+                await self._socket.send({"id": request_id, "method": method, "params": signed})
                 told = await answer
         except NotSentError as error:
             raise Transient(f"{method}: {error}") from None

@@ -127,6 +127,9 @@ class SimulatedTrading:
         if self._store is not None:
             self._store.save_place(self.next_step)
 
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
+        """Do nothing: an exchange in the process needs neither writing nor signing."""
+
     async def place(
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
     ) -> tuple[OrderEvent, ...]:

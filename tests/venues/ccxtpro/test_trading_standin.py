@@ -47,6 +47,42 @@ async def test_the_life_of_an_entry(by_socket: bool) -> None:
 
 
 @pytest.mark.asyncio
+@BOTH_CHANNELS
+async def test_orders_made_ready_are_sent_by_place_alone(by_socket: bool) -> None:
+    """Protects law 4: writing and signing before the journal is done sends nothing, and what is placed is the same."""
+    async with desk(by_socket=by_socket) as one:
+        if by_socket:
+            await until(lambda: one.trading.sockets()[1].connected)
+        orders = [one.buy(), one.buy(sequence=2, level=2, price_ticks=one.bid_ticks - 2_000)]
+        one.trading.prepare(BTC, orders)
+        other = one.buy(sequence=3, level=3)
+        await one.trading.place(BTC, [other], [])
+        assert [order.client_id for order in await one.trading.open_orders()] == [other.client_id]
+        one.trading.prepare(BTC, orders)
+        answers = await one.trading.place(BTC, orders, [])
+        assert [answer.kind for answer in answers] == [ACCEPTED, ACCEPTED]
+        listed = {order.client_id: order.price_ticks for order in await one.trading.open_orders()}
+        assert listed == {order.client_id: order.price_ticks for order in (*orders, other)}
+
+
+@pytest.mark.asyncio
+@BOTH_CHANNELS
+async def test_a_signature_that_waited_too_long_is_made_anew(by_socket: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that took long must not make the exchange refuse an order for its time: each stamp is of its sending."""
+    async with desk(by_socket=by_socket) as one:
+        if by_socket:
+            await until(lambda: one.trading.sockets()[1].connected)
+        venue_ns, late_ms = one.session.venue_ns, 4_000
+        monkeypatch.setattr(one.session, "venue_ns", lambda: venue_ns() - late_ms * NS_PER_MS)
+        entry = one.buy()
+        one.trading.prepare(BTC, [entry])
+        monkeypatch.setattr(one.session, "venue_ns", venue_ns)
+        await one.trading.place(BTC, [entry], [])
+        (sent,) = one.standin.log.of("request", "POST /fapi/v1/order")
+        assert int(sent.facts["params"]["timestamp"]) > venue_ns() // NS_PER_MS - late_ms // 2
+
+
+@pytest.mark.asyncio
 async def test_fills_read_back_are_the_fills_that_were_told() -> None:
     """Both legs, entries and reductions: the read gives the stream's fills to the last figure, from a cursor on."""
     async with desk() as one:

@@ -51,9 +51,9 @@ async def test_a_wire_without_keys_can_send_no_request_of_an_account() -> None:
         assert {"fapiPrivatePostOrder", "fapiPrivatePostListenKey", "sapiPostCapitalWithdrawApply"} <= set(guarded)
         for method in guarded:
             with pytest.raises(Fatal, match="without keys"):
-                await wire.request(method, {})
+                await wire.request(wire.prepared(method, {}))
         with pytest.raises(Fatal, match="without keys"):
-            await wire.request("fapiPublicGetHistoricalTrades", {"symbol": "BTCUSDT"})
+            await wire.request(wire.prepared("fapiPublicGetHistoricalTrades", {"symbol": "BTCUSDT"}))
         with pytest.raises(Fatal, match="without keys"):
             wire._exchange.sign_params({"symbol": "BTCUSDT"})
         assert venue.requests == []
@@ -82,7 +82,7 @@ async def test_a_request_is_signed_with_the_exchanges_time() -> None:
         venue.answer("POST /fapi/v1/order", {"orderId": 1}, X_MBX_USED_WEIGHT_1M="7")
         wire = trading(venue)
         wire.stamp_with(lambda: 1_700_000_000_123)
-        reply = await wire.request("fapiPrivatePostOrder", ORDER)
+        reply = await wire.request(wire.prepared("fapiPrivatePostOrder", ORDER))
         await wire.close()
     assert (reply.status, reply.body) == (200, b'{"orderId": 1}')
     assert reply.headers.get("x-mbx-used-weight-1m") == "7"
@@ -114,14 +114,14 @@ async def test_what_did_not_leave_is_told_from_what_may_have() -> None:
         wire = trading(venue)
         venue.answers = {"POST /fapi/v1/order": drop, "GET /fapi/v1/time": cut}
         with pytest.raises(LostError):
-            await wire.request("fapiPrivatePostOrder", ORDER)
+            await wire.request(wire.prepared("fapiPrivatePostOrder", ORDER))
         with pytest.raises(LostError):
-            await wire.request("fapiPublicGetTime", {})
+            await wire.request(wire.prepared("fapiPublicGetTime", {}))
         await wire.close()
     nobody = endpoints("testnet", rest_url="http://127.0.0.1:9", ws_url="ws://127.0.0.1:9")
     lone = TradingWire(endpoints=nobody, api_key="the-key", api_secret=SECRET, recv_window_ms=2_000)
     with pytest.raises(NotSentError, match="ClientConnectorError"):
-        await lone.request("fapiPrivatePostOrder", ORDER)
+        await lone.request(lone.prepared("fapiPrivatePostOrder", ORDER))
     with pytest.raises(NotSentError):
         await lone.dial(nobody.private("K"), tap=print, on_pong=print, on_bad=print)
     await lone.close()
@@ -133,7 +133,7 @@ async def test_a_redirection_is_an_answer_and_not_followed() -> None:
     async with loopback() as venue:
         venue.answer("POST /fapi/v1/order", {}, status=302, Location="/elsewhere")
         wire = trading(venue)
-        assert (await wire.request("fapiPrivatePostOrder", ORDER)).status == 302
+        assert (await wire.request(wire.prepared("fapiPrivatePostOrder", ORDER))).status == 302
         await wire.close()
     assert [one.path for one in venue.requests] == ["/fapi/v1/order"]
 

@@ -1,0 +1,121 @@
+"""Orders as requests on the wire: planned in one place, and signed before they may be sent.
+
+Invariants: nothing is sent here; a plan is used once, for the very orders, rules and channel that it was made for; a
+signature is given out for the very request that it was made for, and not after ``FRESH_NS``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from hedgegrid.model.order import OrderRequest
+from hedgegrid.units import NS_PER_MS
+from hedgegrid.venues.ccxtpro.budget import CallKind
+from hedgegrid.venues.ccxtpro.order_requests import BATCH_MAX, Params, chunks, is_conditional, reduces
+from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
+from hedgegrid.venues.ccxtpro.session import Session
+from hedgegrid.venues.ccxtpro.ws_api import OrderSocket
+
+FRESH_NS: Final = 250 * NS_PER_MS
+"""How old a signature's time may be when it is sent: far below the time for which a request is valid."""
+_BATCH_WEIGHT: Final = 5
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """One order on the wire: its own id, and the request that it is, or is a part of."""
+
+    name: str
+    request: OrderRequest
+    params: Params
+
+
+@attrs.frozen(kw_only=True)
+class OrderCall:
+    """One request that places ``parts``: by the socket where ``by_socket``, else one of ccxt's implicit methods."""
+
+    method: str
+    params: Mapping[str, object]
+    parts: tuple[Part, ...]
+    kind: CallKind
+    by_socket: bool
+    weight: int = 1
+
+    @property
+    def is_stop(self) -> bool:
+        """Whether it goes to the algo service."""
+        return is_conditional(self.parts[0].request)
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """How some orders of an instrument go out: their parts, and the requests that place these."""
+
+    orders: tuple[OrderRequest, ...]
+    listed: ListedInstrument
+    by_socket: bool
+    parts: tuple[Part, ...]
+    calls: tuple[OrderCall, ...]
+
+    def fits(self, orders: Sequence[OrderRequest], listed: ListedInstrument, *, by_socket: bool) -> bool:
+        """Tell whether it was made for these orders, rules and channel."""
+        return self.listed is listed and self.by_socket == by_socket and self.orders == tuple(orders)
+
+
+def planned(parts: Sequence[Part], *, by_socket: bool) -> tuple[OrderCall, ...]:
+    """Give the requests that place some orders: stops one by one, then reductions, then entries, in batches by REST."""
+    stop_method = "algoOrder.place" if by_socket else "fapiPrivatePostAlgoOrder"
+    calls = [
+        OrderCall(method=stop_method, params=one.params, parts=(one,), kind=CallKind.REDUCE, by_socket=by_socket)
+        for one in parts
+        if is_conditional(one.request)
+    ]
+    others = [one for one in parts if not is_conditional(one.request)]
+    for kind, wanted in ((CallKind.REDUCE, True), (CallKind.ENTRY, False)):
+        rest = [one for one in others if reduces(one.request) is wanted]
+        size = 1 if by_socket else BATCH_MAX
+        calls += [_of_orders(chunk, kind, by_socket=by_socket) for chunk in chunks(rest, size)]
+    return tuple(calls)
+
+
+def _of_orders(chunk: tuple[Part, ...], kind: CallKind, *, by_socket: bool) -> OrderCall:
+    if len(chunk) == 1:
+        method = "order.place" if by_socket else "fapiPrivatePostOrder"
+        return OrderCall(method=method, params=chunk[0].params, parts=chunk, kind=kind, by_socket=by_socket)
+    return OrderCall(
+        method="fapiPrivatePostBatchOrders",
+        params={"batchOrders": [dict(one.params) for one in chunk]},
+        parts=chunk,
+        kind=kind,
+        by_socket=False,
+        weight=_BATCH_WEIGHT,
+    )
+
+
+class SignedCalls:
+    """Signatures of requests that are about to be sent, of each instrument those of its newest batch."""
+
+    def __init__(self, session: Session, socket: OrderSocket | None) -> None:
+        """Sign as ``session``'s wire does, or as ``socket`` does what goes by it."""
+        self._session = session
+        self._socket = socket
+        self._signed: dict[str, list[tuple[OrderCall, int, Any]]] = {}
+
+    def sign(self, instrument: str, calls: Iterable[OrderCall]) -> None:
+        """Sign an instrument's next requests; what was signed for it before is forgotten."""
+        now_ns = self._session.venue_ns()
+        self._signed[instrument] = [(call, now_ns, self._sign(call)) for call in calls]
+
+    def take(self, instrument: str, call: OrderCall) -> Any:  # noqa: ANN401 - each channel has its own form
+        """Give the signed form of a request, made anew where it was not signed or was signed too long ago."""
+        now_ns = self._session.venue_ns()
+        for known, signed_ns, signed in self._signed.get(instrument, ()):
+            if known is call and 0 <= now_ns - signed_ns <= FRESH_NS:
+                return signed
+        return self._sign(call)
+
+    def _sign(self, call: OrderCall) -> Any:  # noqa: ANN401 - as above
+        if call.by_socket and self._socket is not None:
+            return self._socket.signed(call.params)
+        return self._session.wire.prepared(call.method, call.params)
