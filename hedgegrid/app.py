@@ -49,6 +49,7 @@ from hedgegrid.core.countdown import Arming, CountdownRule
 from hedgegrid.core.order_state import OrderState
 from hedgegrid.core.pause import Reason
 from hedgegrid.core.protection import ProtectionLimits
+from hedgegrid.core.records import GridParams
 from hedgegrid.errors import Fatal
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.lock import AccountLock, locks_folder
@@ -330,8 +331,13 @@ class House:
                 strips_stops=venue.countdown_strips_stops != "no",
                 arming=Arming(venue.arm_countdown),
             ),
-            adopt_foreign=account.adopt_foreign,
+            adopting=self._adopting() if account.adopt_foreign else {},
         )
+
+    def _adopting(self) -> dict[str, GridParams]:
+        """Give what a foreign position's exits are made of, by instrument."""
+        pairs = zip(self.config.grid, self.instruments, strict=True)
+        return {one.name: grid_params(grid, one, self.config.risk) for grid, one in pairs}
 
     def _risk(self) -> Risk:
         rules = [instrument_risk(grid, one) for grid, one in zip(self.config.grid, self.instruments, strict=True)]

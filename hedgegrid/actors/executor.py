@@ -66,6 +66,8 @@ POLL: Final = "poll"
 BREATH_NS: Final = 500_000_000
 AGAIN_NS: Final = 250_000_000
 """Least time between two readings: whatever asks for them, the exchange's weight limit must hold."""
+ADOPTED_NS: Final = 1_000_000_000
+"""While an adopted position has no stop of ours: when to look again whether what guarded it before may go."""
 STUCK_LIMITS: Final = 4
 """Times its limit after which a job that is still being sent is stuck elsewhere: on the disk, or for ever."""
 _NOT_HEARD_OF: Final = (OrderState.INTENT, OrderState.SENT)
@@ -326,7 +328,9 @@ class Executor(Actor[ExecutorMessage]):
 
     def _act_on_plan(self, cause: Message) -> None:
         """Cancel what a reading has shown to be too much, and what should have been cancelled before."""
-        cancels = self._hydration.take_cancels(adopt_foreign=self._settings.adopt_foreign)
+        cancels = self._hydration.take_cancels()
+        if self._hydration.has_bare:
+            self._agenda.put_first(READ, self.clock.now_ns() + ADOPTED_NS)
         for instrument, names in self._resolving.again().items():
             cancels.setdefault(instrument, []).extend(names)
         for instrument, names in cancels.items():

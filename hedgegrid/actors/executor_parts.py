@@ -3,7 +3,7 @@
 Invariant: the parts share the order table and the agenda, and nothing else that changes.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import attrs
@@ -23,6 +23,7 @@ from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.actors.state_teller import StateTeller
 from hedgegrid.core.countdown import CountdownRule
 from hedgegrid.core.reconcile_views import EvidenceRule
+from hedgegrid.core.records import GridParams
 from hedgegrid.ports import Journal, Memory, Trading
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import Clock, TimerHandle
@@ -37,6 +38,7 @@ class ExecutorSettings:
     that pauses its instrument. ``answer_wait_ns``: how long the stream may be silent on what was sent (None: for
     ever). ``request_limit_ns``: how long a request may take (None: it cannot hang). ``poll_ns``: how often the account
     is read (None: it pushes everything). ``countdown`` None: the exchange has no dead-man's switch.
+    ``adopting``: the instruments whose foreign holdings are adopted, with what gives a lot its exits.
     """
 
     account: str
@@ -46,7 +48,7 @@ class ExecutorSettings:
     request_limit_ns: int | None = None
     poll_ns: int | None = None
     countdown: CountdownRule | None = None
-    adopt_foreign: bool = False
+    adopting: Mapping[str, GridParams] = attrs.field(factory=dict)
     fence: Fence = attrs.field(factory=Fence)
     """While it is up no entry is sent."""
 
@@ -103,6 +105,7 @@ class Parts:
             evidence=settings.evidence,
             polled=settings.polled,
             queued=lambda: self.sender.queued,
+            adopting=settings.adopting,
         )
         self.sender = Sender(
             trading=trading,

@@ -25,6 +25,7 @@ from hedgegrid.core.records import (
     table,
 )
 from hedgegrid.messages.events import Hydrated
+from hedgegrid.model.grid import AdoptedLot, OpenLot
 from hedgegrid.model.order import Kind, OpenOrder, Purpose
 
 LOTS_MAX = 1_024
@@ -112,28 +113,11 @@ def restore(tables: GridTables, word: Hydrated, number_of: dict[str, int]) -> tu
 
 def _restore_lots(tables: GridTables, word: Hydrated) -> None:
     """Book every open lot, its position and its rung."""
-    params, state = tables.params, tables.state
+    params = tables.params
     while len(tables.lots) < len(word.lots) + len(tables.rungs):
         tables.lots.extend(table(Lot, len(tables.rungs) + 16))
     for slot, lot in zip(tables.lots, word.lots, strict=False):
-        slot.state = OPEN
-        slot.lot_id = lot.lot_id
-        slot.leg = int(lot.leg)
-        slot.level = lot.level
-        slot.generation = lot.generation
-        slot.entry_ticks = lot.entry_ticks
-        slot.qty_lots = lot.qty_lots
-        slot.tp_ticks = lot.tp_ticks
-        slot.stop_ticks = lot.stop_ticks
-        slot.step_micro = lot.step_micro
-        if slot.leg == LONG:
-            state.position_long_lots += lot.qty_lots
-            state.newest_step_long = lot.step_micro
-        else:
-            state.position_short_lots += lot.qty_lots
-            state.newest_step_short = lot.step_micro
-        if lot.generation == state.generation and has_rung(params, slot.leg, lot.level):
-            tables.rungs[grid.rung_index(params, slot.leg, lot.level)].open_lots += 1
+        _put_lot(tables, slot, lot)
     for position in word.positions:
         account = tables.accounts[position.leg]
         account.qty_lots = position.qty_lots
@@ -141,6 +125,42 @@ def _restore_lots(tables: GridTables, word: Hydrated) -> None:
     if not word.positions:
         for lot in word.lots:
             increase(tables.accounts[lot.leg], lot.qty_lots, notional_e8(lot.entry_ticks, lot.qty_lots, params.unit_e8))
+
+
+def _put_lot(tables: GridTables, slot: Lot, lot: OpenLot) -> None:
+    """Write an open lot into a free row, and count it in the position and on its rung."""
+    params, state = tables.params, tables.state
+    slot.state = OPEN
+    slot.lot_id = lot.lot_id
+    slot.leg = int(lot.leg)
+    slot.level = lot.level
+    slot.generation = lot.generation
+    slot.entry_ticks = lot.entry_ticks
+    slot.qty_lots = lot.qty_lots
+    slot.tp_ticks = lot.tp_ticks
+    slot.stop_ticks = lot.stop_ticks
+    slot.step_micro = lot.step_micro
+    slot.tp_no = slot.stop_no = slot.closing = slot.group_ticks = 0
+    if slot.leg == LONG:
+        state.position_long_lots += lot.qty_lots
+        state.newest_step_long = lot.step_micro
+        state.dirty_long = 1
+    else:
+        state.position_short_lots += lot.qty_lots
+        state.newest_step_short = lot.step_micro
+        state.dirty_short = 1
+    if lot.generation == state.generation and has_rung(params, slot.leg, lot.level):
+        tables.rungs[grid.rung_index(params, slot.leg, lot.level)].open_lots += 1
+
+
+def adopt_lot(tables: GridTables, one: AdoptedLot) -> None:
+    """Take a position that was not ours as a lot; its exits are asked for by the next laying."""
+    make_room(tables)
+    tables.state.settled = 0
+    if all(lot.state != FREE for lot in tables.lots):
+        tables.lots.append(Lot())
+    _put_lot(tables, next(lot for lot in tables.lots if lot.state == FREE), one.lot)
+    increase(tables.accounts[one.lot.leg], one.lot.qty_lots, one.cost_e8)
 
 
 def has_rung(params: GridParams, leg: int, level: int) -> bool:

@@ -21,6 +21,7 @@ from hedgegrid.core.order_state import LifeEventKind
 from hedgegrid.core.pause import ACCOUNT, Reason
 from hedgegrid.core.reconcile import reconcile
 from hedgegrid.core.reconcile_views import Absence, EvidenceRule, LegLots, LocalView, Mark, Plan, held
+from hedgegrid.core.records import GridParams
 from hedgegrid.errors import Fatal
 from hedgegrid.messages.commands import ClearReason, RaiseReason
 from hedgegrid.messages.events import (
@@ -76,10 +77,12 @@ class Hydration:
         evidence: EvidenceRule,
         polled: bool,
         queued: Callable[[], Collection[str]],
+        adopting: Mapping[str, GridParams],
     ) -> None:
         """``evidence``: when an order that no source shows counts as dead; ``polled``: the wallet is read too.
 
-        ``queued`` gives the orders that wait to be sent: the exchange cannot know them.
+        ``queued`` gives the orders that wait to be sent: the exchange cannot know them. ``adopting``: the instruments
+        whose foreign positions become ours, with the settings that give them their exits.
         """
         self._post = post
         self._memory = memory
@@ -88,7 +91,7 @@ class Hydration:
         self._evidence = evidence
         self._polled = polled
         self._queued = queued
-        self._foreign = Foreign(post, instruments)
+        self._foreign = Foreign(post, instruments, adopting)
         self._absences: tuple[Absence, ...] = ()
         self._held = Counter[tuple[str, Leg]]()
         self._cancels: dict[str, list[str]] = {}
@@ -181,12 +184,25 @@ class Hydration:
             wait_ns = again_ns if wait_ns is None else min(wait_ns, again_ns)
         return wait_ns
 
-    def take_cancels(self, *, adopt_foreign: bool) -> dict[str, list[str]]:
-        """Give, and forget, what the last reading showed to be too much: duplicates, orphans, and foreign orders."""
+    @property
+    def has_bare(self) -> bool:
+        """Whether a position was adopted that no stop of ours guards yet: what guarded it before has to go later."""
+        return self._foreign.has_bare
+
+    def _is_guarded(self, instrument: str, leg: Leg, lot_id: int) -> bool:
+        """Tell whether a stop of ours is known to rest for a lot, or nothing is held any more."""
+        stops = [one for one in self._table.open_orders(instrument) if one.purpose is Purpose.STOP and one.leg is leg]
+        covered = {cover.lot_id for one in stops if one.acknowledged for cover in one.covers}
+        return self._held[instrument, leg] == 0 or lot_id in covered
+
+    def take_cancels(self) -> dict[str, list[str]]:
+        """Give, and forget, what the last reading showed to be too much.
+
+        Duplicates, orphans, and foreign orders where they are not left alone.
+        """
         cancels, self._cancels = self._cancels, {}
-        if adopt_foreign:
-            for instrument, names in self._foreign.names().items():
-                cancels.setdefault(instrument, []).extend(names)
+        for instrument, names in self._foreign.unwanted(self._is_guarded).items():
+            cancels.setdefault(instrument, []).extend(names)
         return cancels
 
     async def _apply(self, read: ExchangeRead, to: tuple[str, ...]) -> Plan | None:
@@ -212,7 +228,8 @@ class Hydration:
         self._absences = plan.absences
         self._carry_out(plan, to)
         after = await self._memory.recall()
-        self._foreign.take(plan, read.positions, after.positions, read, to)
+        for instrument, one in self._foreign.take(plan, read.positions, after, read, to):
+            self._held[instrument, one.lot.leg] += one.lot.qty_lots
         if plan.agreed:
             self._first = False
         return plan

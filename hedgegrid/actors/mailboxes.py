@@ -88,6 +88,7 @@ _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
         {
             events.BarClosed: REFUSE,
             events.ExecutionBatch: REFUSE,
+            events.ForeignSeen: REFUSE,
             events.FundingRate: REFUSE,
             events.FundingRateMissing: REFUSE,
             events.HistoryLoaded: REFUSE,

@@ -103,6 +103,10 @@ class RiskBook:
             slot = 2 * index + position.leg
             self.foreign[slot] = LegAccount(qty_lots=position.qty_lots, cost_e8=position.cost_e8)
             self.exposures[slot].foreign_lots = position.qty_lots
+        for one in seen.adopted:
+            slot = 2 * index + one.lot.leg
+            ledger.increase(self.accounts[slot], one.lot.qty_lots, one.cost_e8)
+            self.exposures[slot].position_lots = self.accounts[slot].qty_lots
         for order in self.booked:
             if order.state != FREE and order.instrument == index and order.no < 0:
                 self._release(order)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import attrs
 
 from hedgegrid.actors.exit_guard import ExitGuard
-from hedgegrid.actors.grid_memory import GridTables, fresh_tables, go_on, make_room, restore
+from hedgegrid.actors.grid_memory import GridTables, adopt_lot, fresh_tables, go_on, make_room, restore
 from hedgegrid.actors.lot_births import book_late_fill, lot_of
 from hedgegrid.actors.order_names import Numbering, OrderNames
 from hedgegrid.actors.post import FEED, RISK, Post
@@ -33,6 +33,7 @@ from hedgegrid.messages.events import (
     BarClosed,
     EndReason,
     ExecutionBatch,
+    ForeignSeen,
     FundingRate,
     FundingRateMissing,
     HistoryLoaded,
@@ -54,6 +55,7 @@ from hedgegrid.runtime.router import Router
 StrategyMessage = (
     BarClosed
     | ExecutionBatch
+    | ForeignSeen
     | FundingRate
     | FundingRateMissing
     | HistoryLoaded
@@ -145,8 +147,9 @@ class Strategy(Actor[StrategyMessage]):
                     self._on_order_event(message, event)
                 self._lay_stops()
             case RefusedBatch():
-                for refused in message.refused:
-                    self._on_refused(message, refused.request)
+                self._on_refusals(message)
+            case ForeignSeen():
+                self._adopt(message)
             case CancelEntries():
                 pipeline.drop_entries(t.params, t.state, t.rungs, t.entries, t.actions, t.used)
             case Flatten():
@@ -390,6 +393,15 @@ class Strategy(Actor[StrategyMessage]):
             t.actions,
             t.used,
         )
+
+    def _adopt(self, message: ForeignSeen) -> None:
+        """Take what was not ours until now as lots: they get their exits at the end of this message."""
+        for one in message.adopted:
+            adopt_lot(self._tables, one)
+
+    def _on_refusals(self, message: RefusedBatch) -> None:
+        for refused in message.refused:
+            self._on_refused(message, refused.request)
 
     def _on_refused(self, cause: Message, request: OrderRequest) -> None:
         """The gate said no: an entry's rung waits for the next decision, an exit is asked for again."""

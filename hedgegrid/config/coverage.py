@@ -13,7 +13,6 @@ from hedgegrid.config.schema import AccountConfig
 _GATE = "the gate does not check it yet"
 
 NOT_ENFORCED: Mapping[str, str] = {
-    "account.adopt_foreign": "foreign orders are cancelled; foreign positions get no exits yet",
     "venue.amend": "entries are always cancelled and added",
     "risk.max_leverage": _GATE,
     "risk.max_position_ratio": _GATE,

@@ -64,7 +64,7 @@ class AccountSection(Section):
     )
     on_start: OnStart = choice("what a start does with what it finds", default="resume")
     on_stop: OnStop = choice("what a clean stop does with what rests", default="cancel_entries")
-    adopt_foreign: bool = switch("touch orders and positions that are not ours", default=False)
+    adopt_foreign: bool = switch("cancel orders that are not ours, and give positions our exits", default=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -14,6 +14,7 @@ from hedgegrid.messages.events import (
     ApprovedBatch,
     EquitySampled,
     ExecutionBatch,
+    ForeignSeen,
     FundingPaid,
     Liquidated,
     Message,
@@ -77,6 +78,9 @@ class Audit:
         self._forced_ns: set[int] = set()
         self._deadly_ns: set[int] = set()
         self.positions: dict[tuple[str, Leg], int] = {}
+        """By leg: what our fills make of it."""
+        self.adopted: dict[tuple[str, Leg], int] = {}
+        """By leg: what was not ours and was adopted."""
         self.repeated = 0
         self.realised_e8 = 0
         self.fees_e8 = 0
@@ -93,9 +97,7 @@ class Audit:
             case ApprovedBatch():
                 self._approvals(row, message)
             case ExecutionBatch():
-                for said in message.events:
-                    if said.fill is not None:
-                        self._fill(row, said.fill)
+                self._fills(row, message)
             case FundingPaid():
                 self._funding(message)
             case AccountHydrated():
@@ -104,12 +106,19 @@ class Audit:
                 self._shift(message)
             case EquitySampled():
                 self._sample(row, message)
+            case ForeignSeen():
+                self._adopt(message)
             case Liquidated():
                 text = f"equity {message.equity_e8} is not under maintenance {message.maintenance_e8}"
                 self._deaths.see(row, text, ok=message.equity_e8 < message.maintenance_e8)
                 self._deadly_ns.add(message.ts_venue_ns)
             case _:
                 """Nothing that is counted here."""
+
+    def _adopt(self, message: ForeignSeen) -> None:
+        for one in message.adopted:
+            leg = (message.instrument, one.lot.leg)
+            self.adopted[leg] = self.adopted.get(leg, 0) + one.lot.qty_lots
 
     def _approvals(self, row: int, batch: ApprovedBatch) -> None:
         for one in batch.approved:
@@ -122,6 +131,11 @@ class Audit:
         if key not in self._paid:
             self._paid.add(key)
             self.funding_e8 += paid.long_e8 + paid.short_e8
+
+    def _fills(self, row: int, batch: ExecutionBatch) -> None:
+        for said in batch.events:
+            if said.fill is not None:
+                self._fill(row, said.fill)
 
     def _fill(self, row: int, fill: Fill) -> None:
         key = (fill.instrument, fill.trade_id, fill.client_id)

@@ -21,7 +21,7 @@ from hedgegrid.journal.changes import Archive, Changes, Moment, Notes
 from hedgegrid.journal.entries import FillEntry, LegEntry, LotEntry, OrderEntry, StoredLot
 from hedgegrid.journal.schema import FILLS, FUNDING, LEGS, LOTS
 from hedgegrid.messages.events import FundingPaid, LotOpened
-from hedgegrid.model.grid import UnbookedEntry
+from hedgegrid.model.grid import AdoptedLot, UnbookedEntry
 from hedgegrid.model.order import Cover, Fill, Leg, Purpose
 
 _Key = TypeVar("_Key")
@@ -202,6 +202,33 @@ class Positions:
         if rest > 0:
             figures = {"lot_id": str(lot_id), "without_entry": str(rest)}
             self._notes.incident(at, "a lot was told without an entry that filled", figures=figures)
+
+    def adopt(self, at: Moment, instrument: str, one: AdoptedLot) -> None:
+        """Take a position that was not ours as an open lot, at its own cost: no fill of ours made it."""
+        lot = one.lot
+        leg = self._leg(instrument, lot.leg)
+        ledger.increase(leg.account, lot.qty_lots, one.cost_e8)
+        self._changes.put(LEGS, (instrument, lot.leg), leg)
+        self.lot_counters[instrument] = max(self.lot_counters.get(instrument, 0), lot.lot_id)
+        self._lot_keys[instrument, lot.leg, lot.lot_id] = at.row
+        self.lots += 1
+        stored = StoredLot(
+            instrument=instrument,
+            lot_id=lot.lot_id,
+            leg=lot.leg,
+            level=lot.level,
+            generation=lot.generation,
+            entry_ticks=lot.entry_ticks,
+            opened_lots=lot.qty_lots,
+            qty_lots=lot.qty_lots,
+            tp_ticks=lot.tp_ticks,
+            stop_ticks=lot.stop_ticks,
+            step_micro=lot.step_micro,
+            opened_ns=at.ts_ns,
+        )
+        entry = LotEntry(lot=stored, qty_lots=lot.qty_lots)
+        self.open.setdefault((instrument, lot.leg), {})[lot.lot_id] = entry
+        self._changes.put(LOTS, (instrument, lot.leg, lot.lot_id), entry)
 
     def _book_entry(self, at: Moment, entry: FillEntry, lot: LotEntry, wanted: int) -> int:
         """Let an entry become a lot, and give how much of it did; what had closed it closes the lot now."""

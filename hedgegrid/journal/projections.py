@@ -165,6 +165,8 @@ class Projections:
                 self._shift(message.unexplained_e8)
             case ForeignSeen():
                 self.foreign[message.instrument] = message
+                for one in message.adopted:
+                    self.positions.adopt(at, message.instrument, one)
                 self.changes.put(FOREIGN, message.instrument, (message.instrument, at.row, text(message)))
             case _:
                 self._note(at, message)

@@ -17,6 +17,7 @@ from hedgegrid.journal.reader import read_account
 from hedgegrid.journal.rules import RulesAt
 from hedgegrid.journal.tape import decode
 from hedgegrid.messages.events import AccountChanged, AccountHydrated, WalletRead
+from hedgegrid.model.grid import ADOPTED_GENERATION, ADOPTED_LEVEL
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.units import NS_PER_DAY
 
@@ -27,7 +28,7 @@ _LotKey = tuple[str, Leg, int]
 class Trip:
     """A lot from its entry to the end of its last exit. Prices in ticks, money in quote x 1e8, times in ns.
 
-    ``row`` is its entry's tape row; ``exits`` are (price, quantity, purpose), oldest first, ``exit_e8`` what they
+    ``row`` is its first fill's tape row; ``exits`` are (price, quantity, purpose), oldest first, ``exit_e8`` what they
     came to.
     """
 
@@ -95,7 +96,7 @@ def read_trips(connection: sqlite3.Connection, rules: RulesAt) -> Iterator[Trip]
         fees = split(fill.fee_e8, [qty_lots for _, qty_lots in entry.lots], fill.qty_lots)
         for (lot_id, qty_lots), fee_e8 in zip(entry.lots, fees, strict=True):
             key = (fill.instrument, fill.leg, lot_id)
-            trip = trips.get(key) or trips.setdefault(key, Trip(lot=_lot(connection, key), row=entry.tape_row))
+            trip = trips.get(key) or trips.setdefault(key, _begun(_lot(connection, key), entry.tape_row, unit_e8))
             trip.fees_e8 += fee_e8
             notional_e8 = fill.price_ticks * qty_lots * unit_e8
             if fill.purpose is Purpose.ENTRY:
@@ -107,6 +108,12 @@ def read_trips(connection: sqlite3.Connection, rules: RulesAt) -> Iterator[Trip]
             trip.closed_ns = fill.ts_ns
             if trip.closed_lots == trip.lot.opened_lots:
                 yield trips.pop(key)
+
+
+def _begun(lot: StoredLot, row: int, unit_e8: int) -> Trip:
+    """Begin a trip; a lot that was adopted has no entry of its own among the fills, but its average entry."""
+    adopted = (lot.level, lot.generation) == (ADOPTED_LEVEL, ADOPTED_GENERATION)
+    return Trip(lot=lot, row=row, entry_e8=lot.entry_ticks * lot.opened_lots * unit_e8 if adopted else 0)
 
 
 def _lot(connection: sqlite3.Connection, key: _LotKey) -> StoredLot:

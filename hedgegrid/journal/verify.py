@@ -230,10 +230,13 @@ def _leg_checks(
     unbooked: dict[tuple[str, Leg], int],
     audit: Audit,
 ) -> Iterator[Check]:
-    every = sorted({*legs, *fills, *lots, *audit.positions})
-    wrong = [leg for leg in every if not legs.get(leg, 0) == fills.get(leg, 0) == audit.positions.get(leg, 0)]
+    every = sorted({*legs, *fills, *lots, *audit.positions, *audit.adopted})
+    traded = {leg: legs.get(leg, 0) - audit.adopted.get(leg, 0) for leg in every}
+    wrong = [leg for leg in every if not traded[leg] == fills.get(leg, 0) == audit.positions.get(leg, 0)]
     sums = ", ".join(f"{leg[0]} {leg[1].name} {legs.get(leg, 0):,}" for leg in (wrong or every)) or "no legs"
-    told = f"; of the first the fills make {fills.get(wrong[0], 0):,}" if wrong else ""
+    taken = sum(audit.adopted.values())
+    told = f"; {taken:,} of them adopted" if taken else ""
+    told += f"; of the first the fills make {fills.get(wrong[0], 0):,}" if wrong else ""
     yield Check(name="fills add up to the positions (lots)", ok=not wrong, figures=sums + told)
     wrong = [leg for leg in every if lots.get(leg, 0) + unbooked.get(leg, 0) != legs.get(leg, 0)]
     figures = f"{sum(lots.values()):,} lots open, {sum(unbooked.values()):,} filled and not yet told as lots"

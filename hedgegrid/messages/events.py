@@ -6,7 +6,7 @@ from enum import StrEnum
 import attrs
 
 from hedgegrid.model.account import Balance, Position
-from hedgegrid.model.grid import GridMemory, OpenLot, UnbookedEntry
+from hedgegrid.model.grid import AdoptedLot, GridMemory, OpenLot, UnbookedEntry
 from hedgegrid.model.market import Bar, MarketUpdate
 from hedgegrid.model.order import Fill, Leg, OpenOrder, OrderRequest
 
@@ -375,12 +375,14 @@ class ForeignSeen(Message):
     """What an instrument holds that is not ours, whole: it counts in exposure, and is left alone.
 
     ``positions`` are what the legs hold beyond our own; ``last_trade_id`` the newest foreign fill that is in them.
+    ``adopted``: what was foreign until now, is in ``positions`` no more, and is our own from this message on.
     """
 
     instrument: str
     positions: tuple[Position, ...]
     orders: tuple[OpenOrder, ...]
     last_trade_id: int = 0
+    adopted: tuple[AdoptedLot, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -1,8 +1,14 @@
 """What a grid leaves behind for the strategy that takes over after a restart."""
 
+from typing import Final
+
 import attrs
 
 from hedgegrid.model.order import Leg
+
+ADOPTED_LEVEL: Final = 0
+ADOPTED_GENERATION: Final = -1
+"""Level and generation of a lot that no rung of ours bought: rungs and generations count from 1."""
 
 
 @attrs.frozen(kw_only=True)
@@ -18,6 +24,14 @@ class OpenLot:
     tp_ticks: int
     stop_ticks: int
     step_micro: int
+
+
+@attrs.frozen(kw_only=True)
+class AdoptedLot:
+    """A position that was not ours and is from now on, as a lot; its whole cost in quote x 1e8."""
+
+    lot: OpenLot
+    cost_e8: int
 
 
 @attrs.frozen(kw_only=True)

@@ -402,6 +402,10 @@ class AccountView:
         one.foreign_lots = [0] * len(Leg)
         for position in message.positions:
             one.foreign_lots[position.leg] = position.qty_lots
+        for taken in message.adopted:
+            leg = one.legs[taken.lot.leg]
+            if leg.qty_lots is not None and leg.cost_e8 is not None:
+                leg.put(leg.qty_lots + taken.lot.qty_lots, leg.cost_e8 + taken.cost_e8, message.ts_recv_ns)
         one.foreign_ns = self.foreign_ns = message.ts_recv_ns
 
     def _permission_changed(self, message: events.PermissionChanged) -> None:

@@ -13,6 +13,7 @@ from hedgegrid.actors.hydration import READS_MAX
 from hedgegrid.actors.post import EXECUTOR
 from hedgegrid.core.countdown import Arming, CountdownRule
 from hedgegrid.core.reconcile_views import EvidenceRule
+from hedgegrid.core.records import GridParams
 from hedgegrid.errors import Fatal, OutcomeUnknown, Transient
 from hedgegrid.messages.commands import Rehydrate, StandDown
 from hedgegrid.messages.events import (
@@ -282,7 +283,7 @@ async def test_what_is_not_ours_is_counted_told_once_and_left_alone(tmp_path: Pa
 @pytest.mark.asyncio
 async def test_foreign_orders_are_cancelled_where_the_settings_say_so(tmp_path: Path) -> None:
     """``adopt_foreign``: what rests under another name goes."""
-    async with desk(tmp_path, attrs.evolve(REAL, adopt_foreign=True)) as at:
+    async with desk(tmp_path, attrs.evolve(REAL, adopting={BTC: GridParams(unit_e8=1, step_ppm=1_000)})) as at:
         at.venue.orders[MANUAL] = attrs.evolve(open_order(at.request()), client_id=MANUAL)
         await at.wait(21)
         assert at.venue.called("cancel") == [(BTC, (MANUAL,))]

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 PENDING: Mapping[str, str] = {
     "venue.amend": "entries are always cancelled and added",
     "watchdog.quote_silence_ms": "marks hide that a best bid and ask has fallen silent",
-    "account.adopt_foreign": "foreign positions get no exits yet",
     "risk.max_leverage": "the gate does not check it yet",
     "risk.max_position_ratio": "the gate does not check it yet",
     "risk.max_margin_ratio": "the gate does not check it yet",

@@ -32,6 +32,17 @@ async def stalled(bot: TradingBot) -> None:
     await bot.decided(2)
 
 
+async def beside_others(bot: TradingBot) -> list[str]:
+    """Drive a life in which somebody buys LONG by hand; give the quantities of LONG's stops after it has decided."""
+    await bot.ladders()
+    bot.arm("manual-order:symbol=BTCUSDT:side=BUY:positionSide=LONG:type=MARKET:quantity=0.007:newClientOrderId=hand")
+    await bot.until(lambda: bot.told_of("what is not ours") or bot.told_of("was not ours"))
+    await bot.decided(1)
+    rows = [row for row in bot.account["algoOrders"] if row["positionSide"] == "LONG" and not row["closePosition"]]
+    return [row["quantity"] for row in rows]
+
+
+SHARED = AtStandin(name="somebody else holds LONG", drive=beside_others)
 SILENT = AtStandin(name="no best bid and ask for six seconds", drive=quiet, changes={"watchdog.feed_stale_ms": 2_000})
 QUIET = AtStandin(name="nothing happens", drive=waiting)
 STALLED = AtStandin(name="the loop stands still for half a second", drive=stalled, together="")
@@ -46,6 +57,14 @@ def reasons(wired: Wired) -> list[str]:
 REASONS = "the reasons of a pause"
 
 ROWS = (
+    row(
+        "account.adopt_foreign",
+        SHARED,
+        lambda wired: wired.seen,
+        "the stops of a LONG position that was bought by hand",
+        (False, []),
+        (True, ["0.007"]),
+    ),
     row(
         "watchdog.max_clock_skew_ms",
         SKEWED,
