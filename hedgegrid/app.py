@@ -30,6 +30,7 @@ from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.actors.strategy import Strategy as GridStrategy
 from hedgegrid.actors.watchdog import Watchdog
 from hedgegrid.config.params import (
+    adopting_params,
     bar_length_ns,
     bars_per_year,
     breaker_limits,
@@ -49,7 +50,6 @@ from hedgegrid.core.countdown import Arming, CountdownRule
 from hedgegrid.core.order_state import OrderState
 from hedgegrid.core.pause import Reason
 from hedgegrid.core.protection import ProtectionLimits
-from hedgegrid.core.records import GridParams
 from hedgegrid.errors import Fatal
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.lock import AccountLock, locks_folder
@@ -331,13 +331,8 @@ class House:
                 strips_stops=venue.countdown_strips_stops != "no",
                 arming=Arming(venue.arm_countdown),
             ),
-            adopting=self._adopting() if account.adopt_foreign else {},
+            adopting=adopting_params(self.config, self.instruments),
         )
-
-    def _adopting(self) -> dict[str, GridParams]:
-        """Give what a foreign position's exits are made of, by instrument."""
-        pairs = zip(self.config.grid, self.instruments, strict=True)
-        return {one.name: grid_params(grid, one, self.config.risk) for grid, one in pairs}
 
     def _risk(self) -> Risk:
         rules = [instrument_risk(grid, one) for grid, one in zip(self.config.grid, self.instruments, strict=True)]

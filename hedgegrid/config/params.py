@@ -5,7 +5,7 @@ of the core could not hold in 64 bits is refused here, in one line.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from importlib.resources import files
 
@@ -202,6 +202,13 @@ def grid_params(grid: GridConfig, instrument: Instrument, risk: RiskConfig) -> G
     )
     _add_policy(params, grid)
     return params
+
+
+def adopting_params(config: AccountConfig, instruments: Sequence[Instrument]) -> dict[str, GridParams]:
+    """Give what the exits of a foreign position are made of, by instrument; nothing where it is left alone."""
+    if not config.account.adopt_foreign:
+        return {}
+    return {one.name: grid_params(grid, one, config.risk) for grid, one in zip(config.grid, instruments, strict=True)}
 
 
 def _add_policy(params: GridParams, grid: GridConfig) -> None:
