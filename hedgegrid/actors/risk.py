@@ -131,7 +131,7 @@ class Risk(Actor[RiskMessage]):
         self._look_ns = 0
         self._stale_exposure = False
         self._liquidated = False
-        self._breaker = BreakerWatch(breaker, wake_at=lambda ns: self.remind_at(ns, Wake(**post.head())))
+        self._breaker = BreakerWatch(breaker, wake_at=lambda ns: self.remind_at(ns, Wake(**post.head(None, ns))))
         self.readings = RiskReadings(
             book=self._book,
             session=self._session,
@@ -458,4 +458,4 @@ class Risk(Actor[RiskMessage]):
         due_ns = self._ticks_from_ns + ticks * TICK_NS
         if due_ns != self._look_ns:
             self._look_ns = due_ns
-            self.remind_at(due_ns, Wake(**self._post.head(cause)))
+            self.remind_at(due_ns, Wake(**self._post.head(cause, due_ns)))

@@ -56,14 +56,15 @@ def note(breaker: Breaker, errors: int, now_ns: int) -> dict[str, int] | None:
     if not limits.enabled or errors <= 0:
         return None
     breaker.last_ns = now_ns
-    breaker.times_ns.extend([now_ns] * min(errors, limits.max_errors + 1))
-    while now_ns - breaker.times_ns[0] >= limits.window_ns:
+    while breaker.times_ns and now_ns - breaker.times_ns[0] >= limits.window_ns:
         breaker.times_ns.popleft()
-    if breaker.tripped or len(breaker.times_ns) <= limits.max_errors:
+    within = len(breaker.times_ns) + errors
+    breaker.times_ns.extend([now_ns] * min(errors, limits.max_errors + 1))
+    if breaker.tripped or within <= limits.max_errors:
         return None
     breaker.tripped = True
     return {
-        "errors": len(breaker.times_ns),
+        "errors": within,
         "limit": limits.max_errors,
         "window_ns": limits.window_ns,
         "within_ns": now_ns - breaker.times_ns[0],

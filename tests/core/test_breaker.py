@@ -29,7 +29,7 @@ def test_it_trips_at_one_more_than_the_limit_within_a_window(gaps: list[tuple[in
         figures = breaker.note(one, errors, now_ns)
         assert (figures is not None) == (within > LIMITS.max_errors)
         if figures is not None:
-            assert figures["errors"] > figures["limit"] == 3
+            assert figures["errors"] == within > figures["limit"] == 3
             assert figures["within_ns"] < figures["window_ns"] == 100
             return
 
