@@ -317,3 +317,21 @@ async def test_expired_rate_empties_the_ladders_until_the_next(tmp_path: Path) -
     assert by_bar[73] > 0
     assert_agrees(one)
     assert live_rungs(one.exchange) == []
+
+
+@pytest.mark.asyncio
+async def test_flapping_feed_does_not_resume_trading(tmp_path: Path) -> None:
+    """Prices that come and go: each gap begins the wait anew, and trading goes on only after one whole wait without."""
+    numbers = [*range(50), *range(56, 58), *range(62, 64), *range(68, 90)]
+    config = settings(tmp_path, watchdog={"resume_after_ms": 240_000})
+    one = await boot(config, market(walk(2, len(numbers)), numbers=numbers))
+    assert one.outcome.exit_code == 0
+    steps = [change for change, _ in told(one, "feed_stale")]
+    assert steps == ["raised", "recovering", "raised_again", "recovering", "raised_again", "recovering", "cleared"]
+    cleared = next(c for c in messages(one.path, PermissionChanged) if c.change == "cleared")
+    assert cleared.ts_recv_ns - (FIRST_BAR + 68) * NS_PER_MINUTE >= 240 * NS_PER_S
+    paused = [
+        c for c in messages(one.path, PermissionChanged) if c.after == "active" and c.ts_recv_ns < cleared.ts_recv_ns
+    ]
+    assert all(change.change != "cleared" for change in paused)
+    assert last_mode(one) == "active"

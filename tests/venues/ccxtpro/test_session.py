@@ -13,6 +13,7 @@ from aiohttp import web
 from hedgegrid.errors import Fatal, HedgegridError, OutcomeUnknown, Rejected, Transient
 from hedgegrid.messages.events import EndReason
 from hedgegrid.runtime.clock import WallClock
+from hedgegrid.runtime.fence import Fence
 from hedgegrid.units import NS_PER_MS, NS_PER_S
 from hedgegrid.venues.ccxtpro.budget import Budget, CallKind
 from hedgegrid.venues.ccxtpro.endpoints import endpoints
@@ -368,3 +369,20 @@ async def test_rows_of_a_batch_come_back_as_they_are() -> None:
         assert answer == rows
         one.venue.answer("POST /fapi/v1/batchOrders", rows[1:])
         assert await one.session.call("fapiPrivatePostBatchOrders", {"batchOrders": [ORDER]}) == rows[1:]
+
+
+@pytest.mark.asyncio
+async def test_no_entry_passes_the_fence() -> None:
+    """Behind the watchdog's fence nothing that adds leaves, however far it has come; cancels, exits and reads do."""
+    async with desk() as one:
+        fence = Fence()
+        one.session.keep_behind(fence)
+        fence.put_up("the executor is silent")
+        with pytest.raises(Transient, match="not sent: the executor is silent"):
+            await one.place()
+        for kind in (CallKind.CANCEL, CallKind.REDUCE):
+            await one.session.admitted(kind, 1, 1, 0)
+        with pytest.raises(Transient):
+            await one.session.admitted(CallKind.ENTRY, 1, 1, 0)
+        fence.take_down()
+        await one.session.admitted(CallKind.ENTRY, 1, 1, 0)
