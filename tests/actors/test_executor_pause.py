@@ -6,12 +6,14 @@ Invariant: outcomes are what the venue was asked for and what risk was told.
 from collections import deque
 from pathlib import Path
 
+import attrs
 import pytest
 
 from hedgegrid.messages.events import EndReason
 from hedgegrid.messages.events import OrderEventKind as K
 from hedgegrid.model.order import Purpose
-from tests.actors.desk import Desk, desk
+from hedgegrid.runtime.fence import Fence
+from tests.actors.desk import REAL, Desk, desk
 from tests.actors.fake_venue import HANG
 
 
@@ -40,3 +42,19 @@ async def test_what_was_approved_before_a_pause_is_not_sent_in_it(tmp_path: Path
         at.approve(third)
         await at.rest()
         assert placed(at)[-1] == third.client_id
+
+
+@pytest.mark.asyncio
+async def test_nothing_that_adds_is_sent_behind_the_fence(tmp_path: Path) -> None:
+    """While the watchdog's fence is up, whatever the permission says: no entry leaves, an exit does."""
+    fence = Fence()
+    async with desk(tmp_path, attrs.evolve(REAL, fence=fence)) as at:
+        entry, exit_order, later = at.request(), at.request(Purpose.TAKE_PROFIT), at.request()
+        fence.put_up("the executor is silent")
+        at.approve(entry, exit_order)
+        await at.rest()
+        assert placed(at) == [exit_order.client_id]
+        fence.take_down()
+        at.approve(later)
+        await at.rest()
+        assert placed(at) == [exit_order.client_id, later.client_id]

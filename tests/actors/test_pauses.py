@@ -330,8 +330,4 @@ async def test_flapping_feed_does_not_resume_trading(tmp_path: Path) -> None:
     assert steps == ["raised", "recovering", "raised_again", "recovering", "raised_again", "recovering", "cleared"]
     cleared = next(c for c in messages(one.path, PermissionChanged) if c.change == "cleared")
     assert cleared.ts_recv_ns - (FIRST_BAR + 68) * NS_PER_MINUTE >= 240 * NS_PER_S
-    paused = [
-        c for c in messages(one.path, PermissionChanged) if c.after == "active" and c.ts_recv_ns < cleared.ts_recv_ns
-    ]
-    assert all(change.change != "cleared" for change in paused)
     assert last_mode(one) == "active"

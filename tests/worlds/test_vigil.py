@@ -70,6 +70,12 @@ class Watched:
                 self.pulse.beat(moved=moved)
             await asyncio.sleep(0.003)
 
+    async def moves_for_a_while(self) -> None:
+        """Let loop and executor move for some looks of the thread."""
+        for _ in range(20):
+            await asyncio.sleep(0.003)
+            self.pulse.beat(moved=True)
+
 
 @asynccontextmanager
 async def watching(folder: Path, last_resort: bool = True) -> AsyncIterator[Watched]:
@@ -117,21 +123,22 @@ async def test_fence_comes_down_only_behind_a_new_start_and_with_nothing_on_its_
     """A move alone is not enough, nor a start of an earlier episode, nor a pass whose answer is not here yet."""
     async with watching(tmp_path) as one:
         one.pulse.beat(moved=True)
-        await one.until(lambda: len(one.made) == 1 and len(one.made[0].passes) == 2)
-        for _ in range(20):
-            await asyncio.sleep(0.003)
-            one.pulse.beat(moved=True)
+        await one.until(lambda: bool(one.made))
+        one.made[0].answers = [Taken(problems=("busy",))] * 9
+        await one.until(lambda: one.fence.is_up and bool(one.made[0].passes))
+        await one.moves_for_a_while()
         assert one.fence.is_up, "it moves, but has not started anew"
+        one.made[0].answers.clear()
+        asked = len(one.made[0].passes)
+        await one.until(lambda: len(one.made[0].passes) > asked)
         one.pulse.ready = one.fence.episode
-        for _ in range(20):
-            await asyncio.sleep(0.003)
-            one.pulse.beat(moved=True)
+        await one.moves_for_a_while()
         assert one.fence.is_up, "a pass is on its way"
         one.made[0].loop.call_soon_threadsafe(one.made[0].goes_on.set)
         await one.until(lambda: not one.fence.is_up, moved=True)
         await one.until(lambda: one.fence.is_up)
         assert one.fence.episode == 2, "the next silence is an episode of its own"
-        await one.until(lambda: one.pulse.beats > 0, moved=True)
+        await one.moves_for_a_while()
         assert one.fence.is_up, "the start after the first episode says nothing of the second"
 
 
