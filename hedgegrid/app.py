@@ -18,7 +18,7 @@ from hedgegrid.actors.executor import Executor
 from hedgegrid.actors.executor_parts import ExecutorSettings
 from hedgegrid.actors.feed import Feed, SourceTimes
 from hedgegrid.actors.flattening import with_word
-from hedgegrid.actors.funding import Funding
+from hedgegrid.actors.funding import RATE_GRACE_NS, Funding
 from hedgegrid.actors.journal_writer import JournalWriter
 from hedgegrid.actors.mailboxes import mailbox_maker
 from hedgegrid.actors.order_names import Numbering
@@ -212,6 +212,7 @@ class House:
         self.times = SourceTimes()
         self.sent = SentTally()
         self.pulse, self.pace = Pulse(), Pace()
+        self._rate_grace_ns = RATE_GRACE_NS if world.streamed else 0
         self.mailbox = mailbox_maker(self.activity)
         bound = Bound(settle=self.settle, quiet=self.quiet, left=self.left, activity=self.activity, report=self.report)
         self.fence = bound.fence
@@ -386,6 +387,7 @@ class House:
             trading=self.world.trading,
             instruments=[one.name for one in self.instruments],
             settled_ns=self.journal.settled_ns,
+            grace_ns=self._rate_grace_ns,
             pause_when_missing=[g.instrument for g in self.config.grid if g.funding.on_missing == "pause"],
         )
 
@@ -400,7 +402,7 @@ class House:
             numbering=Numbering(
                 account=self.config.account.name, epoch=self.journal.epoch, first=index, stride=INSTRUMENTS_MAX
             ),
-            params=grid_params(grid, one, self.config.risk),
+            params=attrs.evolve(grid_params(grid, one, self.config.risk), funding_grace_ns=self._rate_grace_ns),
             unlinked=self._race_limits(),
         )
 

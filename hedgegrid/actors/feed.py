@@ -53,7 +53,7 @@ class Feed(Actor[FeedMessage]):
         self._history_bars = history_bars
         self._times = times
         self._last_bar_ns: dict[str, int] = {}
-        self._rates: dict[str, tuple[int | None, int | None]] = {}
+        self._rates: dict[str, tuple[int | None, int | None, int]] = {}
 
     async def on_start(self) -> None:
         """Begin to listen."""
@@ -99,7 +99,7 @@ class Feed(Actor[FeedMessage]):
             last_of_instant=last_of_instant,
         )
         self._post.show(mark, RISK)
-        rate = (update.rate_e8, update.next_funding_ns)
+        rate = (update.rate_e8, update.next_funding_ns, update.funding_interval_ns)
         if self._rates.get(update.instrument, ()) != rate:
             self._rates[update.instrument] = rate
             self._post.send(mark, FUNDING)

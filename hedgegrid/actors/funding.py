@@ -8,14 +8,19 @@ from collections.abc import Callable, Collection, Sequence
 
 from hedgegrid.actors.post import RISK, Post, strategy_name
 from hedgegrid.core.pause import Reason
+from hedgegrid.errors import Transient
 from hedgegrid.messages.commands import ClearReason, RaiseReason, Wake
-from hedgegrid.messages.events import FundingPaid, FundingRate, FundingRateMissing, MarkPrice, Message
+from hedgegrid.messages.events import FundingPaid, FundingRate, FundingRateMissing, Incident, MarkPrice, Message
 from hedgegrid.ports import Trading
 from hedgegrid.runtime.actor import Actor
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.runtime.mailbox import Mailbox
 from hedgegrid.runtime.router import Router
 
+RATE_GRACE_NS = 5_000_000_000
+"""What a stream of marks, one a second, gets after a settlement to tell the next rate."""
+AGAIN_NS = 5_000_000_000
+"""Until what could not be read is asked for again."""
 FundingMessage = MarkPrice | FundingPaid | Wake
 
 
@@ -32,11 +37,13 @@ class Funding(Actor[FundingMessage]):
         trading: Trading,
         instruments: Sequence[str],
         settled_ns: Callable[[str], int],
+        grace_ns: int,
         pause_when_missing: Collection[str],
     ) -> None:
         """``settled_ns`` gives an instrument's newest settlement in the journal.
 
-        ``pause_when_missing`` names the instruments that pause without a rate.
+        ``grace_ns``: what the source gets after a settlement to tell the next rate; ``pause_when_missing`` names the
+        instruments that pause without one.
         """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
@@ -44,6 +51,8 @@ class Funding(Actor[FundingMessage]):
         self._instruments = tuple(instruments)
         self._settled_ns = settled_ns
         self._paid_ns: dict[str, int] = {}
+        self._grace_ns = grace_ns
+        self._behind = False
         self._pause_when_missing = frozenset(pause_when_missing)
         self._next_ns: dict[str, int] = {}
         self._missing: dict[str, int] = {}
@@ -51,7 +60,22 @@ class Funding(Actor[FundingMessage]):
     async def on_start(self) -> None:
         """Book the settlements that happened while nobody listened."""
         self._paid_ns = {name: self._settled_ns(name) for name in self._instruments}
-        for paid in await self._trading.funding_since(min(self._paid_ns.values())):
+        await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Book what the exchange lists; where it cannot be read, say so and come again: a start does not die of it."""
+        try:
+            found = await self._trading.funding_since(min(self._paid_ns.values()))
+        except Transient as error:
+            if not self._behind:
+                words, why = "the settlements could not be read: asking again", {"why": str(error)}
+                self._post.publish(Incident(**self._post.head(), actor=self.name, text=words, figures=why))
+            self._behind = True
+            now_ns = self.clock.now_ns()
+            self.remind_at(max(now_ns + AGAIN_NS, error.until_ns or 0), Wake(**self._post.head()))
+            return
+        self._behind = False
+        for paid in found:
             self._book(paid)
 
     async def handle(self, message: FundingMessage) -> None:
@@ -63,8 +87,10 @@ class Funding(Actor[FundingMessage]):
                 self._book(message)
             case Wake():
                 for instrument, next_ns in tuple(self._next_ns.items()):
-                    if self.clock.now_ns() > next_ns:
+                    if self.clock.now_ns() > next_ns + self._grace_ns:
                         self._lose(message, instrument, next_ns)
+                if self._behind:
+                    await self._catch_up()
 
     def _take_rate(self, mark: MarkPrice) -> None:
         if mark.rate_e8 is None or mark.next_funding_ns is None:
@@ -84,7 +110,7 @@ class Funding(Actor[FundingMessage]):
                 **self._post.head(mark), reason=Reason.FUNDING_MISSING, scope=mark.instrument, figures={}
             )
             self._post.publish(gone, RISK)
-        self.remind_at(mark.next_funding_ns + 1, Wake(**self._post.head(mark)))
+        self.remind_at(mark.next_funding_ns + self._grace_ns + 1, Wake(**self._post.head(mark)))
 
     def _lose(self, cause: Message, instrument: str, expired_ns: int) -> None:
         """Say once that an instrument's rate is missing or has expired."""
@@ -114,5 +140,6 @@ class Funding(Actor[FundingMessage]):
             mark_ticks=paid.mark_ticks,
             long_e8=paid.long_e8,
             short_e8=paid.short_e8,
+            charged_ns=paid.charged_ns,
         )
         self._post.publish(booked, RISK)

@@ -45,7 +45,7 @@ CALLED_AFTER: Final = 3
 RACED_MAX: Final = 10
 """Of those that a fill came in between, which prove nothing, this many in a row are passed over."""
 WALLET_AGAIN_NS: Final = 5_000_000_000
-"""Until the next reading where the wallets differ: what is on its way has come by then."""
+"""How long the wallets must differ before that is called a difference: what is on its way has come by then."""
 _KIND_OF_MARK: Final = {
     LifeEventKind.ACCEPTED: OrderEventKind.ACCEPTED,
     LifeEventKind.FOUND_WORKING: OrderEventKind.ACCEPTED,
@@ -101,6 +101,7 @@ class Hydration:
         self._raced = 0
         self._unresolved = 0
         self._wallet_difference_e8: int | None = None
+        self._differs_ns = 0
         self._told = False
         self.gap = False
         """Whether nothing may be added before a reading agrees."""
@@ -340,7 +341,11 @@ class Hydration:
             return None
         ours_e8, theirs_e8 = memory.balance.wallet_e8, read.balance.wallet_e8
         judged = wallet.judge(ours_e8=ours_e8, theirs_e8=theirs_e8, last_difference_e8=self._wallet_difference_e8)
-        if judged.verdict is wallet.WalletVerdict.WAIT:
+        now_ns = read.ts_recv_ns
+        if self._wallet_difference_e8 is None:
+            self._differs_ns = now_ns
+        soon = judged.verdict is wallet.WalletVerdict.UNEXPLAINED and now_ns - self._differs_ns < WALLET_AGAIN_NS
+        if soon or judged.verdict is wallet.WalletVerdict.WAIT:
             self._wallet_difference_e8 = judged.difference_e8
             self._post.send(WalletRead(**self._post.head(read), wallet_e8=None), RISK)
             return WALLET_AGAIN_NS

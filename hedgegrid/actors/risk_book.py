@@ -267,11 +267,12 @@ class RiskBook:
 
     def apply_funding(self, paid: FundingPaid) -> None:
         """Book a settlement, once, unless hydration read a wallet that had it already."""
-        is_new = paid.ts_venue_ns > self._settled_ns.get(paid.instrument, 0)
+        charged_ns = paid.charged_ns or paid.ts_venue_ns
+        is_new = charged_ns > self._settled_ns.get(paid.instrument, 0)
         if is_new or self.sums_are_ours:
             self.funding_e8 += paid.long_e8 + paid.short_e8
         if is_new:
-            self._settled_ns[paid.instrument] = paid.ts_venue_ns
+            self._settled_ns[paid.instrument] = charged_ns
             self.wallet_e8 -= paid.long_e8 + paid.short_e8
 
     # --- figures ----------------------------------------------------------------------------------------------------

@@ -13,9 +13,12 @@ from hedgegrid.units import NS_PER_HOUR, NS_PER_MINUTE, PPM
 EIGHT_HOURS_MINUTES = 8 * NS_PER_HOUR // NS_PER_MINUTE
 
 
-def is_missing(state: GridState, ts_ns: int) -> bool:
-    """Tell whether no rate is known, or the known one has expired (its settlement has passed)."""
-    return state.rate_known == 0 or ts_ns > state.next_funding_ns
+def is_missing(params: GridParams, state: GridState, ts_ns: int) -> bool:
+    """Tell whether no rate is known, or the known one has expired.
+
+    Its settlement has passed, and what the source needs to tell the next rate (``funding_grace_ns``) too.
+    """
+    return state.rate_known == 0 or ts_ns > state.next_funding_ns + params.funding_grace_ns
 
 
 def is_expensive(params: GridParams, state: GridState) -> bool:
@@ -26,11 +29,11 @@ def is_expensive(params: GridParams, state: GridState) -> bool:
 
 def factor_ppm(params: GridParams, state: GridState, leg: int, ts_ns: int) -> int:
     """Give the factor on a leg's quantity, 0..1e6, at ``ts_ns``."""
-    if is_missing(state, ts_ns):
+    if is_missing(params, state, ts_ns):
         return 0 if params.funding_pause_missing == 1 else PPM
     pays = LONG if state.rate_e8 > 0 else SHORT
     left_ns = state.next_funding_ns - ts_ns
-    if leg != pays or left_ns > params.funding_window_ns or not is_expensive(params, state):
+    if leg != pays or left_ns < 0 or left_ns > params.funding_window_ns or not is_expensive(params, state):
         return PPM
     if params.funding_mode == FUNDING_SCALE:
         return ratio_ppm(left_ns, params.funding_window_ns)
@@ -39,9 +42,9 @@ def factor_ppm(params: GridParams, state: GridState, leg: int, ts_ns: int) -> in
 
 def is_warning_due(params: GridParams, state: GridState, ts_ns: int) -> bool:
     """Tell whether, in the mode that only warns, an expensive settlement has come within the window."""
-    if params.funding_mode != FUNDING_WARN or is_missing(state, ts_ns):
+    if params.funding_mode != FUNDING_WARN or is_missing(params, state, ts_ns):
         return False
-    return state.next_funding_ns - ts_ns <= params.funding_window_ns and is_expensive(params, state)
+    return 0 <= state.next_funding_ns - ts_ns <= params.funding_window_ns and is_expensive(params, state)
 
 
 def apply(params: GridParams, state: GridState, rungs: list[Rung], ts_ns: int) -> None:

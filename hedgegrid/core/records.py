@@ -65,6 +65,7 @@ class GridParams:
     funding_max_e8: int = 0
     funding_window_ns: int = 0
     funding_pause_missing: int = 0
+    funding_grace_ns: int = 0
     post_only: int = 0
     retry_attempts: int = 0
     retry_delay_ns: int = 0

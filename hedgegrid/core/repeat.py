@@ -62,7 +62,7 @@ def _until_ns(params: GridParams, state: GridState, ts_ns: int) -> int:
     """Give the last time at which the funding guard would do what it does at ``ts_ns``; before it where it moves."""
     if state.rate_known == 0:
         return NEVER_NS
-    if funding.is_missing(state, ts_ns):
+    if funding.is_missing(params, state, ts_ns):
         return NEVER_NS
     if not funding.is_expensive(params, state):
         return state.next_funding_ns

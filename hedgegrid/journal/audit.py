@@ -61,6 +61,16 @@ class Finding:
         return Check(name=name, ok=self.failed == 0, figures=figures)
 
 
+@attrs.define(kw_only=True)
+class _Ahead:
+    """A sample whose wallet was above the books by ``by_e8``, and what was told of other money since."""
+
+    row: int
+    what: str
+    by_e8: int
+    told_e8: int = 0
+
+
 class Audit:
     """Walks the tape beside the projections. Memory holds keys of the fills, as many as the journal has."""
 
@@ -74,6 +84,7 @@ class Audit:
         self._ids = Finding()
         self._owned = Finding()
         self._samples = Finding()
+        self._ahead: list[_Ahead] = []
         self._deaths = Finding()
         self._forced_ns: set[int] = set()
         self._deadly_ns: set[int] = set()
@@ -131,6 +142,7 @@ class Audit:
         if key not in self._paid:
             self._paid.add(key)
             self.funding_e8 += paid.long_e8 + paid.short_e8
+            self._explain(-paid.long_e8 - paid.short_e8)
 
     def _fills(self, row: int, batch: ExecutionBatch) -> None:
         for said in batch.events:
@@ -174,6 +186,18 @@ class Audit:
         opening = self._opening
         if opening.wallet_e8 is not None:
             self._opening = attrs.evolve(opening, wallet_e8=opening.wallet_e8 + delta_e8)
+            self._explain(delta_e8)
+
+    def _explain(self, change_e8: int) -> None:
+        """Take the word on money that the exchange's wallet may have held before: samples that were ahead by it."""
+        still: list[_Ahead] = []
+        for one in self._ahead:
+            one.told_e8 += change_e8
+            if one.by_e8 in (change_e8, one.told_e8):
+                self._samples.see(one.row, "", ok=True)
+            else:
+                still.append(one)
+        self._ahead = still
 
     def _sample(self, row: int, sample: EquitySampled) -> None:
         opening = self._opening
@@ -186,10 +210,17 @@ class Audit:
         }
         wrong = [name for name, value in ours.items() if getattr(sample, name) != value]
         what = ", ".join(f"{name} {getattr(sample, name)}, by the fills {ours[name]}" for name in wrong)
-        self._samples.see(row, what, ok=not wrong)
+        if wrong == ["wallet_e8"]:
+            # A wallet that was read may hold what is told a moment later: a settlement, money that came meanwhile.
+            self._ahead.append(_Ahead(row=row, what=what, by_e8=sample.wallet_e8 - self.wallet_e8))
+        else:
+            self._samples.see(row, what, ok=not wrong)
 
     def checks(self) -> list[Check]:
         """Give what the tape alone proves."""
+        for one in self._ahead:
+            self._samples.see(one.row, one.what, ok=False)
+        self._ahead = []
         unexplained = sorted(self._forced_ns ^ self._deadly_ns)
         deaths = self._deaths.check("every liquidation is explained", "liquidations")
         if unexplained:

@@ -98,13 +98,17 @@ class FundingRateMissing(Message):
 
 @attrs.frozen(kw_only=True)
 class FundingPaid(Message):
-    """A settlement was charged: per leg in quote x 1e8, negative = received."""
+    """A settlement was charged: per leg in quote x 1e8, negative = received.
+
+    ``ts_venue_ns`` names the settlement; ``charged_ns`` is when the wallet moved for it, 0 where that is the same.
+    """
 
     instrument: str
     rate_e8: int
     mark_ticks: int
     long_e8: int
     short_e8: int
+    charged_ns: int = 0
 
 
 # --- orders ---------------------------------------------------------------------------------------------------------

@@ -170,3 +170,14 @@ def test_what_is_held_has_no_worth_before_its_mark(held_by_others: bool) -> None
     assert one.equity_e8() is None
     one.rules[0].mark_ticks = 1_000
     assert one.equity_e8() == 1_000 * E8 + 3 * 100 * 10
+
+
+def test_a_settlement_counts_from_when_it_was_charged() -> None:
+    """Its stamp is the full minute, its charge comes a moment later: a wallet read in between has it not yet."""
+    one = book()
+    one.set_wallet(1_000 * E8, 60_500)
+    figures: dict[str, Any] = {"instrument": BTC, "rate_e8": 1, "mark_ticks": 1, "long_e8": 10 * E8, "short_e8": 0}
+    paid = FundingPaid(**{**HEAD, "ts_venue_ns": 60_000}, **figures, charged_ns=60_700)
+    one.apply_funding(paid)
+    one.apply_funding(paid)
+    assert (one.wallet_e8, one.funding_e8) == (990 * E8, 10 * E8)

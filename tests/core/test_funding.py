@@ -78,10 +78,10 @@ def test_halt_begins_at_the_windows_edge(left: int, halted: bool) -> None:
 def test_a_missing_or_expired_rate_is_not_no_cost(leg: int, mode: int) -> None:
     """No rate, or one whose settlement has passed, empties both ladders or is ignored, as on_missing says."""
     for state, left in ((GridState(), WINDOW), (known(0), -1)):
-        assert funding.is_missing(state, NEXT_NS - left)
+        assert funding.is_missing(made.params(), state, NEXT_NS - left)
         assert factor(state, leg, left, mode, pause=1) == 0
         assert factor(state, leg, left, mode, pause=0) == PPM
-    assert not funding.is_missing(known(0), NEXT_NS), "at its settlement a rate is still good"
+    assert not funding.is_missing(made.params(), known(0), NEXT_NS), "at its settlement a rate is still good"
 
 
 @pytest.mark.parametrize(("left", "ppm"), [(WINDOW, PPM), (WINDOW // 4, 250_000), (1, 0), (0, 0)])
@@ -122,3 +122,20 @@ def test_the_guard_stays_within_64_bits(rate_e8: int, hours: int, window_minutes
     state.funding_interval_ns = Int64(state.funding_interval_ns)
     for leg in (LONG, SHORT):
         assert 0 <= funding.factor_ppm(settings, state, leg, Int64(NEXT_NS - window // 3)) <= PPM
+
+
+def test_the_next_rate_has_a_moment_to_come() -> None:
+    """A stream tells the next rate a second after the settlement: until the grace is over no ladder is emptied."""
+    settings = made.params(
+        funding_mode=FUNDING_SCALE,
+        funding_max_e8=30_000,
+        funding_window_ns=WINDOW,
+        funding_pause_missing=1,
+        funding_grace_ns=5,
+    )
+    state = known(1_000_000)
+    factors = [funding.factor_ppm(settings, state, LONG, NEXT_NS + late) for late in (0, 1, 5, 6)]
+    assert factors == [0, PPM, PPM, 0], "paid, not yet due again, not yet due again, missing"
+    assert funding.factor_ppm(settings, state, SHORT, NEXT_NS + 5) == PPM
+    settings.funding_mode = FUNDING_WARN
+    assert not funding.is_warning_due(settings, state, NEXT_NS + 1)

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -14,9 +15,9 @@ from hedgegrid.journal import schema
 from hedgegrid.journal.reader import walk_chain
 from hedgegrid.journal.tape import GENESIS, link
 from hedgegrid.journal.verify import VerifyReport, verify
-from hedgegrid.messages.events import EquitySampled, ExecutionBatch, Liquidated, Message
+from hedgegrid.messages.events import EquitySampled, ExecutionBatch, FundingPaid, Liquidated, Message
 from hedgegrid.model.account import SessionMemory
-from tests.journal.life import START_NS, Life, opened
+from tests.journal.life import BTC, START_NS, Life, opened
 
 LATCHED: tuple[LatchedEntry, ...] = (("kill", "", START_NS, ()),)
 SESSION = SessionMemory(peak_e8=5, day_base_e8=4, session_base_e8=3, last_e8=2, next_day_ns=START_NS)
@@ -184,6 +185,19 @@ def test_a_sample_that_lies_is_found(tmp_path: Path) -> None:
     report = proved(tmp_path, *before, attrs.evolve(last, fees_e8=last.fees_e8 - 1))
     assert only(report) == ["every equity sample agrees with the fills before it"]
     assert f"fees_e8 {last.fees_e8 - 1}, by the fills {last.fees_e8}" in report.text()
+
+
+def test_a_sample_that_is_ahead_of_a_settlement_is_explained_by_it(tmp_path: Path) -> None:
+    """A wallet that was read holds a charge that is booked a moment later; by any other amount it stays a lie."""
+    life = Life(21)
+    *before, last = life.run(60)
+    assert isinstance(last, EquitySampled)
+    ahead = attrs.evolve(last, wallet_e8=last.wallet_e8 - 7, equity_e8=last.equity_e8 - 7)
+    paid: dict[str, Any] = {"instrument": BTC, "rate_e8": 1, "mark_ticks": 1, "short_e8": 0}
+    fits, differs = (FundingPaid(**life.head(), **paid, long_e8=cost_e8) for cost_e8 in (7, 8))
+    assert only(proved(tmp_path, *before, ahead, fits)) == []
+    report = verify(journal_of(tmp_path / "b.db", iter((*before, ahead, differs))))
+    assert only(report) == ["every equity sample agrees with the fills before it"]
 
 
 def test_a_fill_that_nobody_approved_is_found(tmp_path: Path) -> None:

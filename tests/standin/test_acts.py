@@ -33,6 +33,7 @@ SEEN = {
     "thin-market",
     "transfer",
     "funding",
+    "funding-interval",
     "funding-late",
     "trigger-fails",
     "countdown-late",
@@ -253,6 +254,20 @@ async def test_money_comes_in_and_funding_is_charged() -> None:
         assert float(rows[0]["income"]) == pytest.approx(-1000 * 0.001, rel=0.01)
         rates = (await client.call("GET", "/fapi/v1/fundingRate", symbol="BTCUSDT")).json
         assert rates[-1]["fundingRate"] == "0.00100000"
+
+
+@pytest.mark.asyncio
+async def test_an_interval_that_changes_is_listed_and_announced() -> None:
+    """FundingInfo lists adjusted symbols only; the next settlement is at the next full interval."""
+    async with running_standin(still=True) as standin, rest(standin) as client:
+        for hours in (1, 4, 8):
+            standin.faults.arm(f"funding-interval:hours={hours}")
+            listed = (await client.call("GET", "/fapi/v1/fundingInfo")).json
+            assert [row["fundingIntervalHours"] for row in listed] == ([] if hours == 8 else [hours])
+            next_ms = (await client.call("GET", "/fapi/v1/premiumIndex", symbol="BTCUSDT")).json["nextFundingTime"]
+            length_ms = hours * 3_600_000
+            assert next_ms % length_ms == 0
+            assert 0 < next_ms - standin.clock.now_ms() <= length_ms
 
 
 @pytest.mark.asyncio

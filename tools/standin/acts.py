@@ -25,6 +25,7 @@ from tools.standin.stream_faults import StreamFaults
 
 BAD_FRAME: Final = '{"e":"ORDER_TRADE_UPDATE","E":1'
 _SPEC_FIELDS: Final = ("min_notional", "min_qty", "max_qty", "market_max_qty")
+_INTERVALS_H: Final = (1, 4, 8)
 _OWN: Final = frozenset({"after", "n", "ms", "path"})
 
 _Act = Callable[[Fault], None]
@@ -76,6 +77,7 @@ class Acts:
             "transfer": lambda fault: self._exchange.transfer(int(_decimal(fault, "amount") * E8), self._now()),
             "funding": self._settle_funding,
             "funding-late": self._late_funding,
+            "funding-interval": self._funding_interval,
             "trigger-fails": lambda fault: self._switch("fail_triggers", _is_on(fault)),
             "countdown-late": lambda fault: self._switch("countdown_late_ms", fault.number("ms", 5_000)),
             "price": lambda fault: self._market.move_by_bps(self._symbol(fault), fault.number("bps", 10)),
@@ -200,6 +202,12 @@ class Acts:
     def _settle_funding(self, fault: Fault) -> None:
         rate = int(_decimal(fault, "rate") * E8) if "rate" in fault.params else None
         self._market.settle(self._symbol(fault), rate)
+
+    def _funding_interval(self, fault: Fault) -> None:
+        hours = fault.number("hours", 8)
+        self._need(hours in _INTERVALS_H, f"funding-interval: hours= must be one of {_INTERVALS_H}")
+        self._respec(fault, funding_interval_h=hours)
+        self._market.announce(self._symbol(fault))
 
     def _late_funding(self, fault: Fault) -> None:
         self._market.settings.funding_late_ms = fault.number("ms", 5_000)

@@ -107,6 +107,7 @@ _ACT: Final = (
     ("thin-market", "a taker order on symbol= finds at most lots= (1); lots=0 ends it"),
     ("transfer", "amount= of quote comes in, or goes out where it is negative"),
     ("funding", "symbol= settles funding now, at rate= (announced)"),
+    ("funding-interval", "symbol= settles every hours= (8) from now on: 1, 4 or 8"),
     ("funding-late", "settlements come ms= (5000) late from now on"),
     ("trigger-fails", "stops that trigger are rejected; on=0 ends it"),
     ("countdown-late", "countdowns fire ms= (5000) late from now on"),

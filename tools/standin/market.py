@@ -170,6 +170,10 @@ class Market:
         self._rates[symbol].append(row)
         self._log.note("market", "funding", symbol=symbol, rate_e8=rate)
 
+    def announce(self, symbol: str) -> None:
+        """Announce an instrument's next settlement anew, by the interval that its rules have now."""
+        self._announce(self._exchange.symbols.index(symbol), symbol)
+
     # --- what REST asks ---------------------------------------------------------------------------------------------
 
     def klines(

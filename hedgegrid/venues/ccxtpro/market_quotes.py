@@ -60,6 +60,7 @@ class QuoteBoard:
         self._waiting: dict[str, dict[str, Any]] = {}
         self._flush_set = False
         self._flushed_ns = 0
+        self._intervals_ns = {symbol: one.instrument.funding_interval_ns for symbol, one in rules.items()}
         self.dropped: Counter[str] = Counter()
         """Quotes and marks that were not passed on, by reason."""
 
@@ -101,6 +102,10 @@ class QuoteBoard:
         seen.mark, seen.mark_heard_ns = mark, self._clock.now_ns()
         if seen.quote is not None:
             self._emit((self._update(symbol, seen.quote, mark),))
+
+    def set_interval(self, symbol: str, interval_ns: int) -> None:
+        """Take the time between settlements that holds from here on; the next mark tells it."""
+        self._intervals_ns[symbol] = interval_ns
 
     def best(self, symbol: str) -> BestQuote | None:
         """Give the last quote that was passed on."""
@@ -161,7 +166,7 @@ class QuoteBoard:
             mark_ticks=None if mark is None else mark.mark_ticks,
             rate_e8=None if mark is None else mark.rate_e8,
             next_funding_ns=None if mark is None else mark.next_funding_ns,
-            funding_interval_ns=instrument.funding_interval_ns,
+            funding_interval_ns=self._intervals_ns[symbol],
             bar=None,
         )
 

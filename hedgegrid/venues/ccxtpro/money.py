@@ -86,13 +86,18 @@ class MoneyReads:
         traded: Traded,
         books_from_ns: int,
         lots_of: LegLotsOf,
+        funding_seen: Callable[[], None],
     ) -> None:
-        """Sum from ``books_from_ns`` on; ``lots_of``: a leg's lots as the stream told them last, None if it did not."""
+        """Sum from ``books_from_ns`` on; ``lots_of``: a leg's lots as the stream told them last, None if it did not.
+
+        ``funding_seen`` is called where a sum finds a charge that is new to it.
+        """
         self._session = traded.session
         self._listed = traded.listed
         self._settle_asset = traded.settle_asset
         self._books_from_ns = books_from_ns
         self._lots_of = lots_of
+        self._funding_seen = funding_seen
         self._sums_e8 = dict.fromkeys(_SUMMED, 0)
         self._summed_ns = books_from_ns
         self._seen: OrderedDict[_IncomeKey, None] = OrderedDict()
@@ -123,21 +128,28 @@ class MoneyReads:
         oldest_ns = self._session.venue_ns() - INCOME_KEPT_NS
         start_ns = max(self._books_from_ns, self._summed_ns - _LATE_NS, oldest_ns)
         found = await self._income(start_ns, {})
+        charged = False
         for row in found:
             key = _key(row)
             if row.kind in self._sums_e8 and row.asset == self._settle_asset and key not in self._seen:
                 keep(self._seen, key, None, _SEEN_KEPT)
                 self._sums_e8[row.kind] += row.amount_e8
+                charged = charged or row.kind == _FUNDING
         self._summed_ns = max([self._summed_ns, *(row.ts_ns for row in found)])
+        if charged:
+            self._funding_seen()
 
     async def funding_since(self, ts_ns: int) -> tuple[FundingPaid, ...]:
         """Read the settlements after ``ts_ns`` (or since the books began), oldest first. Raises Transient."""
         start_ns = max(ts_ns // NS_PER_MINUTE * NS_PER_MINUTE + NS_PER_MINUTE, self._books_from_ns)
         symbols = {one.symbol: one for one in self._listed.values()}
         settled: dict[tuple[int, str], list[int]] = {}
+        charged_ns: dict[tuple[int, str], int] = {}
         for row in await self._income(start_ns, {"incomeType": _FUNDING}):
             if row.kind == _FUNDING and row.asset == self._settle_asset and row.symbol in symbols:
-                settled.setdefault((_minute_ns(row.ts_ns), row.symbol), []).append(-row.amount_e8)
+                key = (_minute_ns(row.ts_ns), row.symbol)
+                settled.setdefault(key, []).append(-row.amount_e8)
+                charged_ns[key] = row.ts_ns
         paid: list[FundingPaid] = []
         rates: dict[str, dict[int, FundingRateAt]] = {}
         for (minute_ns, symbol), costs_e8 in sorted(settled.items()):
@@ -147,7 +159,8 @@ class MoneyReads:
             charged = rates[symbol].get(minute_ns)
             if charged is None:
                 raise Transient(f"{symbol}: the rate of the settlement at {minute_ns} ns is not told yet")
-            paid.append(self._paid(listed, minute_ns, costs_e8, charged))
+            one = self._paid(listed, minute_ns, costs_e8, charged)
+            paid.append(attrs.evolve(one, charged_ns=charged_ns[minute_ns, symbol]))
         return tuple(paid)
 
     def _paid(

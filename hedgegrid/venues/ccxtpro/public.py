@@ -19,6 +19,7 @@ from hedgegrid.model.market import Bar, MarketUpdate
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.units import NS_PER_MS, NS_PER_S
 from hedgegrid.venues.ccxtpro.endpoints import Endpoints
+from hedgegrid.venues.ccxtpro.interval_watch import IntervalWatch
 from hedgegrid.venues.ccxtpro.market_bars import BarLine, Traded
 from hedgegrid.venues.ccxtpro.market_quotes import QuoteBoard
 from hedgegrid.venues.ccxtpro.parse_market import BarSeen, MarkSeen, TradeSeen, parse_public, premium_index
@@ -66,6 +67,13 @@ class CcxtMarket:
         """Events of other instruments, and of kinds that nobody here reads."""
         rules = {one.symbol: one for one in instruments}
         self.board = QuoteBoard(clock=clock, rules=rules, scales=self._scales, emit=self._tell, report=report)
+        self._intervals = IntervalWatch(
+            session=session,
+            clock=clock,
+            intervals_ns={one.symbol: one.instrument.funding_interval_ns for one in instruments},
+            changed=self.board.set_interval,
+            report=report,
+        )
         self._bars = BarLine(session=session, clock=clock, traded=self._traded, emit=self._tell_bar, report=report)
         self._public = self._socket("public", endpoints.public(), self._on_quote, self._read_quotes, ping_ms)
         self._market = self._socket("market", endpoints.market(), self._on_market, self._read_market, ping_ms)
@@ -106,6 +114,7 @@ class CcxtMarket:
         self._bars.begin()
         self._public.start()
         self._market.start()
+        self._intervals.start()
         self._tasks = [
             asyncio.create_task(self._bars.keep(), name="closed bars"),
             asyncio.create_task(self._watch_silence(), name="market silence"),
@@ -117,6 +126,7 @@ class CcxtMarket:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._intervals.stop()
         await self._public.stop()
         await self._market.stop()
 
@@ -186,6 +196,7 @@ class CcxtMarket:
         seen = parse_public(event, self._scales)
         match seen:
             case MarkSeen():
+                self._intervals.seen(self._symbols[seen.instrument], seen.next_funding_ns)
                 self.board.mark(self._symbols[seen.instrument], seen)
             case BarSeen() if seen.bar.length_ns == self._traded[self._symbols[seen.instrument]].length_ns:
                 self._bars.closed(self._symbols[seen.instrument], seen.bar)

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from hedgegrid.messages.events import FundingPaid, OrderEvent
+from hedgegrid.messages.events import FundingPaid, OrderEvent, StreamGap
 from hedgegrid.model.account import Balance, Position
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Fill, Leg, OpenOrder, OrderRequest
@@ -121,6 +121,9 @@ class CcxtTrading:
     def _on_funding(self) -> None:
         self._funding.charged()
 
+    def _on_funding_seen(self) -> None:
+        self._funding.lost()
+
     def _on_key_expired(self) -> None:
         self._stream.rebuild("the listen key has expired")
 
@@ -130,7 +133,9 @@ class CcxtTrading:
         self._fills = FillReads(
             traded=traded, events=self._events, books_from_ns=from_ns, heard_from_ns=now_ns, fee_of=self._fee_of
         )
-        self._money = MoneyReads(traded=traded, books_from_ns=from_ns, lots_of=self._lots_of)
+        self._money = MoneyReads(
+            traded=traded, books_from_ns=from_ns, lots_of=self._lots_of, funding_seen=self._on_funding_seen
+        )
         self._funding = FundingFollow(
             money=self._money, clock=clock, venue_ns=self.venue_ns, emit=self._emit, report=traded.report
         )
@@ -174,6 +179,8 @@ class CcxtTrading:
         self._sink = sink
 
     def _emit(self, event: PrivateEvent) -> None:
+        if isinstance(event, StreamGap):
+            self._funding.lost()
         if self._sink is not None:
             self._sink(event)
 
@@ -252,7 +259,7 @@ class CcxtTrading:
         The exchange charges each leg and does not always say which record is whose: the legs' shares are then what
         they are expected to pay, and always add up to what was charged.
         """
-        return await self._money.funding_since(ts_ns)
+        return await self._funding.since(ts_ns)
 
     async def balance(self) -> Balance:
         """Read the wallet, and what income says was realised, charged and paid since the books began.
