@@ -15,8 +15,8 @@ from hedgegrid.core.client_id import ClientId, client_id, parse_client_id
 from hedgegrid.core.records import Action
 from hedgegrid.model.order import Cover, Kind, Leg, OrderRequest, Purpose
 
-SENT_KEPT: Final = 1_024
-"""Requests kept for late fills; older ones are in the journal."""
+SENT_KEPT: Final = 512
+"""Requests of ended orders kept for late fills; older ones are in the journal."""
 _KIND_OF_PURPOSE: Final = {Purpose.ENTRY: Kind.LIMIT, Purpose.TAKE_PROFIT: Kind.LIMIT}
 
 
@@ -115,6 +115,8 @@ class OrderNames:
             decided_ns=now_ns,
         )
         self._sent[order_id] = request
-        if len(self._sent) > SENT_KEPT:
-            self._sent.popitem(last=False)
+        while len(self._sent) > SENT_KEPT + len(self.numbers):
+            oldest, one = self._sent.popitem(last=False)
+            if oldest in self.numbers:
+                self._sent[oldest] = one
         return request

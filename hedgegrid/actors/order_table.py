@@ -28,8 +28,8 @@ from hedgegrid.messages.events import OrderEvent
 from hedgegrid.model.order import Fill, Kind, OpenOrder, OrderRequest, Purpose
 from hedgegrid.ports import Memory
 
-APPLIED_KEPT: Final = 4_096
-ENDED_KEPT: Final = 512
+APPLIED_KEPT: Final = 2_048
+ENDED_KEPT: Final = 256
 """Ended orders kept for late fills; older ones are in the journal."""
 
 _ACKNOWLEDGED: Final = (OrderState.WORKING, OrderState.PARTIAL, OrderState.CANCELLING)

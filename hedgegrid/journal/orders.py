@@ -24,7 +24,7 @@ from hedgegrid.journal.schema import ORDERS
 from hedgegrid.messages.events import OrderEvent, OrderEventKind
 from hedgegrid.model.order import OrderRequest
 
-ENDED_KEPT: Final = 1_024
+ENDED_KEPT: Final = 512
 """Ended orders that stay in memory for late news; older ones are read from disk."""
 NO_SEQUENCE: Final = -1
 """The sequence of a client id that is not of our making."""

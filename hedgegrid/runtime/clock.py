@@ -86,10 +86,11 @@ class _WallTimer:
         self._loop = loop
         self._when_ns = when_ns
         self._callback = callback
-        self._handle = self._arm()
+        self._handle: asyncio.TimerHandle | None = self._arm()
 
     def cancel(self) -> None:
-        self._handle.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
 
     def _arm(self) -> asyncio.TimerHandle:
         delay_ns = max(0, self._when_ns - self._clock.now_ns())
@@ -99,6 +100,8 @@ class _WallTimer:
         if self._clock.now_ns() < self._when_ns:
             self._handle = self._arm()
             return
+        # The loop's handle refers to this timer: without the way back nothing is left for the garbage collector.
+        self._handle = None
         self._callback()
 
 

@@ -15,7 +15,7 @@ from hedgegrid.model.order import Fill, Purpose, side_of
 from hedgegrid.ports import FillCursors
 from hedgegrid.units import NS_PER_DAY, NS_PER_MS
 from hedgegrid.venues.ccxtpro import order_rows, order_words
-from hedgegrid.venues.ccxtpro.order_names import keep
+from hedgegrid.venues.ccxtpro.order_names import KEPT, keep
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
 from hedgegrid.venues.ccxtpro.private_events import PrivateEvents
 from hedgegrid.venues.ccxtpro.reads import read
@@ -158,7 +158,7 @@ class FillReads:
         if any(self._may_be_a_stop(row) for row in rows):
             await self._learn_stops(listed)
             for row in rows:
-                keep(self._looked_at, (row.instrument, row.order_id), None)
+                keep(self._looked_at, (row.instrument, row.order_id), None, KEPT)
 
     def _nameless(self, rows: list[order_rows.TradeRow]) -> list[int]:
         return sorted({row.order_id for row in rows if self._names.name_of(row.instrument, row.order_id) is None})

@@ -12,14 +12,13 @@ from typing import Final
 import attrs
 
 from hedgegrid.model.order import Leg, Purpose, side_of
-from hedgegrid.venues.ccxtpro.order_names import keep
+from hedgegrid.venues.ccxtpro.order_names import KEPT, keep
 from hedgegrid.venues.ccxtpro.parse_orders import OrderReport
 
 LegKey = tuple[str, Leg]
 
 APART_NS: Final = 300_000_000
 """How long a leg and its fills may differ: the exchange tells both within milliseconds."""
-_SEEN_KEPT: Final = 2_048
 
 
 @attrs.define(kw_only=True)
@@ -36,8 +35,9 @@ class _Known:
 class LegWatch:
     """The legs of one account; lots are signless, times the exchange's but for ``now_ns``, which is ours."""
 
-    def __init__(self) -> None:
-        """Begin with no leg known."""
+    def __init__(self, kept: int = KEPT) -> None:
+        """Begin with no leg known; ``kept``: how many of the newest fills are known again."""
+        self._kept = kept
         self._known: dict[LegKey, _Known] = {}
         self._seen: OrderedDict[tuple[str, int, int], None] = OrderedDict()
 
@@ -71,7 +71,7 @@ class LegWatch:
         trade = (report.instrument, report.trade.trade_id, report.order_id)
         if trade in self._seen:
             return
-        keep(self._seen, trade, None, _SEEN_KEPT)
+        keep(self._seen, trade, None, self._kept)
         known = self._known.get((report.instrument, report.leg))
         if known is None or report.ts_ns <= known.from_ns:
             return

@@ -33,7 +33,7 @@ _FUNDING: Final = "FUNDING_FEE"
 _SUMMED: Final = ("REALIZED_PNL", "COMMISSION", _FUNDING)
 _INCOME_WEIGHT: Final = 30
 _ACCOUNT_WEIGHT: Final = 5
-_SEEN_KEPT: Final = 8_192
+_SEEN_KEPT: Final = 20_000
 
 LegLotsOf = Callable[[str, Leg], int | None]
 _IncomeKey = tuple[object, ...]
@@ -100,7 +100,7 @@ class MoneyReads:
         self._funding_seen = funding_seen
         self._sums_e8 = dict.fromkeys(_SUMMED, 0)
         self._summed_ns = books_from_ns
-        self._seen: OrderedDict[_IncomeKey, None] = OrderedDict()
+        self._seen: OrderedDict[_IncomeKey, int] = OrderedDict()
 
     async def balance(self) -> Balance:
         """Read the wallet, and the sums of the income records since the books began. Raises Transient.
@@ -132,10 +132,13 @@ class MoneyReads:
         for row in found:
             key = _key(row)
             if row.kind in self._sums_e8 and row.asset == self._settle_asset and key not in self._seen:
-                keep(self._seen, key, None, _SEEN_KEPT)
+                keep(self._seen, key, row.ts_ns, _SEEN_KEPT)
                 self._sums_e8[row.kind] += row.amount_e8
                 charged = charged or row.kind == _FUNDING
         self._summed_ns = max([self._summed_ns, *(row.ts_ns for row in found)])
+        # What is older than the next reading begins will not be met again.
+        while self._seen and next(iter(self._seen.values())) < self._summed_ns - _LATE_NS:
+            self._seen.popitem(last=False)
         if charged:
             self._funding_seen()
 

@@ -16,8 +16,9 @@ from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Leg
 from hedgegrid.venues.ccxtpro.order_requests import whole_id
 
-NAMES_KEPT: Final = 4_096
-"""Order ids whose client ids are remembered; older ones are asked of the exchange again."""
+KEPT: Final = 1_024
+"""Entries that a table keeps for each instrument: several times the open orders that the exchange allows it, and all
+the news that could still come twice."""
 _ENDS: Final = (OrderEventKind.CANCELLED, OrderEventKind.EXPIRED, OrderEventKind.REJECTED)
 
 OrderKey = tuple[str, int]
@@ -27,7 +28,7 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-def keep(table: "OrderedDict[_K, _V]", key: _K, value: _V, most: int = NAMES_KEPT) -> None:
+def keep(table: "OrderedDict[_K, _V]", key: _K, value: _V, most: int) -> None:
     """Put a value into a bounded table; the oldest goes where it is full."""
     table[key] = value
     if len(table) > most:
@@ -45,8 +46,9 @@ class WaitingStop:
 class OrderNames:
     """Client ids by order id, and the conditional orders that could still become orders under foreign ids."""
 
-    def __init__(self) -> None:
-        """Begin with nothing known."""
+    def __init__(self, kept: int = KEPT) -> None:
+        """Begin with nothing known; ``kept``: how many of a kind are remembered, older ones are asked for again."""
+        self._kept = kept
         self._names: OrderedDict[OrderKey, str] = OrderedDict()
         self._stops: OrderedDict[str, WaitingStop] = OrderedDict()
 
@@ -54,7 +56,7 @@ class OrderNames:
         """Take note of an order's client id. A name that is ours is not replaced by a foreign one."""
         known = self._names.get((instrument, order_id))
         if known is None or parse_client_id(known) is None:
-            keep(self._names, (instrument, order_id), name)
+            keep(self._names, (instrument, order_id), name, self._kept)
 
     def name_of(self, instrument: str, order_id: int) -> str | None:
         """Give an order's client id as far as it was told."""
@@ -62,7 +64,7 @@ class OrderNames:
 
     def stop_waits(self, name: str, instrument: str, leg: Leg) -> None:
         """Take note of a conditional order that was sent or is shown as open."""
-        keep(self._stops, name, WaitingStop(instrument=instrument, leg=leg))
+        keep(self._stops, name, WaitingStop(instrument=instrument, leg=leg), self._kept)
 
     def stop_done(self, name: str) -> None:
         """Take note that a conditional order has ended, or that the order it became is known."""
@@ -97,7 +99,7 @@ class Slices:
 
     def note(self, parent: str, names: Sequence[str], qty_lots: int) -> None:
         """Take note of an order's parts before they are sent."""
-        keep(self._sliced, parent, _Sliced(names=tuple(names), qty_lots=qty_lots, left=set(names)))
+        keep(self._sliced, parent, _Sliced(names=tuple(names), qty_lots=qty_lots, left=set(names)), KEPT)
 
     def found(self, open_parts: Iterable[tuple[str, int]]) -> None:
         """Take note of parts, ids and lots, that a list of open orders shows: of orders of an earlier life too."""

@@ -22,7 +22,7 @@ from hedgegrid.venues.ccxtpro import parse_account as account
 from hedgegrid.venues.ccxtpro import parse_orders as orders
 from hedgegrid.venues.ccxtpro.errors import reason_of
 from hedgegrid.venues.ccxtpro.leg_watch import LegKey, LegWatch
-from hedgegrid.venues.ccxtpro.order_names import OrderKey, keep
+from hedgegrid.venues.ccxtpro.order_names import KEPT, OrderKey, keep
 from hedgegrid.venues.ccxtpro.order_requests import is_conditional, is_stop_id
 from hedgegrid.venues.ccxtpro.scaling import BadPayloadError
 from hedgegrid.venues.ccxtpro.sockets import Report
@@ -32,7 +32,6 @@ FeeOf = Callable[[orders.OrderReport], int]
 
 LINK_NS: Final = 1_000_000_000
 SHORT_NS: Final = 300_000_000
-TOLD_KEPT: Final = 4_096
 HELD_MAX: Final = 256
 _TRADING_RESULTS: Final = ("ORDER", "FUNDING_FEE")
 _FUNDING: Final = "FUNDING_FEE"
@@ -77,6 +76,7 @@ class PrivateEvents:
     ) -> None:
         """``fee_of`` estimates a fee that the exchange took in another asset (pre-flight refuses that setting)."""
         self._scales = traded.scales
+        self._kept = KEPT * len(traded.scales)
         self._settle_asset = traded.settle_asset
         self._to = hearers
         self._names = traded.names
@@ -90,7 +90,7 @@ class PrivateEvents:
         self._short: dict[OrderKey, int] = {}
         self._held: OrderedDict[OrderKey, tuple[int, list[orders.OrderReport]]] = OrderedDict()
         self._foreign: OrderedDict[OrderKey, None] = OrderedDict()
-        self._legs = LegWatch()
+        self._legs = LegWatch(self._kept)
         self.heard: dict[str, int] = {}
         """How many payloads of each kind came."""
 
@@ -98,7 +98,7 @@ class PrivateEvents:
 
     def sent(self, request: OrderRequest) -> None:
         """Take note of an order before it is sent: its events are ours, and nothing of it is filled yet."""
-        keep(self._sent, request.client_id, None, TOLD_KEPT)
+        keep(self._sent, request.client_id, None, self._kept)
         if is_conditional(request):
             self._names.stop_waits(request.client_id, request.instrument, request.leg)
 
@@ -108,7 +108,7 @@ class PrivateEvents:
 
     def note_delivered(self, instrument: str, trade_id: int, order_id: int) -> None:
         """Take note of a trade that a read of the exchange has told."""
-        keep(self._trades, (instrument, trade_id, order_id), None, TOLD_KEPT)
+        keep(self._trades, (instrument, trade_id, order_id), None, self._kept)
 
     @property
     def legs(self) -> Mapping[LegKey, int]:
@@ -218,7 +218,7 @@ class PrivateEvents:
         _, reports = self._held.pop(key)
         name = self._names.name_of(*key)
         if name is None or parse_client_id(name) is None:
-            keep(self._foreign, key, None)
+            keep(self._foreign, key, None, self._kept)
         for report in reports:
             self._tell_order(report, name or report.client_id, now_ns)
 
@@ -245,7 +245,7 @@ class PrivateEvents:
         if report.trade is not None:
             key = (report.instrument, report.trade.trade_id, report.order_id)
             repeated = key in self._trades
-            keep(self._trades, key, None, TOLD_KEPT)
+            keep(self._trades, key, None, self._kept)
             return repeated
         word = (
             report.instrument,
@@ -257,7 +257,7 @@ class PrivateEvents:
             report.filled_lots,
         )
         repeated = word in self._said
-        keep(self._said, word, None, TOLD_KEPT)
+        keep(self._said, word, None, self._kept)
         return repeated
 
     def _count(self, report: orders.OrderReport, name: str, now_ns: int) -> None:
@@ -268,7 +268,7 @@ class PrivateEvents:
         if progress is None:
             earlier_lots = 0 if name in self._sent else report.filled_lots - lots
             progress = _Progress(counted_lots=earlier_lots, said_lots=report.filled_lots)
-            keep(self._progress, key, progress, TOLD_KEPT)
+            keep(self._progress, key, progress, self._kept)
         progress.counted_lots += lots
         progress.said_lots = max(progress.said_lots, report.filled_lots)
         if progress.counted_lots >= progress.said_lots:
@@ -290,7 +290,7 @@ class PrivateEvents:
         self._names.learn(_ALGO, report.algo_id, name)
         word = ("algo", report.algo_id, report.status, report.trigger_ticks, report.qty_lots, report.actual_order_id)
         if word not in self._said:
-            keep(self._said, word, None, TOLD_KEPT)
+            keep(self._said, word, None, self._kept)
             self._tell_parts(report.instrument, report.ts_ns, said)
 
     def _link(self, name: str, key: OrderKey, now_ns: int) -> None:
@@ -313,7 +313,7 @@ class PrivateEvents:
         self._names.stop_done(name)
         word = ("refused", name)
         if word not in self._said:
-            keep(self._said, word, None, TOLD_KEPT)
+            keep(self._said, word, None, self._kept)
             event = OrderEvent(
                 kind=OrderEventKind.REJECTED, client_id=name, reason=reason_of(reject.words), detail=reject.words[:160]
             )

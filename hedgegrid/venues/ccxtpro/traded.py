@@ -5,7 +5,7 @@ from typing import Self
 
 import attrs
 
-from hedgegrid.venues.ccxtpro.order_names import OrderNames, Slices
+from hedgegrid.venues.ccxtpro.order_names import KEPT, OrderNames, Slices
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
 from hedgegrid.venues.ccxtpro.scaling import Scales
 from hedgegrid.venues.ccxtpro.session import Session
@@ -34,7 +34,7 @@ class Traded:
             session=session,
             listed={one.instrument.name: one for one in listed},
             scales={one.symbol: one.scale for one in listed},
-            names=OrderNames(),
+            names=OrderNames(KEPT * len(listed)),
             slices=Slices(),
             report=report,
         )
