@@ -52,7 +52,8 @@ def soak(minutes: int, tell: Callable[[str], None]) -> dict[str, Any]:
 
 def judged(rows: list[dict[str, float]], peak_mb: float | None, ended: str) -> dict[str, Any]:
     """Say what the rows show; the warm-up does not count in the slope."""
-    warm = [row["rss_mb"] for row in rows if row["minute"] >= min(WARM_UP_MINUTES, len(rows) // 3)]
+    warm_up = min(WARM_UP_MINUTES, len(rows) // 3)
+    warm = [row["rss_mb"] for row in rows if row["minute"] >= warm_up]
     each_minute = slope(warm)
     per_hour = None if each_minute is None else round(60 * each_minute, 2)
     still = idle_minutes(rows)
@@ -63,6 +64,7 @@ def judged(rows: list[dict[str, float]], peak_mb: float | None, ended: str) -> d
         "rss_mb_target": MEMORY_TARGET_MB,
         "minutes": rows[-1]["minute"],
         "event_rate": f"{QUOTES_PER_S} quotes/s, bars of 1s in place of 1m, a market at {SPEED} times its pace",
+        "warm_up_minutes": warm_up,
         "slope_mb_per_hour": per_hour,
         "slope_target_mb_per_hour": FLAT_MB_PER_HOUR,
         "ended_early": ended,
