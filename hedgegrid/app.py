@@ -59,13 +59,14 @@ from hedgegrid.kill_switch import KillSwitch
 from hedgegrid.messages.commands import Flatten, Kill, Pause
 from hedgegrid.messages.events import Incident, Message
 from hedgegrid.model.order import Purpose
+from hedgegrid.ops.alerting import Alerting
 from hedgegrid.ops.control import ControlReading, FlattenStage
 from hedgegrid.ops.http import HttpServer
 from hedgegrid.ops.limits import ControlSources, control_readings
 from hedgegrid.ops.operator import Operator
 from hedgegrid.ops.readings import Pace, RuntimeReading, every_child
 from hedgegrid.ops.view import ACTIVE, AccountView
-from hedgegrid.runtime.activity import Activity
+from hedgegrid.runtime.activity import MENDING_PASSES, Activity
 from hedgegrid.runtime.fence import Pulse
 from hedgegrid.runtime.router import DeadLetter, Router
 from hedgegrid.runtime.specs import (
@@ -93,8 +94,6 @@ INSTRUMENTS_MAX = 64
 """Instruments of one account; their order numbers are apart by this."""
 HISTORY_BARS_MIN = 200
 _MAY_ARRIVE = (OrderState.SENT, OrderState.UNKNOWN)
-MENDING_PASSES = 64
-"""Quiet passes of the event loop after which a restarting tree has done what it can without time moving on."""
 
 
 async def open_house(
@@ -218,6 +217,7 @@ class House:
         self.fence = bound.fence
         world.attach(bound)
         self._gate: Risk | None = None
+        self.alerts: Alerting | None = None
         self._breaker = Breaker(limits=breaker_limits(config))
         self.supervisor = self.tree()
         self._mending = False
@@ -496,4 +496,5 @@ class House:
             probe=self.world.probe(),
             sent=self.sent.count,
             pace=self.pace,
+            alerts=None if self.alerts is None else self.alerts.counts,
         )

@@ -19,7 +19,7 @@ from hedgegrid import __version__
 from hedgegrid.backtest_commands import backtest, compare
 from hedgegrid.data_commands import store_commands
 from hedgegrid.errors import Fatal
-from hedgegrid.operator_commands import cancel_entries, flatten, kill, pause, resume, risk, status, throttle
+from hedgegrid.operator_commands import alert_test, cancel_entries, flatten, kill, pause, resume, risk, status, throttle
 from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, load_account, run_account
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ def export(path: Path, out: Path, force: bool) -> None:  # noqa: FBT001 - a flag
     _journal_command(action)
 
 
-for command in (status, risk, pause, resume, throttle, cancel_entries, flatten, kill):
+for command in (alert_test, status, risk, pause, resume, throttle, cancel_entries, flatten, kill):
     commands.add_command(command)
 commands.add_command(backtest)
 commands.add_command(compare)

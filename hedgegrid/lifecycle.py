@@ -18,6 +18,7 @@ from loguru import logger
 from rich.console import Console
 
 from hedgegrid.actors.post import EXECUTOR, FUNDING, RISK
+from hedgegrid.alerts import open_alerting
 from hedgegrid.app import House, open_house
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.client_id import parse_client_id
@@ -115,6 +116,9 @@ class Life:
             stack.callback(signals.cancel)
             house = await open_house(config, options, stack, tell, self)
             self._house = house
+            house.alerts = open_alerting(config, house.instruments)
+            if house.alerts is not None:
+                house.post.also_show(house.alerts.observe)
             if self._ended:
                 house.world.stop()
             await tell_last_life(house, tell)
@@ -125,6 +129,8 @@ class Life:
             finally:
                 await house.http.stop()
                 await house.world.close()
+                if house.alerts is not None:
+                    await asyncio.to_thread(house.alerts.stop, self._failure or self._ended)
             failed = bool(self._failure)
             house.journal.close(self._failure or self._ended, clean=not failed)
             code = EXIT_LIQUIDATED if house.world.liquidated else EXIT_OK

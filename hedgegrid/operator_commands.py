@@ -377,3 +377,28 @@ def _run_errand(account: "AccountConfig", errand: "Errand", *, take_over: bool) 
     mode = account.account.mode
     options = RunOptions(errand=errand, live=mode == "live", allow_production_data=mode == "paper", listen=(host, 0))
     return live(account, options, log_file=None, log_level="WARNING")
+
+
+@click.command("alert-test")
+@CONFIG
+@click.option("--event", default="incident", show_default=True, help="As what it is sent: its level applies.")
+def alert_test(config: Path | None, event: str) -> None:
+    """Send one alert to every service of [alerts] urls, and say which took it."""
+    from hedgegrid.alerts import send_one
+    from hedgegrid.config.values import nearest
+    from hedgegrid.ops.alert_events import EVENTS
+
+    account = load_account(config, {})
+    if event not in EVENTS:
+        near = nearest(event, EVENTS, likeness=0.0)
+        fail(f"no event is named {event}; the nearest is {near}, all are: {', '.join(EVENTS)}", EXIT_BAD_INPUT)
+    try:
+        taken, failed = send_one(account, event)
+    except Fatal as error:
+        fail(str(error), EXIT_BAD_INPUT)
+    for kind in taken:
+        click.echo(f"sent: {kind}")
+    for kind in failed:
+        click.echo(f"NOT SENT: {kind}", err=True)
+    if failed:
+        raise SystemExit(EXIT_FAILED)

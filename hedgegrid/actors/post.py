@@ -42,8 +42,12 @@ class Post:
         self._router = router
         self._journal = journal
         self._clock = clock
-        self._tap = tap
+        self._taps = [tap]
         self._seq = 0
+
+    def also_show(self, tap: Callable[[Message], None]) -> None:
+        """Hand every message that is published from now on to ``tap`` too; it must return at once."""
+        self._taps.append(tap)
 
     def head(self, cause: Message | None = None, ts_venue_ns: int | None = None) -> Head:
         """Give the next number with a cause and times: the venue's is the cause's unless it is given."""
@@ -61,14 +65,15 @@ class Post:
     def publish(self, message: Message, *to: str) -> None:
         """Journal a message, show it to the figures, and send it. Raises Fatal where the journal has failed."""
         self._journal.append(message)
-        self._tap(message)
+        for tap in self._taps:
+            tap(message)
         for name in to:
             self._router.send(name, message)
 
     def show(self, message: Message, *to: str) -> None:
         """Send a price, which the journal keeps only where quotes are recorded, and show it to the figures."""
         self._journal.append(message)
-        self._tap(message)
+        self._taps[0](message)
         for name in to:
             self._router.send(name, message)
 

@@ -9,7 +9,7 @@ from hedgegrid.core import funding
 from hedgegrid.core.pause import Reason
 from hedgegrid.core.records import GridParams, GridState, Lot
 from hedgegrid.messages.commands import ClearReason, RaiseReason
-from hedgegrid.messages.events import BarClosed, GridMoved, Incident, LotOpened, Message
+from hedgegrid.messages.events import EXPENSIVE_FUNDING, BarClosed, GridMoved, Incident, LotOpened, Message
 from hedgegrid.model.grid import GridMemory, OpenLot
 from hedgegrid.model.order import Leg
 
@@ -73,7 +73,7 @@ class StrategyWords:
         incident = Incident(
             **self._post.head(cause),
             actor=self._name,
-            text="an expensive funding settlement is near",
+            text=EXPENSIVE_FUNDING,
             figures={"rate_e8": str(state.rate_e8), "next_ns": str(state.next_funding_ns)},
         )
         self._post.publish(incident)

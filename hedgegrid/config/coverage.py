@@ -22,7 +22,6 @@ NOT_ENFORCED: Mapping[str, str] = {
     "risk.var.confidence": _GATE,
     "risk.var.horizon_hours": _GATE,
     "risk.var.max_ratio": _GATE,
-    "alerts": "no alert is sent yet",
 }
 """Path of a setting or section -> why it has no effect yet."""
 

@@ -31,7 +31,17 @@ from hedgegrid.config.grid import GridConfig
 from hedgegrid.config.risk import RiskConfig
 from hedgegrid.config.secrets import SecretRef
 from hedgegrid.config.sim import SimConfig
-from hedgegrid.config.values import Endpoint, Pattern, is_loopback, listen_fault, settle_of, split_listen
+from hedgegrid.config.values import (
+    Endpoint,
+    Pattern,
+    is_loopback,
+    key_text,
+    listen_fault,
+    nearest,
+    settle_of,
+    split_listen,
+)
+from hedgegrid.ops.alert_events import EVENTS
 
 Mode = Literal["sim", "paper", "testnet", "live"]
 OnStart = Literal["resume", "halt", "flatten"]
@@ -188,8 +198,11 @@ class OpsConfig(Section):
 
 def _event_names(events: Mapping[str, str]) -> str | None:
     """Why a table's keys are not all names of events."""
-    wrong = any(not (key.isascii() and key.replace("_", "").isalnum() and key.islower()) for key in events)
-    return "keys: expected names of events in lower case, such as fill" if wrong else None
+    unknown = next((key for key in events if key not in EVENTS), None)
+    if unknown is None:
+        return None
+    near = nearest(unknown, EVENTS, likeness=0.0)
+    return f"no event is named {key_text(unknown)}; the nearest valid name is {near}"
 
 
 @attrs.frozen(kw_only=True)

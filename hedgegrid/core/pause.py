@@ -90,6 +90,11 @@ def is_latched(reason: Reason) -> bool:
     return reason in _LATCHED
 
 
+def is_control(reason: Reason) -> bool:
+    """Whether this reason is a session control that tripped."""
+    return reason in _CONTROLS
+
+
 def survives_restart(reason: Reason) -> bool:
     """Whether this reason goes on after a restart: the latched ones, and the breaker's, which a restart may not end."""
     return reason in _KEPT

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 import attrs
 
@@ -406,6 +407,10 @@ class ExchangeErred(Message):
     instrument: str
     errors: int
     newest: str
+
+
+EXPENSIVE_FUNDING: Final = "an expensive funding settlement is near"
+"""The words of the incident by which the funding guard warns."""
 
 
 @attrs.frozen(kw_only=True)

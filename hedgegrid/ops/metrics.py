@@ -8,6 +8,7 @@ zero with the run.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+import attrs
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -281,7 +282,11 @@ class AccountCollector(Collector):
         rejections = self._counter("orders_rejected", "Orders that the exchange refused.", "reason")
         for reason, count in view.rejections.items():
             rejections.add_metric((account, reason), count)
-        yield from (received, conflated, restarts, refusals, rejections)
+        alerts = self._counter("alerts", "Alerts by what became of them.", "outcome")
+        if reading.alerts is not None:
+            for outcome, count in attrs.asdict(reading.alerts).items():
+                alerts.add_metric((account, outcome), count)
+        yield from (received, conflated, restarts, refusals, rejections, alerts)
         dead = reading.router.dead_letters if reading.router is not None else None
         for name, meaning, total in (
             ("dead_letters", "Messages that nobody could take.", dead),

@@ -13,6 +13,7 @@ from hedgegrid.core.account_figures import AccountFigures
 from hedgegrid.core.health import VenueProbe
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Leg, Purpose
+from hedgegrid.ops.alerting import AlertCounts
 from hedgegrid.ops.view import InstrumentView, LegView
 from hedgegrid.runtime.mailbox import MailboxStatistics
 from hedgegrid.runtime.router import RouterStatistics
@@ -63,6 +64,8 @@ class RuntimeReading:
     sent: Callable[[str, Leg, Purpose], int] | None = None
     """How many orders of an instrument, leg and purpose were sent in this run."""
     pace: Pace = attrs.field(factory=Pace)
+    alerts: AlertCounts | None = None
+    """What became of alerts; None where nobody is told."""
 
 
 def every_child(children: Sequence[ChildStatus]) -> Iterator[ChildStatus]:

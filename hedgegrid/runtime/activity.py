@@ -13,6 +13,9 @@ QUIET_PASSES: Final = 8
 STALL_PASSES: Final = 256
 """Passes in which no handler ended before a busy system counts as stalled."""
 
+MENDING_PASSES: Final = 64
+"""Quiet passes of the event loop after which a restarting tree has done what it can without time moving on."""
+
 
 class Activity:
     """Counts messages in flight; one is shared by all mailboxes of a system."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.settings import (
     rows_account,
+    rows_alerts,
     rows_breaker,
     rows_entries,
     rows_exit,
@@ -35,4 +36,5 @@ ROWS: tuple[Row[Any], ...] = (
     *rows_served.ROWS,
     *rows_breaker.ROWS,
     *rows_stream.ROWS,
+    *rows_alerts.ROWS,
 )

@@ -13,7 +13,6 @@ PENDING: Mapping[str, str] = {
     "risk.var.confidence": "the gate does not check it yet",
     "risk.var.horizon_hours": "the gate does not check it yet",
     "risk.var.max_ratio": "the gate does not check it yet",
-    "alerts": "no alert is sent yet",
 }
 """Path of a setting or section -> why it has no row. Whatever is accepted and not enforced is here too."""
 
