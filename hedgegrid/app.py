@@ -481,6 +481,7 @@ class House:
             trips=self.journal.last_trips(),
             refusals=self.view.refusals,
             may_add=self.view.mode == ACTIVE,
+            kill_action=self.config.risk.kill_switch.action,
             now_ns=self.clock.now_ns(),
         )
         return control_readings(sources, self.instruments)

@@ -51,6 +51,7 @@ class ControlSources:
     trips: Iterable[LastTrip]
     refusals: Mapping[str, int]
     may_add: bool
+    kill_action: str
     now_ns: int
 
 
@@ -68,6 +69,7 @@ def control_readings(sources: ControlSources, instruments: Sequence[Instrument])
         readings += [_of_gate(one, control, refusals, instruments, sources, trips) for one in figures.get(control, ())]
     standing = {(one.reason, one.scope) for one in sources.reasons}
     readings += [_of_session(one, instruments, standing, sources, trips) for one in sources.session]
+    readings.append(_kill_switch(sources, (Reason.KILL, "") in standing, trips))
     return tuple(readings)
 
 
@@ -141,6 +143,24 @@ def _of_session(
         enabled=figure.enabled,
         refusals=0,
         last_trip=_newest(trips, figure.reason.value, scope, sources.now_ns),
+    )
+
+
+def _kill_switch(sources: ControlSources, stands: bool, trips: Sequence[LastTrip]) -> ControlReading:  # noqa: FBT001 - whether it was thrown
+    """Give the switch that a person throws: it has no number, and cannot be switched off."""
+    return ControlReading(
+        control="kill_switch",
+        kind="session",
+        scope="",
+        unit="",
+        limit=None,
+        value=None,
+        headroom=None,
+        stands=stands,
+        action=sources.kill_action,
+        enabled=True,
+        refusals=0,
+        last_trip=_newest(trips, Reason.KILL.value, "", sources.now_ns),
     )
 
 

@@ -28,6 +28,7 @@ SESSION = (
     "volatility_halt",
     "funding_kill",
     "circuit_breaker",
+    "kill_switch",
 )
 NUMBERLESS = {"permission", "approval_ttl_ms", "duplicate", "self_cross", "reduce_only_proof"}
 UNIT_E8, CASH = 10_000, 10**8
@@ -92,7 +93,7 @@ async def test_limits_are_the_configs(tmp_path: Path) -> None:
     readings = {reading.control: reading for reading in one.house.controls()}
     assert list(readings) == [*CONTROL_NAMES.values(), *SESSION]
     assert len(readings) == len(one.house.controls())
-    assert {name for name, reading in readings.items() if reading.limit is None} == NUMBERLESS
+    assert {name for name, reading in readings.items() if reading.limit is None} == NUMBERLESS | {"kill_switch"}
     assert (readings["max_open_orders_per_leg"].limit, readings["max_open_orders_per_leg"].unit) == (4, "orders")
     assert (readings["max_quote_age_ms"].limit, readings["max_quote_age_ms"].unit) == (700_000, "ms")
     assert (readings["price_collar_bps"].limit, readings["price_collar_bps"].unit) == (123, "bps")

@@ -63,6 +63,7 @@ def risk_of(account: Account, *, enabled: int = 1) -> Any:
         ],
         refusals={"duplicate": 3},
         may_add=False,
+        kill_action="flatten",
         now_ns=account.now_ns,
     )
     readings = control_readings(sources, [instrument()])
