@@ -65,7 +65,7 @@ from hedgegrid.ops.http import HttpServer
 from hedgegrid.ops.limits import ControlSources, control_readings
 from hedgegrid.ops.operator import Operator
 from hedgegrid.ops.readings import Pace, RuntimeReading, every_child
-from hedgegrid.ops.view import ACTIVE, AccountView
+from hedgegrid.ops.view import AccountView
 from hedgegrid.runtime.activity import MENDING_PASSES, Activity
 from hedgegrid.runtime.fence import Pulse
 from hedgegrid.runtime.router import DeadLetter, Router
@@ -479,8 +479,7 @@ class House:
             session=readings.controls(),
             reasons=readings.reasons(),
             trips=self.journal.last_trips(),
-            refusals=self.view.refusals,
-            may_add=self.view.mode == ACTIVE,
+            view=self.view,
             kill_action=self.config.risk.kill_switch.action,
             now_ns=self.clock.now_ns(),
         )

@@ -20,6 +20,7 @@ from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.trip import LastTrip
 from hedgegrid.ops.control import ControlReading, Trip
 from hedgegrid.ops.readings import age_s
+from hedgegrid.ops.view import ACTIVE, AccountView
 from hedgegrid.units import CASH_SCALE, NS_PER_MS, PPM
 
 PPM_PER_BPS: Final = 100
@@ -42,15 +43,14 @@ _UNITS: Final[Mapping[Unit, tuple[str, float]]] = {
 class ControlSources:
     """What the controls are read from: the gate, the session controls, the permission, and the journal.
 
-    ``refusals``: of this run, by control; ``now_ns`` by the clock of the trips.
+    ``view`` has the mode and this run's refusals; ``now_ns`` by the clock of the trips.
     """
 
     gate: Iterable[LimitFigure]
     session: Iterable[ControlFigure]
     reasons: Iterable[StandingReason]
     trips: Iterable[LastTrip]
-    refusals: Mapping[str, int]
-    may_add: bool
+    view: AccountView
     kill_action: str
     now_ns: int
 
@@ -63,7 +63,7 @@ def control_readings(sources: ControlSources, instruments: Sequence[Instrument])
         figures.setdefault(CONTROL_NAMES[figure.code], []).append(figure)
     readings: list[ControlReading] = []
     for control in CONTROL_NAMES.values():
-        refusals = sources.refusals.get(control, 0)
+        refusals = sources.view.refusals.get(control, 0)
         if control not in figures:
             readings.append(_numberless(control, refusals, sources, trips))
         readings += [_of_gate(one, control, refusals, instruments, sources, trips) for one in figures.get(control, ())]
@@ -83,7 +83,7 @@ def _numberless(control: str, refusals: int, sources: ControlSources, trips: Seq
         limit=None,
         value=None,
         headroom=None,
-        stands=control == PERMISSION and not sources.may_add,
+        stands=control == PERMISSION and sources.view.mode != ACTIVE,
         action=REFUSE,
         enabled=True,
         refusals=refusals,

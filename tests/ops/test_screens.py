@@ -61,8 +61,7 @@ def risk_of(account: Account, *, enabled: int = 1) -> Any:
             LastTrip(control=name, scope=BTC, ts_ns=1, times=12, figures={"limit": "9" * 70, "value": "8" * 70})
             for name in names
         ],
-        refusals={"duplicate": 3},
-        may_add=False,
+        view=account.view,
         kill_action="flatten",
         now_ns=account.now_ns,
     )
