@@ -9,6 +9,7 @@ what this module does not write parses as None. Ids are never reused because (ep
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -24,6 +25,8 @@ NO_LEVEL: Final = -1
 """The level of an order that stands for several rungs or for none."""
 SEQUENCES: Final = 36**6
 """Sequences are below this: the orders that one boot can send."""
+PARSED_KEPT: Final = 1_024
+"""Ids whose parts are remembered: every part of the house reads an order's id on its way, some several times."""
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _LEG_LETTERS: Final[Mapping[Leg, str]] = {Leg.LONG: "L", Leg.SHORT: "S"}
@@ -74,6 +77,7 @@ def client_id(*, account: str, epoch: int, leg: Leg, purpose: Purpose, level: in
     return f"{account}.{_base36(epoch)}{role}.{_base36(sequence)}"
 
 
+@lru_cache(maxsize=PARSED_KEPT)
 def parse_client_id(text: str) -> ClientId | None:
     """Read a client id back; None for every text that ``client_id`` does not write."""
     match = _CLIENT_ID.fullmatch(text)

@@ -228,11 +228,20 @@ def advance(record: OrderRecord, event: LifeEvent) -> OrderRecord | IllegalTrans
         target = OrderState.PARTIAL
     if target is record.state and not fill and qty_lots == record.qty_lots:
         return record
-    return attrs.evolve(
-        record,
-        state=target,
+    return OrderRecord(  # by name: ``attrs.evolve`` looks up what fields there are at every call
+        client_id=record.client_id,
+        instrument=record.instrument,
+        leg=record.leg,
+        purpose=record.purpose,
+        level=record.level,
+        generation=record.generation,
+        price_ticks=record.price_ticks,
         qty_lots=qty_lots,
+        close_all=record.close_all,
+        lot_ids=record.lot_ids,
         filled_lots=filled_lots,
+        state=target,
+        created_ns=record.created_ns,
         ts_ns=max(record.ts_ns, event.ts_ns),
         cause=event.cause,
     )
