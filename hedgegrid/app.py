@@ -81,7 +81,6 @@ from hedgegrid.runtime.specs import (
 )
 from hedgegrid.runtime.supervisor import Supervisor
 from hedgegrid.units import NS_PER_S, ns_from_ms
-from hedgegrid.worlds.choosing import world_of
 from hedgegrid.worlds.world import Bound, Past, RunOptions, World
 
 ANSWER_MORE_NS = NS_PER_S
@@ -94,15 +93,16 @@ INSTRUMENTS_MAX = 64
 """Instruments of one account; their order numbers are apart by this."""
 HISTORY_BARS_MIN = 200
 _MAY_ARRIVE = (OrderState.SENT, OrderState.UNKNOWN)
+Tell = Callable[[str], None]
+"""Takes what a person should know."""
 
 
 async def open_house(
-    config: AccountConfig, options: RunOptions, stack: ExitStack, tell: Callable[[str], None], sinks: "Sinks"
+    world: World, config: AccountConfig, options: RunOptions, stack: ExitStack, tell: Tell, sinks: "Sinks"
 ) -> "House":
-    """Open everything that one account needs, under ``stack``; ``tell`` gets what a person should know at the start."""
+    """Open all that an account needs to live in ``world``, under ``stack``; ``tell`` gets what a person should know."""
     if len(config.grid) > INSTRUMENTS_MAX:
         raise Fatal(f"{len(config.grid)} instruments in one account: at most {INSTRUMENTS_MAX}")
-    world = world_of(config, options)
     try:
         stack.enter_context(AccountLock(Path(config.journal.path)))
         if world.lock_name:
@@ -115,12 +115,7 @@ async def open_house(
 
 
 async def _furnished(
-    config: AccountConfig,
-    options: RunOptions,
-    world: World,
-    stack: ExitStack,
-    tell: Callable[[str], None],
-    sinks: "Sinks",
+    config: AccountConfig, options: RunOptions, world: World, stack: ExitStack, tell: Tell, sinks: "Sinks"
 ) -> "House":
     """Prepare the world, open the journal, and wire the house."""
     await world.prepare(tell)

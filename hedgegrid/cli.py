@@ -21,6 +21,7 @@ from hedgegrid.data_commands import store_commands
 from hedgegrid.errors import Fatal
 from hedgegrid.operator_commands import alert_test, cancel_entries, flatten, kill, pause, resume, risk, status, throttle
 from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, load_account, run_account
+from hedgegrid.simulation_commands import simulate
 
 if TYPE_CHECKING:
     from hedgegrid.config.schema import AccountConfig
@@ -303,6 +304,7 @@ for command in (alert_test, status, risk, pause, resume, throttle, cancel_entrie
 commands.add_command(backtest)
 commands.add_command(compare)
 commands.add_command(store_commands)
+commands.add_command(simulate)
 
 
 def main() -> None:

@@ -50,6 +50,7 @@ from hedgegrid.runtime.router import DeadLetter
 from hedgegrid.runtime.specs import EscalationError
 from hedgegrid.units import NS_PER_S
 from hedgegrid.venues.simulated.opening import LIQUIDATED, MARKET_ENDED
+from hedgegrid.worlds.choosing import world_of
 from hedgegrid.worlds.world import Errand, ErrandKind, RunOptions
 
 EXIT_OK = 0
@@ -114,7 +115,7 @@ class Life:
             stack.callback(self._ending.disarm)
             signals = asyncio.create_task(self._watch_signals(received), name="signals")
             stack.callback(signals.cancel)
-            house = await open_house(config, options, stack, tell, self)
+            house = await open_house(world_of(config, options), config, options, stack, tell, self)
             self._house = house
             house.alerts = open_alerting(config, house.instruments)
             if house.alerts is not None:
@@ -177,12 +178,7 @@ class Life:
         started = asyncio.Event()
         actors = asyncio.create_task(house.supervisor.run(started.set), name="actors")
         actors.add_done_callback(self._on_actors_ended)
-        guard = Guard(house, fail=self.fail, notifier=self._notifier)
-        others = [
-            asyncio.create_task(self._show(console), name="status"),
-            asyncio.create_task(self._watch_kill_file(), name="kill file"),
-            asyncio.create_task(guard.run(), name="guard"),
-        ]
+        others = self._beside(console)
         try:
             await self.house.world.follow(lambda: started.is_set() or actors.done() or self._over.is_set())
             if not self._failure:
@@ -200,6 +196,15 @@ class Life:
             elif self._failure and self.house.world.polled:
                 # Whatever failed (a full disk), nobody watches any more: what could add goes, stops stay.
                 await self._cancel_without_actors()
+
+    def _beside(self, console: Console) -> list[asyncio.Task[None]]:
+        """Start what goes on beside the actors: the display, the kill switch's file, and the guard."""
+        guard = Guard(self.house, fail=self.fail, notifier=self._notifier)
+        return [
+            asyncio.create_task(self._show(console), name="status"),
+            asyncio.create_task(self._watch_kill_file(), name="kill file"),
+            asyncio.create_task(guard.run(), name="guard"),
+        ]
 
     async def _do_what_is_asked(self, tell: Callable[[str], None]) -> None:
         """Trade, or do the one errand that the run is for."""

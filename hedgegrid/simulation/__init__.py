@@ -1,0 +1,1 @@
+"""The whole bot in virtual time, under faults, from one seed."""

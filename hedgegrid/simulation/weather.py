@@ -1,0 +1,148 @@
+"""What goes wrong, how often, and when: every fault of a run, drawn from its seed.
+
+Invariants: each kind draws from a stream of its own, so that leaving one strike out moves no other; a strike has a
+name (kind and number) by which it can be left out; nothing strikes after ``calm_ns``.
+"""
+
+import random
+from collections.abc import Collection
+from enum import StrEnum
+from typing import Final
+
+import attrs
+
+PPM: Final = 1_000_000
+
+
+class Fault(StrEnum):
+    """Everything that can go wrong here."""
+
+    REQUEST_LOST = "request_lost"
+    """It never arrives, and nobody says so."""
+    ANSWER_LOST = "answer_lost"
+    """It took effect, and nobody says so."""
+    ARRIVES_LATE = "arrives_late"
+    """It takes effect after the bot has given up waiting, while it is still valid."""
+    BUSY = "busy"
+    """503 and -1008: not taken, and said so."""
+    BUSY_UNKNOWN = "busy_unknown"
+    """503 of unknown outcome and -1007: not taken, but nobody says so."""
+    THROTTLED = "throttled"
+    """429: not taken, with the time from which on it may be tried again."""
+    MARGIN_REFUSED = "margin_refused"
+    """-2019: not taken for want of margin."""
+    READ_FAILS = "read_fails"
+    """A read of the account fails."""
+    READ_STALE = "read_stale"
+    """A read shows the account as it was a while ago."""
+    READ_SLOW = "read_slow"
+    """A read takes seconds."""
+    EVENT_LOST = "event_lost"
+    """A private event never comes; the account's next comparison finds a gap."""
+    EVENT_LATE = "event_late"
+    """A private event comes after younger ones."""
+    EVENT_TWICE = "event_twice"
+    """A private event comes again."""
+    STREAM_BREAKS = "stream_breaks"
+    """The private stream is silent for a while; then a gap is told."""
+    MARKET_SILENT = "market_silent"
+    """The market's stream is silent for a while."""
+    MARKET_OUTLIER = "market_outlier"
+    """A quote far from the market, for one moment."""
+    HISTORY_FAILS = "history_fails"
+    """A read of past bars fails."""
+    ACTOR_FAILS = "actor_fails"
+    """An actor fails with a message in hand."""
+    OPERATOR = "operator"
+    """Somebody flattens, pauses or resumes."""
+    CRASH = "crash"
+    """The process dies; exchange and disk live on."""
+    TORN_WRITE = "torn_write"
+    """What was being written to the journal when the process died is there in part."""
+
+
+RATE_PPM: Final = {
+    Fault.REQUEST_LOST: 8_000,
+    Fault.ANSWER_LOST: 8_000,
+    Fault.ARRIVES_LATE: 6_000,
+    Fault.BUSY: 10_000,
+    Fault.BUSY_UNKNOWN: 6_000,
+    Fault.THROTTLED: 2_000,
+    Fault.MARGIN_REFUSED: 4_000,
+    Fault.READ_FAILS: 20_000,
+    Fault.READ_STALE: 20_000,
+    Fault.READ_SLOW: 20_000,
+    Fault.EVENT_LOST: 6_000,
+    Fault.EVENT_LATE: 30_000,
+    Fault.EVENT_TWICE: 20_000,
+    Fault.STREAM_BREAKS: 2_000,
+    Fault.MARKET_SILENT: 1_000,
+    Fault.MARKET_OUTLIER: 1_000,
+    Fault.HISTORY_FAILS: 200_000,
+    Fault.ACTOR_FAILS: 8_000,
+    Fault.OPERATOR: 10_000,
+    Fault.CRASH: 600,
+    Fault.TORN_WRITE: 500_000,
+}
+"""How often each strikes where it is on, of the occasions that it has."""
+
+
+@attrs.frozen(kw_only=True)
+class Strike:
+    """One fault that struck: the ``number``-th of its kind, at ``ts_ns``, on ``what``."""
+
+    fault: Fault
+    number: int
+    ts_ns: int
+    what: str
+
+    @property
+    def name(self) -> str:
+        """The name under which it can be left out."""
+        return f"{self.fault.value}:{self.number}"
+
+
+class Weather:
+    """The faults of one run."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        calm_ns: int,
+        without: Collection[str] = (),
+        only: Collection[Fault] | None = None,
+        force_ppm: int = PPM,
+    ) -> None:
+        """Choose which kinds are on (a random half; ``only``: exactly these); ``without`` names strikes to leave out.
+
+        ``force_ppm`` scales every rate; nothing strikes from ``calm_ns`` on.
+        """
+        chosen = random.Random(f"{seed} weather")  # noqa: S311 - repeatable is the point
+        on = [kind for kind in Fault if chosen.random() < 0.5]  # noqa: PLR2004 - a half of them
+        self.on = frozenset(on if only is None else only)
+        self.strikes: list[Strike] = []
+        self.occasions: dict[Fault, int] = dict.fromkeys(Fault, 0)
+        self._calm_ns = calm_ns
+        self._without = frozenset(without)
+        self._force_ppm = force_ppm
+        self._counts: dict[Fault, int] = dict.fromkeys(Fault, 0)
+        self._chances = {kind: random.Random(f"{seed} {kind.value}") for kind in Fault}  # noqa: S311
+
+    def strikes_now(self, fault: Fault, ts_ns: int, what: str) -> bool:
+        """Draw whether a fault strikes on this occasion, and note it."""
+        if fault not in self.on or ts_ns >= self._calm_ns:
+            return False
+        self.occasions[fault] += 1
+        if self._chances[fault].random() * PPM * PPM >= RATE_PPM[fault] * self._force_ppm:
+            return False
+        strike = Strike(fault=fault, number=self._counts[fault], ts_ns=ts_ns, what=what)
+        self._counts[fault] += 1
+        if strike.name in self._without:
+            return False
+        self.strikes.append(strike)
+        return True
+
+    def between(self, fault: Fault, low: int, high: int) -> int:
+        """Draw a whole number, from the stream of the fault that it belongs to."""
+        return self._chances[fault].randint(low, high)

@@ -1,0 +1,126 @@
+"""The same seed is the same run, in every process; faults strike as drawn; a bad config is one line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hedgegrid.cli import commands
+from hedgegrid.simulation.run import Plan, Simulation
+from hedgegrid.simulation.weather import Fault, Weather
+from tests.simulation.storm import account, storm
+
+ONE_RUN = """
+import sys
+from pathlib import Path
+from tests.simulation.storm import storm
+print(storm(Path(sys.argv[1]), 7, hours=0.75, force=4.0).trace)
+"""
+
+
+def test_a_seed_is_one_run_whatever_the_process(tmp_path: Path) -> None:
+    """Twice here, and in two processes whose hash seeds differ: one trace; another seed is another."""
+    here = [storm(tmp_path / name, 7, hours=0.75, force=4.0).trace for name in ("a", "b")]
+    for number in (1, 2):
+        there = subprocess.run(
+            [sys.executable, "-c", ONE_RUN, str(tmp_path / f"c{number}")],
+            env={**os.environ, "PYTHONHASHSEED": str(number)},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        here.append(there.stdout.strip())
+    assert len(set(here)) == 1, here
+    assert storm(tmp_path / "d", 8, hours=0.75, force=4.0).trace != here[0]
+
+
+@pytest.mark.parametrize("seed", [3, 11, 19])
+def test_bad_weather_breaks_no_law(seed: int, tmp_path: Path) -> None:
+    """A storm of every kind, three times as strong as usual: the account is whole afterwards."""
+    result = storm(tmp_path, seed, *Fault, hours=1.5, force=3.0)
+    assert result.violations == ()
+    assert result.strikes
+
+
+GROUPS = (
+    ("request_lost", "answer_lost", "arrives_late", "busy", "busy_unknown", "throttled", "margin_refused"),
+    ("read_fails", "read_stale", "read_slow", "event_lost", "event_late", "event_twice", "stream_breaks"),
+    ("market_silent", "market_outlier", "history_fails", "actor_fails", "operator", "crash", "torn_write"),
+)
+"""Kinds that leave each other occasions."""
+
+
+@pytest.mark.parametrize("names", GROUPS, ids=lambda names: names[0])
+def test_every_kind_of_fault_strikes(names: tuple[str, ...], tmp_path: Path) -> None:
+    """None of them is a name alone."""
+    missing = {Fault(name) for name in names}
+    for seed in range(1, 5):
+        result = storm(tmp_path / str(seed), seed, *(Fault(name) for name in names), hours=1.0, force=6.0)
+        assert result.violations == ()
+        missing -= {one.fault for one in result.strikes}
+        if not missing:
+            break
+    assert missing == set()
+
+
+def test_every_kind_is_in_a_group() -> None:
+    """No kind is left out of the test above."""
+    assert sorted(Fault) == sorted(name for group in GROUPS for name in group)
+
+
+def test_leaving_one_strike_out_moves_no_other() -> None:
+    """A strike has its own place: without it the others come when they came."""
+    whole, parted = (Weather(5, calm_ns=10**9, without=without, only=frozenset(Fault)) for without in ((), ("busy:1",)))
+    for weather in (whole, parted):
+        for ts_ns in range(2_000):
+            for fault in (Fault.BUSY, Fault.EVENT_LATE):
+                weather.strikes_now(fault, ts_ns, "")
+    assert [one.name for one in whole.strikes if one.name != "busy:1"] == [one.name for one in parted.strikes]
+    assert "busy:1" in [one.name for one in whole.strikes]
+
+
+def test_nothing_strikes_in_the_calm() -> None:
+    """The end is quiet."""
+    weather = Weather(5, calm_ns=100, only=frozenset(Fault), force_ppm=10**12)
+    assert weather.strikes_now(Fault.BUSY, 99, "")
+    assert not weather.strikes_now(Fault.BUSY, 100, "")
+
+
+def test_too_short_a_run_is_refused(tmp_path: Path) -> None:
+    """There must be something before the calm."""
+    with pytest.raises(ValueError, match="hours: give"):
+        Simulation(account(), Plan(seed=1, hours=0.1), tmp_path)
+
+
+def test_the_command_says_what_came_of_it() -> None:
+    """Figures as JSON, one run a seed, exit code 0 where no law was broken."""
+    config = str(Path(__file__).parents[2] / "configs" / "replay.toml")
+    answer = CliRunner().invoke(
+        commands, ["simulate", "--config", config, "--seeds", "2..3", "--hours", "0.5", "--json", "--force", "2"]
+    )
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout)
+    assert [one["seed"] for one in told["runs"]] == [2, 3]
+    assert told["broken"] == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--seeds", "9..1"], "smaller seed first"),
+        (["--seeds", "x"], "no seed"),
+        (["--only", "bad_luck"], "no such fault"),
+        (["--hours", "0.1"], "hours"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(words: list[str], why: str) -> None:
+    """Bad input is exit code 2 and says what to do."""
+    config = str(Path(__file__).parents[2] / "configs" / "replay.toml")
+    answer = CliRunner().invoke(commands, ["simulate", "--config", config, *words])
+    assert answer.exit_code == 2
+    assert why in answer.output
