@@ -9,7 +9,7 @@ import attrs
 from hedgegrid.actors.post import FEED, FUNDING, JOURNAL, RISK, Post, strategy_name
 from hedgegrid.errors import Transient
 from hedgegrid.messages.commands import NeedHistory
-from hedgegrid.messages.events import BarClosed, HistoryLoaded, Incident, MarketSeen, MarkPrice, Quote
+from hedgegrid.messages.events import BarClosed, HistoryLoaded, Incident, MarketSeen, MarkPrice, Message, Quote
 from hedgegrid.model.market import Bar, MarketUpdate
 from hedgegrid.ports import MarketData
 from hedgegrid.runtime.actor import Actor
@@ -72,7 +72,7 @@ class Feed(Actor[FeedMessage]):
                     if update.bar is None:
                         self._pass_prices(message, update, last_of_instant=place == last)
                     else:
-                        await self._pass_bar(message, update.instrument, update.bar)
+                        await self._pass_bar(message, update, update.bar)
             case NeedHistory():
                 await self._give_history(message)
 
@@ -104,13 +104,19 @@ class Feed(Actor[FeedMessage]):
             self._rates[update.instrument] = rate
             self._post.send(mark, FUNDING)
 
-    async def _pass_bar(self, cause: MarketSeen, instrument: str, bar: Bar) -> None:
-        """Publish a bar, after whatever is missing before it."""
+    async def _pass_bar(self, cause: MarketSeen, update: MarketUpdate, bar: Bar) -> None:
+        """Publish a bar, after whatever is missing before it; where that cannot be read, the bar comes again later."""
+        instrument = update.instrument
         last_ns = self._last_bar_ns.get(instrument)
         if last_ns is not None and bar.open_ns <= last_ns:
             return
         if last_ns is not None and bar.open_ns > last_ns + bar.length_ns:
-            await self._fill_hole(cause, instrument, bar, last_ns)
+            try:
+                await self._fill_hole(cause, instrument, bar, last_ns)
+            except Transient as error:
+                again = MarketSeen(**self._post.head(cause, cause.ts_venue_ns), updates=(update,))
+                self._ask_again(cause, instrument, error, again)
+                return
         self._publish_bar(cause, instrument, bar)
 
     async def _fill_hole(self, cause: MarketSeen, instrument: str, bar: Bar, last_ns: int) -> None:
@@ -142,15 +148,17 @@ class Feed(Actor[FeedMessage]):
         try:
             bars = await self._market.history(message.instrument, self._history_bars)
         except Transient as error:
-            # The exchange is busy, or has heard too much of us: a start waits for its history, it does not die of it.
-            words = "the history could not be read: asking again"
-            figures = {"instrument": message.instrument, "why": str(error)}
-            self._post.publish(Incident(**self._post.head(message), actor=self.name, text=words, figures=figures))
-            now_ns = self.clock.now_ns()
-            self.remind_at(max(now_ns + HISTORY_AGAIN_NS, error.until_ns or 0), message)
+            self._ask_again(message, message.instrument, error, message)
             return
         loaded = HistoryLoaded(**self._post.head(message), instrument=message.instrument, bars=bars)
         self._post.send(loaded, RISK, strategy_name(message.instrument))
+
+    def _ask_again(self, cause: Message, instrument: str, error: Transient, message: FeedMessage) -> None:
+        """Wait for a history that cannot be read: the exchange is busy, or has heard too much of us."""
+        words = "the history could not be read: asking again"
+        figures = {"instrument": instrument, "why": str(error)}
+        self._post.publish(Incident(**self._post.head(cause), actor=self.name, text=words, figures=figures))
+        self.remind_at(max(self.clock.now_ns() + HISTORY_AGAIN_NS, error.until_ns or 0), message)
 
 
 def _last_mark(updates: tuple[MarketUpdate, ...]) -> int:
