@@ -93,22 +93,32 @@ class OrderDesk:
         listed = self._listed[instrument]
         moved = {request.leg for request in requests if request.close_all}
         before = [name for name in retires if _is_backstop_of(name, moved)]
-        if before:
-            refused = await self._cancels.cancel_all(instrument, before)
-            self._say(instrument, [one.of_cancel(name) for name, one in refused.items()])
-            retires = [name for name in retires if name not in before]
+        retires = [name for name in retires if name not in before]
         outcomes = self._not_to_be_sent(instrument, requests, listed)
         due = [request for request in requests if request.client_id not in outcomes]
         plan = self._plan_for(instrument, due, listed)
         for part in plan.parts:
             own = part.request
             self._note_sent(own if own.client_id == part.name else attrs.evolve(own, client_id=part.name))
-        await together(*(self._send(instrument, call, outcomes) for call in plan.calls))
+        waiting = [call for call in plan.calls if before and call.parts[0].request.close_all]
+        calls = [self._send(instrument, call, outcomes) for call in plan.calls if call not in waiting]
+        if before:
+            # Nothing else waits for the round trip that moving a backstop takes.
+            calls.append(self._move_backstops(instrument, before, waiting, outcomes))
+        await together(*calls)
         answers = tuple([await self._answer(instrument, request, outcomes) for request in requests])
         if retires:
             await self._retire(instrument, requests, answers, retires)
         await self._rules.settled()
         return answers
+
+    async def _move_backstops(
+        self, instrument: str, before: Sequence[str], calls: Sequence[OrderCall], outcomes: dict[str, Outcome]
+    ) -> None:
+        """Cancel the old backstops, then send their successors."""
+        refused = await self._cancels.cancel_all(instrument, before)
+        self._say(instrument, [one.of_cancel(name) for name, one in refused.items()])
+        await together(*(self._send(instrument, call, outcomes) for call in calls))
 
     def _not_to_be_sent(
         self, instrument: str, requests: Sequence[OrderRequest], listed: ListedInstrument
