@@ -12,9 +12,10 @@ from tests.settings.table import Row, Stage
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Where the scenes are played, each life once for all rows that look at it."""
-    return Stage(tmp_path_factory.mktemp("settings"), ROWS)
+def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Where the scenes of the chosen rows are played, each life once for all rows that look at it."""
+    chosen = [item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")]
+    return Stage(tmp_path_factory.mktemp("settings"), [each for each in chosen if each is not None])
 
 
 @pytest.mark.asyncio
