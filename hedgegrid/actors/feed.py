@@ -78,10 +78,11 @@ class Feed(Actor[FeedMessage]):
 
     def _pass_prices(self, cause: MarketSeen, update: MarketUpdate, *, last_of_instant: bool) -> None:
         """Publish a quote and a mark; the funding actor hears of a mark only where its rate is news."""
-        self._times.last_ns[update.instrument] = update.ts_venue_ns
+        quote_ns = update.ts_venue_ns if update.quote_ts_ns is None else update.quote_ts_ns
+        self._times.last_ns[update.instrument] = quote_ns
         self._times.last_arrival_ns[update.instrument] = cause.ts_recv_ns
         quote = Quote(
-            **self._post.head(cause, update.ts_venue_ns),
+            **self._post.head(cause, quote_ns),
             instrument=update.instrument,
             bid_ticks=update.bid_ticks,
             ask_ticks=update.ask_ticks,

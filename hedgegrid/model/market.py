@@ -52,11 +52,13 @@ class Point:
 class MarketUpdate:
     """What the venue shows at one instant of one instrument; ``bar`` where one closed then.
 
-    ``mark_ticks``, ``rate_e8`` and ``next_funding_ns`` are None where the venue did not say.
+    ``mark_ticks``, ``rate_e8`` and ``next_funding_ns`` are None where the venue did not say. ``quote_ts_ns`` is the
+    time that bid and ask speak of, where it is another than ``ts_venue_ns``: they are told again beside a newer mark.
     """
 
     instrument: str
     ts_venue_ns: int
+    quote_ts_ns: int | None = None
     bid_ticks: int
     ask_ticks: int
     mark_ticks: int | None

@@ -125,6 +125,7 @@ class PaperWorld:
             clock=self._clock,
             instruments=self._listed,
             bar_length_ns={grid.instrument: bar_length_ns(grid) for grid in config.grid},
+            quote_silence_ms=config.watchdog.quote_silence_ms,
             report=self._report,
         )
         self._source = source

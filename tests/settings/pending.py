@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 PENDING: Mapping[str, str] = {
     "venue.amend": "entries are always cancelled and added",
-    "watchdog.quote_silence_ms": "marks hide that a best bid and ask has fallen silent",
     "risk.max_leverage": "the gate does not check it yet",
     "risk.max_position_ratio": "the gate does not check it yet",
     "risk.max_margin_ratio": "the gate does not check it yet",

@@ -65,7 +65,9 @@ class Called:
         except Fatal as error:
             return Served(refused=str(error).partition(":")[0])
         finally:
-            life.end("the test is over")
+            # Told to a life that is over, the word would bound the end of this process.
+            if not running.done():
+                life.end("the test is over")
             await asyncio.gather(running, return_exceptions=True)
 
 

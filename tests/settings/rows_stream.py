@@ -10,10 +10,10 @@ SKEWED = AtStandin(name="the exchange's clock is 0.8 s off", standin={"skew_ms":
 
 
 async def quiet(bot: TradingBot) -> None:
-    """Drive a life until the best bid and ask have said nothing for longer than four seconds."""
+    """Drive a life until the best bid and ask have said nothing for some seconds, and cannot be read either."""
     await bot.ladders()
-    bot.arm("book-silent:ms=6000")
-    await bot.decided(6)
+    bot.arm("book-silent:ms=60000", "503-unavailable:100:on=bookTicker")
+    await bot.decided(7)
 
 
 async def waiting(bot: TradingBot) -> int:
@@ -23,6 +23,18 @@ async def waiting(bot: TradingBot) -> int:
     before = len(bot.requests("GET /fapi/v3/account"))
     await bot.decided(2)
     return len(bot.requests("GET /fapi/v3/account")) - before
+
+
+async def parting(bot: TradingBot) -> None:
+    """Drive a life in which the exchange's clock goes two seconds off and, after a refusal, is measured anew."""
+    await bot.ladders()
+    measured = bot.standin.log.count("answer", TIME)
+    bot.arm("skew:ms=2000")
+    await bot.until(lambda: bot.standin.log.count("answer", TIME) >= measured + 5)
+    await bot.decided()
+
+
+TIME = "GET /fapi/v1/time"
 
 
 async def stalled(bot: TradingBot) -> None:
@@ -43,7 +55,13 @@ async def beside_others(bot: TradingBot) -> list[str]:
 
 
 SHARED = AtStandin(name="somebody else holds LONG", drive=beside_others)
-SILENT = AtStandin(name="no best bid and ask for six seconds", drive=quiet, changes={"watchdog.feed_stale_ms": 2_000})
+PARTING = AtStandin(
+    name="the clocks part",
+    drive=parting,
+    changes={"watchdog.account_poll_ms": 300, "venue.recv_window_ms": 1_000},
+    together="",
+)
+SILENT = AtStandin(name="no best bid and ask for some seconds", drive=quiet, changes={"watchdog.feed_stale_ms": 4_000})
 QUIET = AtStandin(name="nothing happens", drive=waiting)
 STALLED = AtStandin(name="the loop stands still for half a second", drive=stalled, together="")
 
@@ -52,6 +70,13 @@ def reasons(wired: Wired) -> list[str]:
     """The reasons of pauses, each once."""
     assert not wired.refused, wired.refused
     return list(dict.fromkeys(wired.reasons))
+
+
+def polls_often(wired: Wired) -> bool:
+    """Whether the account was read more than once a second."""
+    assert not wired.refused, wired.refused
+    often: bool = wired.seen > 2
+    return often
 
 
 REASONS = "the reasons of a pause"
@@ -73,11 +98,20 @@ ROWS = (
         (2_000, False),
         (500, True),
     ),
+    row(
+        "watchdog.max_clock_skew_ms",
+        PARTING,
+        lambda wired: "clock_skew" in wired.reasons,
+        "whether trading pauses for the clock",
+        (5_000, False),
+        (500, True),
+    ),
+    row("watchdog.quote_silence_ms", SILENT, reasons, REASONS, (30_000, []), (2_500, ["feed_stale"])),
     row("watchdog.max_loop_lag_ms", STALLED, reasons, REASONS, (5_000, []), (250, ["loop_blocked"])),
     row(
         "watchdog.account_poll_ms",
         QUIET,
-        lambda wired: wired.seen > 2,
+        polls_often,
         "whether a quiet account is read several times in two seconds",
         (20_000, False),
         (300, True),

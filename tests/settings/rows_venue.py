@@ -108,8 +108,8 @@ ROWS = (
             params["recvWindow"] for each in wired.requests if "recvWindow" in (params := each.facts["params"])
         },
         "the validity of the signed requests in ms",
-        (1_000, {"1000"}),
-        (3_000, {"3000"}),
+        (10_000, {"10000"}),
+        (20_000, {"20000"}),
     ),
     row(
         "venue.leverage",

@@ -25,7 +25,7 @@ E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)
 Changes = Mapping[str, object]
 """Paths of settings, as in ``grid[].exit.tp_steps``, and the values that they get."""
-AT_ONCE = 10
+AT_ONCE = 4
 """Lives that share a loop: each mostly waits."""
 
 

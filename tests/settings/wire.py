@@ -56,6 +56,10 @@ class Wired:
         return "orders" if self.sent() else "prices" if self.params("GET /fapi/v1/klines") else "rules"
 
 
+_PATIENT: Changes = {"watchdog.max_clock_skew_ms": 5_000, "venue.recv_window_ms": 10_000}
+"""Several lives share a loop here: its delays are no skew of a clock, and no reason to refuse a request."""
+
+
 async def ladders(bot: TradingBot) -> None:
     """Drive a life until both ladders rest."""
     await bot.ladders()
@@ -87,7 +91,7 @@ class AtStandin:
             wired = Wired(standin=standin, folder=folder, tapped=taken)
             made = document(folder, standin)
             words = {"folder": str(folder), "standin": f"127.0.0.1:{standin.port}", "tap": f"127.0.0.1:{port}"}
-            for path, value in {**self.changes, **changes}.items():
+            for path, value in {**_PATIENT, **self.changes, **changes}.items():
                 put(made, path, placed(value, words))
             config, problems = structure(made)
             if config is None:

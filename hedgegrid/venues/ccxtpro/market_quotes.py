@@ -4,6 +4,8 @@ Invariants:
 - Quotes conflate: however many come, one of an instrument waits, the latest, and it goes out within ``PACE_NS``.
 - A quote that is crossed, off the exchange's bounds, older than the last one or unreadable is dropped and counted.
 - A mark goes out with a best bid and ask beside it; before the first quote it waits for one.
+- A quote that is told again beside a mark is as young as the mark only while a silent book can be believed: its socket
+  stands, and it was silent for no longer than ``quote_silence_ns``. After that it shows its own age.
 - What was not told is None, never 0.
 """
 
@@ -35,6 +37,7 @@ class _Seen:
 
     quote: BestQuote | None = None
     quote_heard_ns: int = 0
+    good_ns: int = 0
     told_ns: int = 0
     told_text: tuple[object, object] = (None, None)
     mark: MarkSeen | None = None
@@ -52,10 +55,13 @@ class QuoteBoard:
         scales: Scales,
         emit: Callable[[tuple[MarketUpdate, ...]], None],
         report: Report,
+        quote_silence_ns: int,
+        quotes_stand: Callable[[], bool],
     ) -> None:
-        """Watch the symbols of ``rules``; updates go to ``emit``."""
+        """Watch the symbols of ``rules``; updates go to ``emit``; ``quotes_stand`` tells whether their socket does."""
         self._clock, self._rules, self._scales = clock, rules, scales
         self._emit, self._report = emit, report
+        self._quote_silence_ns, self._quotes_stand = quote_silence_ns, quotes_stand
         self._seen = {symbol: _Seen() for symbol in rules}
         self._waiting: dict[str, dict[str, Any]] = {}
         self._flush_set = False
@@ -81,12 +87,14 @@ class QuoteBoard:
             seen.quote_heard_ns = now_ns
             text = (event.get("b"), event.get("a"))
             if text == seen.told_text and now_ns - seen.told_ns < SAME_NS:
+                seen.good_ns = now_ns
                 continue
             quote = self._read(symbol, event, seen, now_ns)
             if quote is None:
                 continue
             first = seen.quote is None
             seen.quote, seen.told_ns, seen.told_text = quote, now_ns, text
+            seen.good_ns = now_ns
             updates.append(self._update(symbol, quote, seen.mark if first else None))
         if updates:
             self._emit(tuple(updates))
@@ -158,9 +166,12 @@ class QuoteBoard:
     def _update(self, symbol: str, quote: BestQuote, mark: MarkSeen | None) -> MarketUpdate:
         """Make an update of a quote, or of a mark with the quote beside it."""
         instrument = self._rules[symbol].instrument
+        silent_ns = self._clock.now_ns() - self._seen[symbol].good_ns
+        believed = self._quotes_stand() and silent_ns <= self._quote_silence_ns
         return MarketUpdate(
             instrument=instrument.name,
             ts_venue_ns=quote.ts_ns if mark is None else max(mark.ts_ns, quote.ts_ns),
+            quote_ts_ns=None if mark is None or believed else quote.ts_ns,
             bid_ticks=quote.bid_ticks,
             ask_ticks=quote.ask_ticks,
             mark_ticks=None if mark is None else mark.mark_ticks,

@@ -44,14 +44,14 @@ class CcxtMarket:
         clock: Clock,
         instruments: Sequence[ListedInstrument],
         bar_length_ns: Mapping[str, int],
-        quote_silence_ms: int = 30_000,
+        quote_silence_ms: int,
         ping_ms: int = 2_000,
         report: Report = quiet,
     ) -> None:
         """Prepare; nothing is sent yet.
 
-        ``bar_length_ns`` is by our names; a best bid and ask may be silent for ``quote_silence_ms`` before its socket
-        is rebuilt.
+        ``bar_length_ns`` is by our names; a best bid and ask may be silent for ``quote_silence_ms`` before it counts as
+        old and its socket is rebuilt.
         """
         self._session, self._clock, self._report = session, clock, report
         self._traded = {
@@ -66,7 +66,15 @@ class CcxtMarket:
         self.strays = 0
         """Events of other instruments, and of kinds that nobody here reads."""
         rules = {one.symbol: one for one in instruments}
-        self.board = QuoteBoard(clock=clock, rules=rules, scales=self._scales, emit=self._tell, report=report)
+        self.board = QuoteBoard(
+            clock=clock,
+            rules=rules,
+            scales=self._scales,
+            emit=self._tell,
+            report=report,
+            quote_silence_ns=self._quote_silence_ns,
+            quotes_stand=lambda: self._public.health().connected,
+        )
         self._intervals = IntervalWatch(
             session=session,
             clock=clock,

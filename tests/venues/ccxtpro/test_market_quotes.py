@@ -14,6 +14,7 @@ from tests.venues.ccxtpro.loopback import listed
 
 T0_MS = 1_700_000_000_000
 BTC, ETH = listed(), listed("ETHUSDT")
+SILENCE_NS = 5 * NS_PER_S
 
 
 @attrs.define(kw_only=True)
@@ -25,6 +26,8 @@ class Watched:
     told: list[MarketUpdate]
     batches: list[int]
     reports: list[str]
+    stands: list[bool]
+    """Whether the socket of the quotes stands, last."""
 
     def let(self, ns: int) -> None:
         """Let time pass."""
@@ -45,6 +48,7 @@ def watched() -> Watched:
     told: list[MarketUpdate] = []
     batches: list[int] = []
     reports: list[str] = []
+    stands = [True]
 
     def emit(updates: tuple[MarketUpdate, ...]) -> None:
         batches.append(len(updates))
@@ -56,8 +60,10 @@ def watched() -> Watched:
         scales={"BTCUSDT": BTC.scale, "ETHUSDT": ETH.scale},
         emit=emit,
         report=lambda _text, figures: reports.append(figures["why"]),
+        quote_silence_ns=SILENCE_NS,
+        quotes_stand=lambda: stands[-1],
     )
-    return Watched(board=board, clock=clock, told=told, batches=batches, reports=reports)
+    return Watched(board=board, clock=clock, told=told, batches=batches, reports=reports, stands=stands)
 
 
 def ticker(bid: str, ask: str, ts_ms: int = T0_MS, symbol: str = "BTCUSDT", **changes: Any) -> dict[str, Any]:
@@ -171,3 +177,21 @@ def test_a_mark_comes_after_the_quotes_that_came_before_it(watched: Watched) -> 
     assert watched.board.dropped.total() == 1
     watched.let(PACE_NS)
     assert len(watched.told) == 2
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "stands", "own_age"),
+    [(4, True, False), (6, True, True), (4, False, True)],
+    ids=["young", "old", "cut"],
+)
+def test_a_mark_does_not_make_a_silent_quote_young(
+    silent_s: int, stands: bool, own_age: bool, watched: Watched
+) -> None:
+    """What is told again beside a newer mark shows its own age once its silence cannot be believed any more."""
+    watched.board.quote("BTCUSDT", ticker("99.9", "100.1"))
+    watched.let(silent_s * NS_PER_S)
+    watched.stands.append(stands)
+    watched.board.mark("BTCUSDT", mark(1_000, T0_MS + 1_000 * silent_s))
+    told = watched.told[-1]
+    assert told.ts_venue_ns == (T0_MS + 1_000 * silent_s) * NS_PER_MS
+    assert told.quote_ts_ns == (T0_MS * NS_PER_MS if own_age else None)

@@ -138,7 +138,7 @@ async def watch(
             instruments=[listed()],
             bar_length_ns={BTC: NS_PER_MINUTE},
             report=lambda text, figures: watched[0].reports.append(f"{text}: {figures['why']}"),
-            **parts,
+            **{"quote_silence_ms": 30_000, **parts},
         )
         one = Watch(venue=venue, clock=clock, session=session, market=market)
         watched.append(one)
@@ -376,6 +376,7 @@ async def test_several_instruments_share_the_sockets() -> None:
             clock=clock,
             instruments=instruments,
             bar_length_ns={one.instrument.name: NS_PER_MINUTE for one in instruments},
+            quote_silence_ms=30_000,
         )
         market.subscribe(told.extend)
         market.start()
