@@ -105,15 +105,6 @@ ROWS = (
         },
     ),
     row(
-        "risk.flatten_slice_quote",
-        LOSING,
-        lambda played: [fill.qty_lots for fill in played.fills if fill.purpose is Purpose.FLATTEN],
-        "the lots of LONG (a lot is 0.99 quote) that each market reduction closes",
-        (5_000, [1_000]),
-        (400, [404, 404, 192]),
-        given={"risk.daily_loss.enabled": True, "risk.daily_loss.max_quote": 5},
-    ),
-    row(
         "risk.var.lambda",
         SHAKEN,
         outcome,
