@@ -27,6 +27,7 @@ class Ending:
         self._leave = leave
         self._timer: threading.Timer | None = None
         self._heard_s: float | None = None
+        self._over = False
 
     def hear(self, numbers: Iterable[signal.Signals]) -> None:
         """Bound the end that any of these signals begins; whoever handles them in the event loop still does.
@@ -38,14 +39,15 @@ class Ending:
             signal.siginterrupt(number, False)  # noqa: FBT003 - the standard library's signature
 
     def begin(self) -> None:
-        """Let the time run, once."""
-        if self._timer is None:
+        """Let the time run, once, unless the end has come already."""
+        if self._timer is None and not self._over:
             self._timer = threading.Timer(self._seconds, self._leave, (EXIT_UNSTOPPABLE,))
             self._timer.daemon = True
             self._timer.start()
 
     def disarm(self) -> None:
-        """The end has come by itself."""
+        """The end has come by itself: nothing ends the process any more."""
+        self._over = True
         if self._timer is not None:
             self._timer.cancel()
 
