@@ -48,7 +48,9 @@ def test_end_in_time_is_left_alone(leave: Exit) -> None:
     one.disarm()
     assert not leave.came.wait(0.15)
     # A word that comes after the end, to a life that is over, begins no other.
-    one.begin()
+    late = Ending(seconds=0.05, leave=leave)
+    late.disarm()
+    late.begin()
     assert not leave.came.wait(0.15)
 
 
