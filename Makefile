@@ -4,6 +4,7 @@
 #   make run-testnet-standin         testnet mode against a stand-in of the exchange, ARGS="--minutes 5" or "--kills 20"
 #   make test                        every check; pytest last, TESTS="tests/test_tidy.py -k name" narrows it
 #   make lint | format               the static checks alone | mend what can be mended
+#   make mutate                      change the core in small ways and see a test fail for each, ARGS="funding --jobs 2"
 #   make lock [UPGRADE=--upgrade]    bring the locks in line with pyproject.toml [and to the newest releases]
 #   make bench-peers                 race the backtest against others (needs Python 3.11 to 3.13), ARGS="--only bars"
 #   make lock-peers                  bring the lock of those others in line with tools/bench/peers/requirements.in
@@ -24,7 +25,7 @@ PEERS := build/peers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run run-testnet-standin test lint format lock bench-peers lock-peers clean
+.PHONY: help run run-testnet-standin test lint format mutate lock bench-peers lock-peers clean
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
@@ -51,6 +52,10 @@ lint: $(VENV)/dev.stamp
 format: $(VENV)/dev.stamp
 	$(BIN) -m ruff check --fix .
 	$(BIN) -m ruff format .
+
+# Minutes to an hour: it is for whoever changes the core, not a part of `make test`.
+mutate: $(VENV)/dev.stamp
+	@$(BIN) -m tools.mutate $(ARGS)
 
 # The dev lock is held to the run lock's versions: what is tested is what is shipped.
 lock: $(VENV)/dev.stamp

@@ -268,8 +268,8 @@ def _fact(
         case Halt():
             after, kind = attrs.evolve(state, halted=True), ChangeKind.HALTED
         case FlattenDone():
-            flat = state.started and state.hydrated
-            after, kind = attrs.evolve(state, flattening=state.flattening and not flat), ChangeKind.FLATTEN_DONE
+            flattening = state.flattening and not state.hydrated
+            after, kind = attrs.evolve(state, flattening=flattening), ChangeKind.FLATTEN_DONE
         case _:
             assert_never(event)
     return (state, ()) if after == state else (after, ((kind, None, ACCOUNT, event.figures),))

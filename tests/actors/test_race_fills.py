@@ -41,6 +41,24 @@ def test_a_partly_filled_stop_shrinks_the_take_profit_by_cancel_confirm_add() ->
     assert [request.qty_lots for request in requests(ring, "sent", Purpose.TAKE_PROFIT)] == [6]
 
 
+def test_a_partly_filled_take_profit_leaves_a_stop_over_the_rest() -> None:
+    """The stop of a lot that closed in part shrinks: the smaller one stands before the larger one is cancelled."""
+    ring = started()
+    filled(ring, 1)
+    old = one(ring, Purpose.STOP, 1)
+    ring.fill(one(ring, Purpose.TAKE_PROFIT, 1), 4)
+    ring.hear(99)
+    assert ring.orders[old].cancels == 0
+    (new,) = ring.named("sent", Purpose.STOP)
+    assert ring.orders[new].left == 6
+    ring.arrive(new)
+    ring.hear(99)
+    ring.cancel_arrives(old)
+    ring.calm()
+    assert ring.named("live", Purpose.STOP) == [new]
+    check_at_rest(ring)
+
+
 def test_a_merged_stop_is_replaced_new_one_first() -> None:
     """Of two lots under one stop one closes: the smaller stop stands before the larger one is cancelled."""
     ring = started(max_stop_orders=1)

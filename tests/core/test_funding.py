@@ -99,6 +99,47 @@ def test_apply_scales_or_empties_the_paying_ladder(left: int, ppm: int) -> None:
         assert rung.in_ladder == (0 if paying and ppm == 0 else 1)
 
 
+@pytest.mark.parametrize(("rate_e8", "emptied"), [(100_000, [1, 2]), (-100_000, [1, 2, 3])])
+def test_apply_reaches_every_rung_of_a_leg_and_no_other(rate_e8: int, emptied: list[int]) -> None:
+    """Legs of different lengths: all of the one that pays goes, and none of the one that receives."""
+    settings = made.params(
+        funding_mode=FUNDING_HALT, funding_window_ns=WINDOW, levels_long=2, levels_short=3, base_micro_lots=10 * PPM
+    )
+    state, rungs = known(rate_e8), table(Rung, 5)
+    state.mid_ticks = 10_000
+    grid.recenter(settings, state, Indicators(), rungs)
+    grid.build(settings, state, rungs)
+    funding.apply(settings, state, rungs, NEXT_NS - 1)
+    pays = LONG if rate_e8 > 0 else SHORT
+    assert [rung.level for rung in rungs if rung.leg == pays and rung.in_ladder == 0] == emptied
+    assert all(rung.in_ladder == 1 and rung.micro_lots == 10 * PPM for rung in rungs if rung.leg != pays)
+
+
+def test_a_rate_that_was_lost_is_missing_before_its_settlement() -> None:
+    """The source fell silent: what it said last guards and warns no more, however near the settlement is."""
+    state = known(100_000)
+    state.rate_known = 0
+    settings = made.params(funding_mode=FUNDING_WARN, funding_max_e8=30_000, funding_window_ns=WINDOW)
+    assert funding.is_missing(settings, state, NEXT_NS - 1)
+    assert not funding.is_warning_due(settings, state, NEXT_NS - 1)
+    assert [factor(state, SHORT, 1, FUNDING_HALT, pause) for pause in (0, 1)] == [PPM, 0]
+
+
+def test_the_least_positive_rate_is_paid_by_the_long_leg() -> None:
+    """The sign alone says who pays, also where nothing at all is allowed."""
+    settings = made.params(funding_mode=FUNDING_HALT, funding_max_e8=0, funding_window_ns=WINDOW)
+    for rate_e8, factors in ((1, [0, PPM]), (-1, [PPM, 0]), (0, [PPM, PPM])):
+        assert [funding.factor_ppm(settings, known(rate_e8), leg, NEXT_NS) for leg in (LONG, SHORT)] == factors
+
+
+def test_a_new_rate_has_the_ladders_built_anew() -> None:
+    """What was decided under the old rate is no longer settled; the rate is known, with its interval and time."""
+    state = GridState(settled=1)
+    funding.remember_rate(state, -7, NEXT_NS, 4 * HOUR)
+    assert (state.settled, state.rate_known, state.rate_e8) == (0, 1, -7)
+    assert (state.next_funding_ns, state.funding_interval_ns) == (NEXT_NS, 4 * HOUR)
+
+
 @pytest.mark.parametrize(("rate_e8", "left", "mode", "due"), [
     (100_000, WINDOW, FUNDING_WARN, True), (-100_000, 0, FUNDING_WARN, True),
     (100_000, WINDOW + 1, FUNDING_WARN, False), (30_000, WINDOW, FUNDING_WARN, False),

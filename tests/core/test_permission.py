@@ -332,6 +332,48 @@ def test_which_reasons_take_the_resting_entries_away() -> None:
         assert cancels_entries(reason, ControlAction.FLATTEN) == (reason not in never)
 
 
+def test_reasons_come_back_from_a_restart_as_they_were() -> None:
+    """A latched reason is the same in the next boot; the breaker's stands until its cause is told gone, then goes."""
+    state = told(*READY, ReasonRaised(reason=Reason.DRAWDOWN, figures={"ppm": 7}), OperatorPause(scope=BTC), at_ns=3)
+    assert initial(RESUME_NS, export_latched(state)).reasons == state.reasons
+    breaker = (Reason.CIRCUIT_BREAKER.value, ACCOUNT, 3, figures_of({"errors": 9}))
+    state = told(*READY, Tick(), state=initial(RESUME_NS, [breaker]), at_ns=1_000)
+    assert state.mode is Mode.REDUCING
+    state = told(ReasonGone(reason=Reason.CIRCUIT_BREAKER), Tick(), state=state, at_ns=1_000)
+    assert state.mode is Mode.ACTIVE, "its own cooldown is over: it waits for nothing else"
+
+
+def test_a_reason_that_recovers_stands_no_more() -> None:
+    """Whoever asks which causes are there hears of none that is gone, though its pause is not over."""
+    state = told(*READY, ReasonRaised(reason=Reason.FEED_STALE), ReasonRaised(reason=Reason.OVERFLOW, scope=BTC))
+    state = told(ReasonGone(reason=Reason.FEED_STALE), state=state)
+    assert standing(state) == ((Reason.OVERFLOW, BTC),)
+    assert not may_increase(state, ETH)
+
+
+def test_of_several_changes_the_last_carries_the_mode() -> None:
+    """A reader of the journal sees one change of mode a step, after what caused it."""
+    _, changes = step(told(*READY), FlattenStarted(reason=Reason.KILL, figures={"by": "file"}), 5)
+    assert [(one.kind, one.mode_from, one.mode_to) for one in changes] == [
+        (ChangeKind.RAISED, Mode.ACTIVE, Mode.ACTIVE),
+        (ChangeKind.FLATTEN_STARTED, Mode.ACTIVE, Mode.FLATTENING),
+    ]
+
+
+def test_a_flatten_is_remembered_beside_what_its_reason_stood_for() -> None:
+    """What is to be closed goes to the figures of its own reason alone; a word without figures takes none away."""
+    paused = told(
+        *READY, OperatorPause(figures={"by": "api"}), ReasonRaised(reason=Reason.DRAWDOWN, figures={"ppm": 7})
+    )
+    scoped = told(OperatorPause(scope=BTC, figures={"why": "news"}), state=paused)
+    state = told(FlattenStarted(reason=Reason.OPERATOR, figures={"flatten": "LONG"}), FlattenStarted(), state=scoped)
+    assert {(one.reason, one.scope): dict(one.figures) for one in state.reasons} == {
+        (Reason.OPERATOR, ACCOUNT): {"by": "api", "flatten": "LONG"},
+        (Reason.OPERATOR, BTC): {"why": "news"},
+        (Reason.DRAWDOWN, ACCOUNT): {"ppm": 7},
+    }
+
+
 def test_figures_are_immutable_and_ordered() -> None:
     """Figures of equal meaning are equal, whatever they were given as."""
     assert figures_of({"b": 1, "a": "x"}) == figures_of({"a": "x", "b": 1}) == (("a", "x"), ("b", 1))

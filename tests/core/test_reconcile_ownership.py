@@ -56,6 +56,13 @@ def test_at_the_first_boot_what_is_not_ours_is_foreign() -> None:
     assert [(one.kind, one.local_lots, one.venue_lots) for one in plan.differences] == [(DifferenceKind.POSITION, 5, 4)]
 
 
+def test_at_the_first_boot_our_own_part_is_not_foreign() -> None:
+    """Of nine lots that the exchange holds four are ours by the books: five are somebody else's."""
+    plan, view = settled(local(positions=(lots(4),), foreign=None), venue(positions=(lots(9),)))
+    assert plan.agreed
+    assert (view.positions, view.foreign) == ((lots(4),), (lots(5),))
+
+
 def test_somebody_who_closes_our_position_is_a_difference() -> None:
     """A manual order that reduced what was ours is not netted away: our exits would exceed the position."""
     theirs = order(1, client_id="web_8fK2", purpose=Purpose.FLATTEN)
@@ -147,3 +154,45 @@ def test_exits_of_closed_lots_are_orphans() -> None:
     assert cancelled(plan) == [(gone.client_id, CancelWhy.ORPHAN)]
     plan, _ = settled(view, seen)
     assert cancelled(plan) == []
+
+
+def test_an_order_that_we_know_is_ours_whatever_its_name() -> None:
+    """Adopted under its own id, it is no foreign order any more, and its fills move our part of the leg."""
+    taken = order(1, client_id="web_8fK2")
+    theirs, mine = order(2, client_id="web_9aB3", level=4), order(3, level=5)
+    seen = venue(*book([taken, theirs, mine]), fills=(fill(taken, 1, 4),), positions=(lots(4),))
+    seen = attrs.evolve(seen, limit_orders=(attrs.evolve(seen.limit_orders[0], filled_lots=4), *seen.limit_orders[1:]))
+    plan, view = settled(local(taken, mine), seen)
+    assert plan.agreed
+    assert [one.client_id for one in plan.foreign_orders] == [theirs.client_id]
+    assert (plan.foreign_fills, view.foreign, view.positions) == ((), (), (lots(4),))
+    assert view.orders[0].filled_lots == 4
+
+
+def test_entries_of_no_rung_are_no_duplicates() -> None:
+    """What was adopted beside the grid stands on no rung: any number of them may."""
+    records = [order(number, level=-1, client_id=f"web_{number}") for number in (1, 2)]
+    plan, _ = settled(local(*records), venue(*book(records)))
+    assert cancelled(plan) == []
+
+
+def test_an_entry_that_ended_takes_no_rung() -> None:
+    """Its successor has been sent and is not shown yet: it is nobody's second order."""
+    ended, sent = order(1, state=S.CANCELLED), order(2, state=S.SENT, ts_ns=NOW_NS)
+    plan, _ = settled(local(ended, sent), venue(), CAREFUL)
+    assert cancelled(plan) == []
+
+
+def test_an_orphan_that_is_going_is_not_cancelled_again() -> None:
+    """One cancel in flight is enough; and a stop that closes whatever there is protects entries to come."""
+    going = order(1, purpose=Purpose.STOP, state=S.CANCELLING, ts_ns=NOW_NS)
+    whole = order(2, purpose=Purpose.STOP, close_all=True, qty_lots=0, level=-1)
+    plan, _ = settled(local(going, whole), venue(stop_orders=book([going, whole])), CAREFUL)
+    assert cancelled(plan) == []
+
+
+def test_an_exit_that_ended_here_and_lives_there_is_cancelled_once() -> None:
+    """It is an orphan too, but one request takes it away."""
+    ended = order(1, purpose=Purpose.STOP, state=S.CANCELLED)
+    plan, _ = settled(local(ended), venue(stop_orders=book([ended])))
+    assert cancelled(plan) == [(ended.client_id, CancelWhy.ENDED)]
