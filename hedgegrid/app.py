@@ -36,7 +36,7 @@ from hedgegrid.config.params import (
     breaker_limits,
     grid_params,
     health_limits,
-    instrument_risk,
+    instrument_risks,
     limits_version,
     race_limits,
     risk_limits,
@@ -331,7 +331,7 @@ class House:
         )
 
     def _risk(self) -> Risk:
-        rules = [instrument_risk(grid, one) for grid, one in zip(self.config.grid, self.instruments, strict=True)]
+        rules = instrument_risks(self.config, self.instruments)
         if self.world.streamed:
             rules = [attrs.evolve(rule, cadence_ns=0) for rule in rules]
         races = self._race_limits()

@@ -71,11 +71,13 @@ def account_setup(config: AccountConfig, instruments: tuple[Instrument, ...]) ->
                 instrument=one,
                 params=params.grid_params(grid, one, config.risk),
                 rules=params.venue_rules(config, one),
-                gate=params.instrument_risk(grid, one),
+                gate=gate,
                 pause_missing=grid.funding.on_missing == "pause",
                 stale_ns=stale_ns,
             )
-            for grid, one in zip(config.grid, instruments, strict=True)
+            for grid, one, gate in zip(
+                config.grid, instruments, params.instrument_risks(config, instruments), strict=True
+            )
         ),
     )
 

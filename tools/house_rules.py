@@ -31,6 +31,7 @@ AMBIENT_HOMES = (
 )
 BROAD_HOME = "hedgegrid/runtime/supervisor.py"
 GATE = "hedgegrid/core/risk.py"
+APPROVER = "hedgegrid/actors/risk_gate.py"
 
 BANNED_WORDS = {
     "common": "the thing that its users share",
@@ -255,11 +256,17 @@ def test_docstring(source: Source) -> Iterator[Breach]:
 
 
 def approval(source: Source) -> Iterator[Breach]:
-    """Law 1: only the risk gate makes what the executor may send."""
+    """Law 1: only the risk gate makes what the executor may send, and one place asks it to."""
     if source.path == GATE or source.path.startswith("tests/"):
         return
     for node in ast.walk(source.tree):
         match node:
+            case ast.Attribute(value=ast.Name(id="risk"), attr="approve") if source.path != APPROVER:
+                yield node.lineno, f"orders are approved in {APPROVER} alone: send the intent to the gate"
+            case ast.ImportFrom(module="hedgegrid.core.risk") if any(one.name == "approve" for one in node.names):
+                yield node.lineno, "call risk.approve by its full name, so that approving is seen"
+            case ast.Call(func=ast.Name(id="claim_approval_seal") | ast.Attribute(attr="claim_approval_seal")):
+                yield node.lineno, f"the seal of approvals is claimed in {GATE} alone"
             case ast.Call(func=ast.Name(id="Approved") | ast.Attribute(attr="Approved")):
                 yield node.lineno, f"Approved is made in {GATE} alone: send the intent to the gate"
             case ast.alias(name="Approved", asname=str()):

@@ -15,14 +15,15 @@ from hedgegrid.actors.permission_words import PermissionWords
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_account import AccountWord, follow
 from hedgegrid.actors.risk_book import RiskBook, leg_of
+from hedgegrid.actors.risk_gate import Gate
 from hedgegrid.actors.risk_messages import RiskMessage
 from hedgegrid.actors.risk_readings import RiskReadings
 from hedgegrid.actors.risk_session import SessionControls
 from hedgegrid.actors.risk_settings import RiskSettings
-from hedgegrid.core import permission, permission_events, risk
+from hedgegrid.core import permission, permission_events
 from hedgegrid.core.breaker import Breaker
 from hedgegrid.core.fixed import ceil_div
-from hedgegrid.core.gate_records import Booked, InstrumentRisk
+from hedgegrid.core.gate_records import InstrumentRisk
 from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason, is_latched
 from hedgegrid.core.permission_events import (
     FlattenDone,
@@ -76,7 +77,7 @@ from hedgegrid.messages.events import (
     StrategyReady,
 )
 from hedgegrid.model.instrument import Instrument
-from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
+from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.ports import RiskMemory
 from hedgegrid.runtime.actor import Actor
 from hedgegrid.runtime.clock import Clock
@@ -111,8 +112,9 @@ class Risk(Actor[RiskMessage]):
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         own_rules = [attrs.evolve(rule) for rule in rules]
-        self._book = RiskBook(instruments, own_rules, stop_overlap_ns=settings.stop_overlap_ns)
+        self._book = RiskBook(instruments, own_rules, settings.limits, stop_overlap_ns=settings.stop_overlap_ns)
         self._book.sums_are_ours = settings.wallet_is_polled
+        self._gate = Gate(self._book, instruments, settings.limits, settings.limits_version, clock)
         self._settings = settings
         self._permission = permission.initial(settings.resume_after_ns, memory.latched())
         self._session = SessionControls(
@@ -129,16 +131,14 @@ class Risk(Actor[RiskMessage]):
         self._sampled_ns = 0
         self._ticks_from_ns: int | None = None
         self._look_ns = 0
-        self._stale_exposure = False
         self._liquidated = False
         self._breaker = BreakerWatch(breaker, wake_at=lambda ns: self.remind_at(ns, Wake(**post.head(None, ns))))
         self.readings = RiskReadings(
             book=self._book,
             session=self._session,
             breaker=breaker,
-            limits=settings.limits,
+            gate=self._gate,
             clock=clock,
-            recount=self._recount,
             reasons=lambda: self._permission.reasons,
         )
 
@@ -190,10 +190,7 @@ class Risk(Actor[RiskMessage]):
                 # The simulated exchange pushes the wallet with everything it says; a quiet one is polled.
                 self._book.hear_of_wallet(message.ts_venue_ns)
             return
-        rule.mark_ns = message.ts_venue_ns
-        if rule.mark_ticks != message.mark_ticks:
-            rule.mark_ticks = message.mark_ticks
-            self._stale_exposure = True
+        self._book.set_mark(index, message.mark_ticks, message.ts_venue_ns)
         if message.last_of_instant:
             self._judge_session(message)
 
@@ -286,25 +283,18 @@ class Risk(Actor[RiskMessage]):
 
     def _judge(self, batch: IntentBatch) -> None:
         """Check every order of a batch, book what passes, and send both answers."""
-        self._recount()
+        self._book.refresh()
         now_ns = self.clock.now_ns()
         self._book.lapse(now_ns)
         self._book.retire(batch.retires, now_ns)
         approved: list[Approved] = []
         refused: list[Refused] = []
         for request in batch.orders:
-            code, candidate = self._check(request)
-            if code == risk.PASS:
-                self._book.reserve(candidate)
-                approved.append(
-                    risk.approve(
-                        request,
-                        limits_version=self._settings.limits_version,
-                        expires_ns=request.decided_ns + self._settings.limits.approval_ttl_ns,
-                    )
-                )
+            verdict = self._gate.judge(request, self._permission)
+            if isinstance(verdict, Approved):
+                approved.append(verdict)
             else:
-                refused.append(self._refusal(request, code))
+                refused.append(verdict)
         # Without its successor an old stop stays.
         bare = {one.request.leg for one in refused if one.request.purpose is Purpose.STOP}
         kept = [name for name in batch.retires if leg_of(name) in bare]
@@ -326,41 +316,6 @@ class Risk(Actor[RiskMessage]):
                 ),
                 EXECUTOR,
             )
-
-    def _recount(self) -> None:
-        """Work out what the orders come to, where a mark has moved since."""
-        if self._stale_exposure:
-            self._stale_exposure = False
-            for index in range(len(self._book.rules)):
-                risk.recount(self._book.rules, self._book.exposures, self._book.booked, index)
-
-    def _check(self, request: OrderRequest) -> tuple[int, Booked]:
-        """Give the gate's code for a request."""
-        candidate = self._book.candidate(request)
-        if request.purpose is Purpose.ENTRY:
-            may_send = permission.may_increase(self._permission, request.instrument)
-        else:
-            may_send = permission.may_reduce(self._permission)
-        code = risk.check(
-            self._settings.limits,
-            self._book.rules,
-            self._book.exposures,
-            self._book.booked,
-            candidate,
-            0 if request.kind is Kind.MARKET else 1,
-            1 if may_send else 0,
-            request.decided_ns,
-            self.clock.now_ns(),
-            self._book.balance_ns,
-        )
-        return code, candidate
-
-    def _refusal(self, request: OrderRequest, code: int) -> Refused:
-        """Explain a refusal."""
-        limit, value, remedy = risk.explain(
-            code, self._settings.limits, self._book.rules, self._book.exposures, self._book.candidate(request)
-        )
-        return Refused(request=request, control=risk.CONTROL_NAMES[code], limit=limit, value=value, remedy=remedy)
 
     # --- state and permission ---------------------------------------------------------------------------------------
 

@@ -8,11 +8,11 @@ hydration read + realised - fees - funding since, exactly.
 
 from collections.abc import Sequence
 
-from hedgegrid.core import ledger, risk
+from hedgegrid.core import gate_book, ledger, var, worst_case
 from hedgegrid.core.account_figures import AccountFigures, Money, legs_held, worth_of
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.codes import FREE, LONG, NEVER_NS, SHORT
-from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk
+from hedgegrid.core.gate_records import AccountRisk, Booked, Exposure, InstrumentRisk, Realised, RiskLimits
 from hedgegrid.core.records import LegAccount, MarginTier, table
 from hedgegrid.messages.events import EndReason, ForeignSeen, FundingPaid, Hydrated, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance
@@ -40,14 +40,20 @@ class RiskBook:
     """What the gate counts, for all instruments of the account."""
 
     def __init__(
-        self, instruments: Sequence[Instrument], rules: list[InstrumentRisk], *, stop_overlap_ns: int = NEVER_NS
+        self,
+        instruments: Sequence[Instrument],
+        rules: list[InstrumentRisk],
+        limits: RiskLimits,
+        *,
+        stop_overlap_ns: int = NEVER_NS,
     ) -> None:
         """Begin empty; nothing may be approved before a hydration."""
+        self._limits = limits
         self._stop_overlap_ns = stop_overlap_ns
         self._retired: dict[int, tuple[int, int]] = {}
         """By order number: the quantity of a stop that is being replaced, and since when."""
         self.names = [instrument.name for instrument in instruments]
-        self._tiers = [
+        self.tiers = [
             [
                 MarginTier(max_notional_e8=one.max_notional_e8, maintenance_ppm=one.maintenance_ppm)
                 for one in instrument.tiers
@@ -57,7 +63,12 @@ class RiskBook:
         self.index = {name: i for i, name in enumerate(self.names)}
         self.rules = rules
         self.exposures = table(Exposure, 2 * len(rules))
-        self.booked = table(Booked, BOOKED_START)
+        self.account = AccountRisk()
+        self.booked = [table(Booked, BOOKED_START) for _ in rules]
+        """By instrument."""
+        self._free = [slots[::-1] for slots in self.booked]
+        self._moved = [False] * len(rules)
+        """By instrument: whether its mark has moved since it was counted last."""
         self.accounts = table(LegAccount, 2 * len(rules))
         self.foreign = table(LegAccount, 2 * len(rules))
         self.wallet_e8 = 0
@@ -107,8 +118,8 @@ class RiskBook:
             slot = 2 * index + one.lot.leg
             ledger.increase(self.accounts[slot], one.lot.qty_lots, one.cost_e8)
             self.exposures[slot].position_lots = self.accounts[slot].qty_lots
-        for order in self.booked:
-            if order.state != FREE and order.instrument == index and order.no < 0:
+        for order in self.booked[index]:
+            if order.state != FREE and order.no < 0:
                 self._release(order)
         for place, open_order in enumerate(seen.orders, 1):
             if open_order.purpose is Purpose.ENTRY:
@@ -125,7 +136,7 @@ class RiskBook:
                         generation=-place - 1,
                     )
                 )
-        risk.recount(self.rules, self.exposures, self.booked, index)
+        self.recount(index)
 
     def set_instrument(self, word: Hydrated) -> None:
         """Take the exchange's word on what we hold and have resting, in place of everything known of it."""
@@ -133,13 +144,16 @@ class RiskBook:
         for leg in (LONG, SHORT):
             slot = 2 * index + leg
             self.accounts[slot] = LegAccount()
-            self.exposures[slot] = Exposure(foreign_lots=self.foreign[slot].qty_lots)
+            told = self.exposures[slot]
+            self.exposures[slot] = Exposure(
+                foreign_lots=self.foreign[slot].qty_lots, held_e8=told.held_e8, worst_e8=told.worst_e8
+            )
         for position in word.positions:
             slot = 2 * index + position.leg
             self.accounts[slot] = LegAccount(qty_lots=position.qty_lots, cost_e8=position.cost_e8)
             self.exposures[slot].position_lots = position.qty_lots
-        for order in self.booked:
-            if order.state != FREE and order.instrument == index and order.no >= 0:
+        for order in self.booked[index]:
+            if order.state != FREE and order.no >= 0:
                 self._release(order)
         for open_order in word.orders:
             self._book(
@@ -156,7 +170,39 @@ class RiskBook:
             )
         if word.mark_ticks > 0:
             self.rules[index].mark_ticks = word.mark_ticks
-        risk.recount(self.rules, self.exposures, self.booked, index)
+        self.recount(index)
+
+    # --- the account's sums -----------------------------------------------------------------------------------------
+
+    def set_mark(self, index: int, mark_ticks: int, ts_ns: int) -> None:
+        """Take the mark of an instrument; what it changes is counted when it is asked for."""
+        rule = self.rules[index]
+        rule.mark_ns = ts_ns
+        self._moved[index] |= rule.mark_ticks != mark_ticks
+        rule.mark_ticks = mark_ticks
+
+    def measure(self, instrument: str, realised: Realised) -> None:
+        """Take the volatility of an instrument into the account's value at risk."""
+        index = self.index[instrument]
+        self.rules[index].var_ppm = var.rate_ppm(realised, self.rules[index].var_scale)
+        self._weigh(index)
+
+    def refresh(self) -> None:
+        """Bring the account's sums and its equity up to the present marks."""
+        for index, moved in enumerate(self._moved):
+            if moved:
+                self.recount(index)
+        self.account.balance_ns = self.balance_ns
+        self.account.equity_e8 = self.equity_e8() or 0
+
+    def recount(self, index: int) -> None:
+        """Work out anew what an instrument's orders come to."""
+        self._moved[index] = False
+        gate_book.recount(self.rules, self.exposures, self.booked[index], index)
+        self._weigh(index)
+
+    def _weigh(self, index: int) -> None:
+        worst_case.weigh(self._limits, self.account, self.rules, self.exposures, self.tiers[index], index)
 
     # --- orders -----------------------------------------------------------------------------------------------------
 
@@ -176,19 +222,26 @@ class RiskBook:
     def reserve(self, order: Booked) -> None:
         """Book an order that passed, before it is sent."""
         self._book(order)
+        if order.purpose == Purpose.ENTRY:
+            self._weigh(order.instrument)
 
     def _book(self, order: Booked) -> None:
-        if all(slot.state != FREE for slot in self.booked):
-            assert len(self.booked) < BOOKED_MAX, "more open orders than any venue allows"
-            self.booked.extend(table(Booked, len(self.booked)))
-        risk.book(self.rules[order.instrument], self.exposures, self.booked, order)
-        self._slots[order.no] = self.booked[risk.find(self.booked, order.no)]
+        booked, free = self.booked[order.instrument], self._free[order.instrument]
+        if not free:
+            assert len(booked) < BOOKED_MAX, "more open orders than any venue allows"
+            more = table(Booked, len(booked))
+            booked.extend(more)
+            free.extend(more[::-1])
+        slot = free.pop()
+        gate_book.put(self.rules[order.instrument], self.exposures, slot, order)
+        self._slots[order.no] = slot
 
     def _release(self, order: Booked) -> None:
         self._slots.pop(order.no, None)
         self._retired.pop(order.no, None)
         order.state = FREE
         order.no = 0
+        self._free[order.instrument].append(order)
 
     def retire(self, client_ids: Sequence[str], now_ns: int) -> None:
         """Stops that are being replaced do not stand in the way of their successors' proof, for a while."""
@@ -197,7 +250,7 @@ class RiskBook:
             if order is not None and order.qty_lots > 0:
                 self._retired[order.no] = (order.qty_lots, now_ns)
                 order.qty_lots = 0
-                risk.recount(self.rules, self.exposures, self.booked, order.instrument)
+                self.recount(order.instrument)
 
     def keep(self, client_ids: Sequence[str]) -> None:
         """Stops that were to be replaced stay: they count again."""
@@ -214,7 +267,7 @@ class RiskBook:
         qty_lots, _ = self._retired.pop(no, (0, 0))
         if qty_lots > 0:
             self._slots[no].qty_lots = qty_lots
-            risk.recount(self.rules, self.exposures, self.booked, self._slots[no].instrument)
+            self.recount(self._slots[no].instrument)
 
     def apply(self, instrument: str, events: Sequence[OrderEvent]) -> None:
         """Take in what the exchange said about an instrument's orders."""
@@ -232,7 +285,7 @@ class RiskBook:
                 self._leave(order, event.qty_lots)
             elif event.kind is OrderEventKind.CANCEL_FAILED and event.reason is not EndReason.NOT_FOUND:
                 self._count_again(number_of(event.client_id))
-        risk.recount(self.rules, self.exposures, self.booked, self.index[instrument])
+        self.recount(self.index[instrument])
 
     def _left(self, order: Booked) -> int:
         """Give what is left of an order, whether it counts at present or not."""
@@ -305,7 +358,7 @@ class RiskBook:
             held = sum(leg.qty_lots for leg in legs)
             if held:
                 gross = ledger.notional_e8(rule.mark_ticks, held, rule.unit_e8)
-                total += ledger.maintenance_e8(gross, self._tiers[index])
+                total += ledger.maintenance_e8(gross, self.tiers[index])
         return total
 
     def figures(self, peak_e8: int) -> AccountFigures:

@@ -6,12 +6,12 @@ Invariant: reading changes nothing that is decided; every figure is the book's o
 from collections.abc import Callable
 
 from hedgegrid.actors.risk_book import RiskBook
+from hedgegrid.actors.risk_gate import Gate
 from hedgegrid.actors.risk_session import SessionControls
 from hedgegrid.core.account_figures import AccountFigures
 from hedgegrid.core.breaker import Breaker
-from hedgegrid.core.gate_records import RiskLimits
 from hedgegrid.core.permission import StandingReason
-from hedgegrid.core.risk_figures import LimitFigure, figures
+from hedgegrid.core.risk_figures import LimitFigure
 from hedgegrid.core.session_figures import ControlFigure, breaker_control
 from hedgegrid.runtime.clock import Clock
 
@@ -25,32 +25,21 @@ class RiskReadings:
         book: RiskBook,
         session: SessionControls,
         breaker: Breaker,
-        limits: RiskLimits,
+        gate: Gate,
         clock: Clock,
-        recount: Callable[[], None],
         reasons: Callable[[], tuple[StandingReason, ...]],
     ) -> None:
-        """``recount`` brings the book's exposures to the present marks; ``reasons`` gives those that stand."""
+        """``reasons`` gives those that stand."""
         self._book = book
         self._session = session
         self._breaker = breaker
-        self._limits = limits
+        self._gate = gate
         self._clock = clock
-        self._recount = recount
         self.reasons = reasons
 
     def limits(self) -> tuple[LimitFigure, ...]:
         """Give every limit of the gate beside its present value."""
-        self._recount()
-        book = self._book
-        return figures(
-            self._limits,
-            book.rules,
-            book.exposures,
-            book.booked,
-            now_ns=self._clock.now_ns(),
-            balance_ns=book.balance_ns,
-        )
+        return self._gate.figures()
 
     def controls(self) -> tuple[ControlFigure, ...]:
         """Give every session control beside its present value."""

@@ -162,10 +162,11 @@ class SessionControls:
     # --- one instrument ---------------------------------------------------------------------------------------------
 
     def feed(self, instrument: str, bar: Bar) -> None:
-        """Take a closed bar into an instrument's realised volatility, once."""
+        """Take a closed bar into an instrument's realised volatility, once; the value at risk follows it."""
         if bar.open_ns > self._last_bar_ns.get(instrument, -1):
             self._last_bar_ns[instrument] = bar.open_ns
             session.feed_volatility(self._realised[instrument], bar.close_ticks, self._limits.volatility_lambda)
+            self._book.measure(instrument, self._realised[instrument])
 
     def judge_volatility(self, instrument: str) -> ReasonRaised | ReasonGone:
         """Judge an instrument's realised volatility."""

@@ -8,7 +8,7 @@ from hedgegrid.backtest import logbook
 from hedgegrid.backtest.desk import Desk, Floor
 from hedgegrid.backtest.result import FILLED as ORDER_FILLED
 from hedgegrid.backtest.result import REFUSED
-from hedgegrid.core import actions, diff, exits, pipeline, risk, venue_tables
+from hedgegrid.core import actions, diff, exits, gate_book, pipeline, risk, var, venue_tables, worst_case
 from hedgegrid.core.codes import (
     BACKSTOP,
     ENTRY,
@@ -216,8 +216,9 @@ def send(desks: list[Desk], floor: Floor, k: int, ts_ns: int) -> None:
 
 
 def refresh_gate(desks: list[Desk], floor: Floor) -> None:
-    """Bring the gate's view of every instrument up to the present marks and books."""
+    """Bring the gate's view of the account up to the present marks, books and volatilities."""
     count = floor.account.instruments
+    equity = floor.account.fixed_e8
     for k in range(count):
         desk = desks[k]
         market = desk.market
@@ -227,7 +228,19 @@ def refresh_gate(desks: list[Desk], floor: Floor) -> None:
         rule.bid_ticks = market.bid_ticks
         rule.ask_ticks = market.ask_ticks
         rule.quote_ns = market.ts_ns
-        risk.recount(floor.rules[:count], floor.exposures[: 2 * count], desk.booked[: desk.orders_used], k)
+        rule.var_ppm = var.rate_ppm(desk.realised, rule.var_scale)
+        equity += desk.pulse.net_units_e8 * market.mark_ticks
+        gate_book.recount(floor.rules[:count], floor.exposures[: 2 * count], desk.booked[: desk.orders_used], k)
+        _weigh(desk, floor, k)
+    floor.risk.equity_e8 = equity
+    floor.risk.balance_ns = floor.account.balance_ns
+
+
+def _weigh(desk: Desk, floor: Floor, k: int) -> None:
+    """Bring the account's sums in line with what an instrument holds and has resting."""
+    count = floor.account.instruments
+    tiers = desk.tiers[: desk.pulse.tier_count]
+    worst_case.weigh(floor.limits, floor.risk, floor.rules[:count], floor.exposures[: 2 * count], tiers, k)
 
 
 def _retire(desk: Desk, no: int) -> None:
@@ -263,15 +276,16 @@ def _place(desk: Desk, floor: Floor, k: int, action: Action, ts_ns: int, live_ns
     count = floor.account.instruments
     code = risk.check(
         floor.limits,
+        floor.risk,
         floor.rules[:count],
         floor.exposures[: 2 * count],
         desk.booked[: desk.orders_used],
+        desk.tiers[: desk.pulse.tier_count],
         candidate,
         0 if kind == MARKET else 1,
         desk.pulse.may_add if purpose == ENTRY else 1,
         ts_ns,
         ts_ns,
-        floor.account.balance_ns,
     )
     held = desk.venue_accounts[action.leg].qty_lots
     if code != risk.PASS or (purpose != ENTRY and purpose != BACKSTOP and held == 0):
@@ -300,19 +314,11 @@ def _place(desk: Desk, floor: Floor, k: int, action: Action, ts_ns: int, live_ns
 
 def _reserve(desk: Desk, floor: Floor, slot: int) -> None:
     """Book the candidate beside its order's slot."""
-    candidate = desk.candidate
-    booked = desk.booked[slot]
-    booked.state = 1
-    booked.no = candidate.no
-    booked.instrument = candidate.instrument
-    booked.leg = candidate.leg
-    booked.purpose = candidate.purpose
-    booked.price_ticks = candidate.price_ticks
-    booked.qty_lots = candidate.qty_lots
-    booked.level = candidate.level
-    booked.generation = candidate.generation
     count = floor.account.instruments
-    risk.count_in(floor.rules[candidate.instrument], floor.exposures[: 2 * count], booked)
+    k = desk.candidate.instrument
+    gate_book.put(floor.rules[k], floor.exposures[: 2 * count], desk.booked[slot], desk.candidate)
+    if desk.candidate.purpose == ENTRY:
+        _weigh(desk, floor, k)
 
 
 def _write_order(desk: Desk, slot: int, action: Action, kind: int, live_ns: int) -> None:

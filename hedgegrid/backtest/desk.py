@@ -186,6 +186,7 @@ class Floor:
     account: Account = _one(Account)
     standing: g.Standing = _one(g.Standing)
     limits: g.RiskLimits = _one(g.RiskLimits)
+    risk: g.AccountRisk = _one(g.AccountRisk)
     session_limits: g.SessionLimits = _one(g.SessionLimits)
     session: g.SessionState = _one(g.SessionState)
     fills_used: int = 0

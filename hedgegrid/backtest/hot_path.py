@@ -28,6 +28,7 @@ from hedgegrid.core import (
     filling,
     fixed,
     funding,
+    gate_book,
     grid,
     inventory,
     ledger,
@@ -41,7 +42,9 @@ from hedgegrid.core import (
     risk,
     session,
     standing,
+    var,
     venue_tables,
+    worst_case,
 )
 
 HOT_MODULES: tuple[ModuleType, ...] = (
@@ -63,6 +66,9 @@ HOT_MODULES: tuple[ModuleType, ...] = (
     queue_fills,
     margin,
     matching,
+    var,
+    worst_case,
+    gate_book,
     risk,
     session,
 )

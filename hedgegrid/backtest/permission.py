@@ -259,11 +259,10 @@ def judge_session(desks: list[Desk], floor: Floor, equity_e8: int, maintenance_e
         raise_reason(desks, floor, MARGIN, ACCOUNT, limits.margin_action, maintenance_e8, equity_e8, now_ns)
 
 
-def judge_volatility(desks: list[Desk], floor: Floor, k: int, close_ticks: int, now_ns: int) -> None:
-    """Let the volatility halt judge a closed bar of one instrument."""
+def judge_volatility(desks: list[Desk], floor: Floor, k: int, now_ns: int) -> None:
+    """Let the volatility halt judge one instrument, whose closed bar has been fed."""
     desk = desks[k]
     limits = floor.session_limits
-    session.feed_volatility(desk.realised, close_ticks, limits.volatility_lambda)
     if session.is_wild(limits, desk.realised, desk.pulse.bars_per_year):
         value = int(session.volatility_ppm(desk.realised, desk.pulse.bars_per_year))
         action, limit = limits.volatility_action, limits.volatility_ppm

@@ -141,10 +141,18 @@ def _trigger_backstops(desk: Desk) -> None:
     )
 
 
+def hear_close(desk: Desk, floor: Floor, close: int) -> None:
+    """Feed a bar that is decided on to the realised volatility, before the decision of any instrument.
+
+    The account's value at risk is of all of them.
+    """
+    session.feed_volatility(desk.realised, close, floor.session_limits.volatility_lambda)
+
+
 def decide(desks: list[Desk], floor: Floor, k: int, high: int, low: int, close: int, ts_ns: int) -> None:
     """Decide on a closed bar of one instrument and send what that wants."""
     desk = desks[k]
-    permission.judge_volatility(desks, floor, k, close, ts_ns)
+    permission.judge_volatility(desks, floor, k, ts_ns)
     permission.clear_overflow(desks, floor, k, ts_ns)
     entries_used = desk.entries_used
     desk.entries_used = min(desk.pulse.entry_room, entries_used + desk.rungs_used)

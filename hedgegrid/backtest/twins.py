@@ -27,8 +27,8 @@ from hedgegrid.backtest.tape_columns import BarEnds, Bars, Settlements, Trades
 
 __all__ = ["DRIVER_MODULES", "HOT_MODULES", "built", "compiled", "hot_functions"]
 
-PLAIN_FUNCTIONS = frozenset({"hedgegrid.core.risk.approve", "hedgegrid.core.risk.explain"})
-"""Functions of hot modules that make messages or texts and therefore stay plain Python."""
+PLAIN_FUNCTIONS = frozenset({"hedgegrid.core.risk.approve"})
+"""Functions of hot modules that make messages and therefore stay plain Python."""
 
 
 def hot_functions(modules: tuple[ModuleType, ...] = HOT_MODULES) -> dict[str, FunctionType]:

@@ -55,6 +55,10 @@ def _decide_bars(desks: list[Desk], floor: Floor, bars: Bars, row: int, ts_ns: i
     points = bars.points
     for k in range(floor.account.instruments):
         first = POINTS * (k * bars.rows + row)
+        if points[first] > 0:
+            step.hear_close(desks[k], floor, points[first + 3])
+    for k in range(floor.account.instruments):
+        first = POINTS * (k * bars.rows + row)
         if points[first] == 0:
             continue
         high = max(points[first + 1], points[first + 2])

@@ -190,8 +190,17 @@ def _end_bars(desks: list[Desk], floor: Floor, ends: BarEnds, due: Settlements, 
     step.fall_due(desks, floor)
     account.equity_e8 = valuing.equity_of(desks, floor)
     logbook.note_account(floor, desks, ts_ns)
-    for k in range(account.instruments):
+    _decide_ends(desks, floor, ends, e, ts_ns)
+    step.fall_due(desks, floor)
+
+
+def _decide_ends(desks: list[Desk], floor: Floor, ends: BarEnds, e: int, ts_ns: int) -> None:
+    """Decide for every instrument whose bar ends here."""
+    for k in range(floor.account.instruments):
+        close = ends.close_ticks[k * ends.times + e]
+        if close > 0:
+            step.hear_close(desks[k], floor, close)
+    for k in range(floor.account.instruments):
         j = k * ends.times + e
         if ends.close_ticks[j] > 0:
             step.decide(desks, floor, k, ends.high_ticks[j], ends.low_ticks[j], ends.close_ticks[j], ts_ns)
-    step.fall_due(desks, floor)

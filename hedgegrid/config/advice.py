@@ -7,6 +7,7 @@ from. What depends on the market (prices, the exchange's minimums) is not guesse
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
+from statistics import NormalDist
 
 import attrs
 
@@ -16,6 +17,9 @@ from hedgegrid.config.values import plain
 
 _BPS = Decimal(10_000)
 _FUNDING_INTERVAL_MINUTES = 480
+_HOURS_A_YEAR = 8_760
+_USUAL_VOLATILITY = Decimal("0.5")
+"""Annualised; the largest of these markets have it in quiet months."""
 
 
 @attrs.frozen(kw_only=True)
@@ -190,18 +194,60 @@ def _worst_case(config: AccountConfig) -> Iterator[Advice]:
             message=f"the worst case of {_rounded(gross)} on both legs needs {_rounded(margin)} of margin at leverage "
             f"{config.venue.leverage}, above the wallet of {plain(wallet)}",
         )
-    elif gross > wallet * config.risk.max_leverage:
-        yield Advice(
-            path="risk.max_leverage",
-            message=f"the worst case of {_rounded(gross)} is above {plain(config.risk.max_leverage)} times "
-            f"the wallet of {plain(wallet)}",
-        )
+    else:
+        yield from _over_equity(config, wallet, gross)
+    yield from _swings(config, wallet, min(sum(legs, Decimal(0)), *_leg_caps(config)))
     loss = sum((_stopped_out(grid, config, each) for grid, each in zip(config.grid, legs, strict=True)), Decimal(0))
     if loss > wallet:
         yield Advice(
             path="account.wallet_quote",
             message=f"stopping out one full leg of every grid loses {_rounded(loss)}, "
             f"above the wallet of {plain(wallet)}",
+        )
+
+
+def _leg_caps(config: AccountConfig) -> tuple[Decimal, Decimal]:
+    """What a leg of the account, and the difference of both, may come to."""
+    return config.risk.max_notional_per_leg_quote, config.risk.max_net_notional_quote
+
+
+def _over_equity(config: AccountConfig, wallet: Decimal, gross: Decimal) -> Iterator[Advice]:
+    """The gate refuses part of the worst case, because the wallet is too small for it."""
+    risk = config.risk
+    if gross > wallet * risk.max_leverage:
+        yield Advice(
+            path="risk.max_leverage",
+            message=f"the worst case of {_rounded(gross)} is above {plain(risk.max_leverage)} times "
+            f"the wallet of {plain(wallet)}: the gate refuses the rest",
+        )
+    margin = gross / config.venue.leverage
+    if margin > wallet * risk.max_position_ratio:
+        yield Advice(
+            path="risk.max_position_ratio",
+            message=f"the worst case of {_rounded(gross)} needs {_rounded(margin)} of margin at leverage "
+            f"{config.venue.leverage}, above {plain(risk.max_position_ratio)} of the wallet of {plain(wallet)}: "
+            "the gate refuses the rest",
+        )
+
+
+def _swings(config: AccountConfig, wallet: Decimal, net: Decimal) -> Iterator[Advice]:
+    """A full leg is too much for the wallet at a volatility that is nothing special."""
+    risk = config.risk
+    # Without what must be held the liquidation would be farther away than it is.
+    if wallet < net * risk.min_liquidation_distance_ratio:
+        yield Advice(
+            path="risk.min_liquidation_distance_ratio",
+            message=f"a full leg of {_rounded(net)} on a wallet of {plain(wallet)} is liquidated nearer than "
+            f"{plain(risk.min_liquidation_distance_ratio)} of the price: the gate refuses the rest",
+        )
+    z = Decimal(repr(NormalDist().inv_cdf(float(risk.var.confidence))))
+    a_year = net * z * (Decimal(risk.var.horizon_hours) / _HOURS_A_YEAR).sqrt()
+    most = risk.var.max_ratio * wallet / a_year
+    if most < _USUAL_VOLATILITY:
+        yield Advice(
+            path="risk.var.max_ratio",
+            message=f"a full leg of {_rounded(net)} on a wallet of {plain(wallet)} is over the limit from "
+            f"an annualised volatility of {_rounded(most * 100)} % on: the gate refuses the rest then",
         )
 
 

@@ -14,14 +14,7 @@ _GATE = "the gate does not check it yet"
 
 NOT_ENFORCED: Mapping[str, str] = {
     "venue.amend": "entries are always cancelled and added",
-    "risk.max_leverage": _GATE,
-    "risk.max_position_ratio": _GATE,
-    "risk.max_margin_ratio": _GATE,
-    "risk.min_liquidation_distance_ratio": _GATE,
     "risk.max_orders_per_minute": _GATE,
-    "risk.var.confidence": _GATE,
-    "risk.var.horizon_hours": _GATE,
-    "risk.var.max_ratio": _GATE,
 }
 """Path of a setting or section -> why it has no effect yet."""
 

@@ -5,15 +5,17 @@ of the core could not hold in 64 bits is refused here, in one line.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from importlib.resources import files
+from statistics import NormalDist
 
 import attrs
 import tomli
 
 from hedgegrid.config.grid import GridConfig
-from hedgegrid.config.risk import RiskConfig
+from hedgegrid.config.risk import RiskConfig, VarConfig
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core import codes, session
 from hedgegrid.core.breaker import BreakerLimits
@@ -256,6 +258,12 @@ def risk_limits(config: AccountConfig) -> RiskLimits:
         max_leg_notional_e8=cash_e8(limits.max_notional_per_leg_quote),
         max_gross_notional_e8=cash_e8(limits.max_gross_notional_quote),
         max_net_notional_e8=cash_e8(limits.max_net_notional_quote),
+        max_leverage_ppm=ppm_from_ratio(limits.max_leverage),
+        max_position_ppm=ppm_from_ratio(limits.max_position_ratio),
+        leverage=config.venue.leverage,
+        max_margin_ppm=ppm_from_ratio(limits.max_margin_ratio),
+        min_distance_ppm=ppm_from_ratio(limits.min_liquidation_distance_ratio),
+        max_var_ppm=ppm_from_ratio(limits.var.max_ratio),
         max_open_orders_per_leg=limits.max_open_orders_per_leg,
         price_collar_ppm=ppm_from_bps(limits.price_collar_bps),
         max_quote_age_ns=ns_from_ms(limits.max_quote_age_ms),
@@ -335,12 +343,17 @@ def _funding_e8(cost_bps: Decimal) -> int:
 
 def limits_version(config: AccountConfig) -> str:
     """Give a short name of the limits in force: equal limits, equal name, wherever the journal lies."""
-    limits = (config.risk, tuple((grid.instrument, grid.max_position_qty) for grid in config.grid))
+    grids = tuple((grid.instrument, grid.timeframe, grid.max_position_qty) for grid in config.grid)
+    limits = (config.risk, config.venue.leverage, grids)
     return hashlib.sha256(repr(limits).encode()).hexdigest()[:12]
 
 
-def instrument_risk(grid: GridConfig, instrument: Instrument) -> InstrumentRisk:
-    """Give an instrument's own part of the gate."""
+def instrument_risks(config: AccountConfig, instruments: Sequence[Instrument]) -> list[InstrumentRisk]:
+    """Give every instrument's own part of the gate, in the order of the grids."""
+    return [_instrument_risk(grid, config.risk, one) for grid, one in zip(config.grid, instruments, strict=True)]
+
+
+def _instrument_risk(grid: GridConfig, limits: RiskConfig, instrument: Instrument) -> InstrumentRisk:
     return InstrumentRisk(
         unit_e8=instrument.unit_e8,
         min_qty_lots=instrument.min_qty_lots,
@@ -348,4 +361,11 @@ def instrument_risk(grid: GridConfig, instrument: Instrument) -> InstrumentRisk:
         min_notional_e8=instrument.min_notional_e8,
         max_position_lots=lots_floor(grid.max_position_qty, instrument.lot),
         cadence_ns=bar_length_ns(grid),
+        var_scale=var_scale(limits.var, bar_length_ns(grid)),
     )
+
+
+def var_scale(limits: VarConfig, length_ns: int) -> float:
+    """Give z x sqrt(horizon / bar): what turns a bar's volatility into a loss over the horizon at the confidence."""
+    z = NormalDist().inv_cdf(float(limits.confidence))
+    return z * math.sqrt(limits.horizon_hours * NS_PER_HOUR / length_ns)

@@ -8,18 +8,28 @@ what the gate believes cannot be bent by what it judges.
 
 import attrs
 
+UNMEASURED = -1
+"""A volatility that is not known yet."""
+
 
 @attrs.define(eq=False)
 class RiskLimits:
     """The limits of the gate as the hot path reads them.
 
-    Money in quote x 1e8, times in ns, distances in ppm, 0 never means "off".
+    Money in quote x 1e8, times in ns, distances, multiples and ratios of equity in ppm, 0 never means "off".
+    ``leverage`` is what is set at the exchange: it divides a notional into its initial margin.
     """
 
     max_order_notional_e8: int = 0
     max_leg_notional_e8: int = 0
     max_gross_notional_e8: int = 0
     max_net_notional_e8: int = 0
+    max_leverage_ppm: int = 0
+    max_position_ppm: int = 0
+    leverage: int = 1
+    max_margin_ppm: int = 0
+    min_distance_ppm: int = 0
+    max_var_ppm: int = 0
     max_open_orders_per_leg: int = 0
     price_collar_ppm: int = 0
     max_quote_age_ns: int = 0
@@ -29,10 +39,34 @@ class RiskLimits:
 
 
 @attrs.define(eq=False)
+class AccountRisk:
+    """What the whole account comes to: the wallet's equity at the present marks, and its instruments added up.
+
+    Money in quote x 1e8. ``balance_ns`` is when the wallet was told last, 0 never; without it, or with ``unmarked``
+    above 0, ``equity_e8`` means nothing. ``held_*`` is what the legs hold, ``worst_*`` that and their entries;
+    ``margin_e8`` and ``far_margin_e8`` are the maintenance of the worst case, as ``core.worst_case`` has them.
+    ``unmarked`` and ``unmeasured`` count the instruments with exposure whose mark, or volatility, is not known.
+    """
+
+    equity_e8: int = 0
+    balance_ns: int = 0
+    held_long_e8: int = 0
+    held_short_e8: int = 0
+    worst_long_e8: int = 0
+    worst_short_e8: int = 0
+    margin_e8: int = 0
+    far_margin_e8: int = 0
+    var_e8: int = 0
+    unmarked: int = 0
+    unmeasured: int = 0
+
+
+@attrs.define(eq=False)
 class Exposure:
     """What one leg of one instrument holds and could come to hold, as the gate counts it, at ``mark_ticks``.
 
     ``entry_worst_e8``: live, reserved and unknown entries, each at the larger of its limit and the mark.
+    ``held_e8`` and ``worst_e8`` are its part of ``AccountRisk``, as they were added there.
     ``foreign_lots``: what the leg holds that is not ours; it counts against every limit and backs no reduction.
     ``newest_no`` is the highest number that was ever booked; ``generation`` the newest one with a booked entry, and
     ``levels`` has a bit for each of its low levels that had one since the last recount.
@@ -42,6 +76,8 @@ class Exposure:
     foreign_lots: int = 0
     entry_lots: int = 0
     entry_worst_e8: int = 0
+    held_e8: int = 0
+    worst_e8: int = 0
     take_profit_lots: int = 0
     stop_lots: int = 0
     market_lots: int = 0
@@ -54,7 +90,11 @@ class Exposure:
 
 @attrs.define(eq=False)
 class InstrumentRisk:
-    """An instrument as the gate sees it: rules, its newest mark and quote with their times."""
+    """An instrument as the gate sees it: rules, its newest mark and quote with their times.
+
+    ``var_scale`` is z x sqrt(horizon / bar), ``var_ppm`` what a unit of net notional could lose (``core.var``). The
+    last five are its part of ``AccountRisk``, as they were added there.
+    """
 
     unit_e8: int = 0
     min_qty_lots: int = 0
@@ -67,6 +107,13 @@ class InstrumentRisk:
     ask_ticks: int = 0
     quote_ns: int = 0
     cadence_ns: int = 0
+    var_scale: float = 0.0
+    var_ppm: int = UNMEASURED
+    margin_e8: int = 0
+    far_margin_e8: int = 0
+    var_e8: int = 0
+    unmarked: int = 0
+    unmeasured: int = 0
 
 
 @attrs.define(eq=False)

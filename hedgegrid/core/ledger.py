@@ -58,11 +58,15 @@ def funding_charge_e8(leg: int, notional: int, rate_e8: int) -> int:
     return half_up(signed, rate_e8, CASH_SCALE)
 
 
+def tier_ppm(gross_notional: int, tiers: list[MarginTier]) -> int:
+    """Give the maintenance ratio of the tier that a gross notional falls into; beyond the last, the last one's."""
+    for i in range(len(tiers)):
+        if gross_notional <= tiers[i].max_notional_e8:
+            return tiers[i].maintenance_ppm
+    return tiers[len(tiers) - 1].maintenance_ppm
+
+
 def maintenance_e8(gross_notional: int, tiers: list[MarginTier]) -> int:
     """Give the equity that must be held for a gross notional, by the tier that it falls into."""
-    ppm = tiers[len(tiers) - 1].maintenance_ppm
-    for i in range(len(tiers) - 1, -1, -1):
-        if gross_notional <= tiers[i].max_notional_e8:
-            ppm = tiers[i].maintenance_ppm
     # Equity is compared as "less than" in whole units, so rounding up keeps the comparison exact.
-    return mul_ppm_up(gross_notional, ppm)
+    return mul_ppm_up(gross_notional, tier_ppm(gross_notional, tiers))

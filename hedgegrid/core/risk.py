@@ -1,18 +1,25 @@
 """The gate that every order passes: section 6's checks, in its order, and the one place that makes an ``Approved``.
 
-``check`` is of the hot path and gives a code; ``approve`` wraps a pass into a message that the executor will send.
-What the catalogue names and is not here yet is listed in ARCHITECTURE.md.
+``check`` is of the hot path and gives a code; ``approve`` wraps a pass into a message that the executor will send;
+``core.refusal`` puts a refusal into words.
 
 Invariants: working, reserved and unknown orders count at their worst case; an order is booked before it is sent; a
 reducing order is never refused for comfort, only where it would not reduce, is a duplicate, or may not be sent at
-all.
+all; a figure that a control needs and nobody has told refuses, it is never taken for zero.
 """
 
+from hedgegrid.core import var, worst_case
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LONG, SHORT, STOP, TAKE_PROFIT
-from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk, RiskLimits
-from hedgegrid.messages.events import Approved
+from hedgegrid.core.gate_book import LEVEL_BITS, find
+from hedgegrid.core.gate_records import UNMEASURED, AccountRisk, Booked, Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.core.ledger import maintenance_e8
+from hedgegrid.core.records import MarginTier
+from hedgegrid.messages.events import Approved, claim_approval_seal
 from hedgegrid.model.order import OrderRequest
-from hedgegrid.units import PPM, quote_text
+from hedgegrid.units import PPM
+
+_SEAL = claim_approval_seal()
+"""What makes an ``Approved``: it is given once, to whoever asks first."""
 
 PASS = 0
 PERMISSION = 1
@@ -28,13 +35,15 @@ MAX_POSITION = 10
 MAX_LEG_NOTIONAL = 11
 MAX_GROSS_NOTIONAL = 12
 MAX_NET_NOTIONAL = 13
-MAX_OPEN_ORDERS = 14
-DUPLICATE = 15
-SELF_CROSS = 16
-REDUCE_PROOF = 17
-
-LEVEL_BITS = 62
-"""Levels below this have a bit of their own in ``Exposure.levels``."""
+MAX_LEVERAGE = 14
+MAX_POSITION_RATIO = 15
+MAX_MARGIN_RATIO = 16
+LIQUIDATION_DISTANCE = 17
+VAR = 18
+MAX_OPEN_ORDERS = 19
+DUPLICATE = 21
+SELF_CROSS = 22
+REDUCE_PROOF = 23
 
 CONTROL_NAMES = {
     PERMISSION: "permission",
@@ -50,6 +59,11 @@ CONTROL_NAMES = {
     MAX_LEG_NOTIONAL: "max_notional_per_leg_quote",
     MAX_GROSS_NOTIONAL: "max_gross_notional_quote",
     MAX_NET_NOTIONAL: "max_net_notional_quote",
+    MAX_LEVERAGE: "max_leverage",
+    MAX_POSITION_RATIO: "max_position_ratio",
+    MAX_MARGIN_RATIO: "max_margin_ratio",
+    LIQUIDATION_DISTANCE: "min_liquidation_distance_ratio",
+    VAR: "var",
     MAX_OPEN_ORDERS: "max_open_orders_per_leg",
     DUPLICATE: "duplicate",
     SELF_CROSS: "self_cross",
@@ -60,45 +74,55 @@ CONTROL_NAMES = {
 
 def check(
     limits: RiskLimits,
+    account: AccountRisk,
     rules: list[InstrumentRisk],
     exposures: list[Exposure],
     booked: list[Booked],
+    tiers: list[MarginTier],
     order: Booked,
     kind_has_price: int,
     may_send: int,
     decided_ns: int,
     now_ns: int,
-    balance_ns: int,
 ) -> int:
     """Give PASS or the code of the first control that refuses ``order``.
 
-    ``exposures`` holds two records an instrument (LONG, SHORT) at the present marks; ``may_send`` is the permission's
-    answer for this order; ``kind_has_price`` is 0 for market orders.
+    ``account`` and ``exposures`` (two records an instrument: LONG, SHORT) are at the present marks, as
+    ``worst_case.weigh`` left them; ``booked`` and ``tiers`` are those of the order's instrument; ``may_send`` is the
+    permission's answer for this order; ``kind_has_price`` is 0 for market orders.
     """
     if may_send == 0:
         return PERMISSION
+    long, short = exposures[2 * order.instrument + LONG], exposures[2 * order.instrument + SHORT]
+    leg = long if order.leg == LONG else short
     if order.purpose != ENTRY:
-        return _check_reducing(exposures, booked, order, kind_has_price)
+        return _check_reducing(long, short, leg, booked, order, kind_has_price)
     if now_ns - decided_ns > limits.approval_ttl_ns:
         return EXPIRED_APPROVAL
-    code = _check_ages(limits, rules[order.instrument], now_ns, balance_ns)
+    rule = rules[order.instrument]
+    code = _check_ages(limits, account, rule, now_ns)
     if code == PASS:
-        code = _check_order(limits, rules[order.instrument], order)
+        code = _check_order(limits, rule, order)
     if code == PASS:
-        code = _check_exposure(limits, rules, exposures, order)
+        code = _check_exposure(limits, account, rule, leg, order)
     if code == PASS:
-        code = _check_book(limits, exposures, booked, order)
+        code = _check_equity(limits, account, rule, long, short, tiers, order)
+    if code == PASS:
+        code = _check_book(limits, leg, short if order.leg == LONG else long, booked, order)
     return code
 
 
-def _check_ages(limits: RiskLimits, rule: InstrumentRisk, now_ns: int, balance_ns: int) -> int:
-    """Refuse on data older than its limit; the limit is never under two beats of the source."""
+def _check_ages(limits: RiskLimits, account: AccountRisk, rule: InstrumentRisk, now_ns: int) -> int:
+    """Refuse on data older than its limit, which is never under two beats of the source, and on what never came.
+
+    The limits of the account need the mark of every instrument that counts in them.
+    """
     floor_ns = 2 * rule.cadence_ns
     if rule.quote_ns == 0 or now_ns - rule.quote_ns > max(limits.max_quote_age_ns, floor_ns):
         return QUOTE_AGE
-    if rule.mark_ns == 0 or now_ns - rule.mark_ns > max(limits.max_mark_age_ns, floor_ns):
+    if rule.mark_ns == 0 or now_ns - rule.mark_ns > max(limits.max_mark_age_ns, floor_ns) or account.unmarked > 0:
         return MARK_AGE
-    if balance_ns == 0 or now_ns - balance_ns > max(limits.max_balance_age_ns, floor_ns):
+    if account.balance_ns == 0 or now_ns - account.balance_ns > max(limits.max_balance_age_ns, floor_ns):
         return BALANCE_AGE
     return PASS
 
@@ -120,56 +144,75 @@ def _check_order(limits: RiskLimits, rule: InstrumentRisk, order: Booked) -> int
     return PASS
 
 
-def worst_entry_e8(price_ticks: int, qty_lots: int, mark_ticks: int, unit_e8: int) -> int:
-    """Give an entry's notional at its worst case: the larger of its limit and the mark."""
-    return max(price_ticks, mark_ticks) * qty_lots * unit_e8
+def added_e8(rule: InstrumentRisk, order: Booked, leg: int) -> int:
+    """Give what an entry brings to a leg at its worst: nothing to the one that it is not of."""
+    if order.leg != leg:
+        return 0
+    return worst_case.entry_e8(order.price_ticks, order.qty_lots, rule.mark_ticks, rule.unit_e8)
 
 
-def _check_exposure(limits: RiskLimits, rules: list[InstrumentRisk], exposures: list[Exposure], order: Booked) -> int:
+def _check_exposure(
+    limits: RiskLimits, account: AccountRisk, rule: InstrumentRisk, leg: Exposure, order: Booked
+) -> int:
     """Refuse an order that could take a leg, the gross or the net position of the account over its limit."""
-    rule = rules[order.instrument]
-    leg = exposures[2 * order.instrument + order.leg]
     if leg.position_lots + leg.foreign_lots + leg.entry_lots + order.qty_lots > rule.max_position_lots:
         return MAX_POSITION
-    held_long = 0
-    held_short = 0
-    worst_long = 0
-    worst_short = 0
-    for i in range(len(rules)):
-        unit = rules[i].unit_e8 * rules[i].mark_ticks
-        held_long += (exposures[2 * i].position_lots + exposures[2 * i].foreign_lots) * unit
-        held_short += (exposures[2 * i + 1].position_lots + exposures[2 * i + 1].foreign_lots) * unit
-        worst_long += exposures[2 * i].entry_worst_e8
-        worst_short += exposures[2 * i + 1].entry_worst_e8
-    added = worst_entry_e8(order.price_ticks, order.qty_lots, rule.mark_ticks, rule.unit_e8)
-    if order.leg == LONG:
-        worst_long += added
-        leg_total = held_long + worst_long
-    else:
-        worst_short += added
-        leg_total = held_short + worst_short
+    long, short = added_e8(rule, order, LONG), added_e8(rule, order, SHORT)
+    leg_total = account.worst_long_e8 + long if order.leg == LONG else account.worst_short_e8 + short
     if leg_total > limits.max_leg_notional_e8:
         return MAX_LEG_NOTIONAL
-    if held_long + worst_long + held_short + worst_short > limits.max_gross_notional_e8:
+    if worst_case.gross_e8(account, long, short) > limits.max_gross_notional_e8:
         return MAX_GROSS_NOTIONAL
-    net = max(abs(held_long + worst_long - held_short), abs(held_short + worst_short - held_long))
-    if net > limits.max_net_notional_e8:
+    if worst_case.net_e8(account, long, short) > limits.max_net_notional_e8:
         return MAX_NET_NOTIONAL
     return PASS
 
 
-def _check_book(limits: RiskLimits, exposures: list[Exposure], booked: list[Booked], order: Booked) -> int:
+def _check_equity(
+    limits: RiskLimits,
+    account: AccountRisk,
+    rule: InstrumentRisk,
+    long: Exposure,
+    short: Exposure,
+    tiers: list[MarginTier],
+    order: Booked,
+) -> int:
+    """Refuse an order whose worst case is too much for the equity of the account; none is enough for anything."""
+    equity = account.equity_e8
+    to_long, to_short = added_e8(rule, order, LONG), added_e8(rule, order, SHORT)
+    gross = worst_case.gross_e8(account, to_long, to_short)
+    if gross > worst_case.share_e8(equity, limits.max_leverage_ppm):
+        return MAX_LEVERAGE
+    if worst_case.initial_margin_e8(gross, limits.leverage) > worst_case.share_e8(equity, limits.max_position_ppm):
+        return MAX_POSITION_RATIO
+    own = long.worst_e8 + to_long + short.worst_e8 + to_short
+    margin = account.margin_e8 - rule.margin_e8 + maintenance_e8(own, tiers)
+    if margin > worst_case.share_e8(equity, limits.max_margin_ppm):
+        return MAX_MARGIN_RATIO
+    distance = limits.min_distance_ppm
+    far_margin = account.far_margin_e8 - rule.far_margin_e8 + worst_case.far_margin_e8(own, distance, tiers)
+    falling, rising = worst_case.falling_net_e8(account, to_long), worst_case.rising_net_e8(account, to_short)
+    if worst_case.is_near_liquidation(equity, far_margin, falling, rising, distance):
+        return LIQUIDATION_DISTANCE
+    if account.unmeasured > 0 or rule.var_ppm == UNMEASURED:
+        return VAR
+    net = worst_case.instrument_net_e8(long, short, to_long, to_short)
+    at_risk = account.var_e8 - rule.var_e8 + var.part_e8(net, rule.var_ppm)
+    return VAR if at_risk > worst_case.share_e8(equity, limits.max_var_ppm) else PASS
+
+
+def _check_book(limits: RiskLimits, leg: Exposure, other_leg: Exposure, booked: list[Booked], order: Booked) -> int:
     """Refuse an entry that its leg's open orders leave no room for, that is already live, or that meets our own."""
-    leg = exposures[2 * order.instrument + order.leg]
     if leg.open_orders >= limits.max_open_orders_per_leg:
         return MAX_OPEN_ORDERS
     # ``best_own_ticks`` of the LONG record is our highest resting buy, of the SHORT record our lowest resting sell.
-    rival = exposures[2 * order.instrument + (SHORT if order.leg == LONG else LONG)].best_own_ticks
+    rival = other_leg.best_own_ticks
     if _may_be_booked(leg, order):
         for i in range(len(booked)):
             other = booked[i]
-            same = other.state != FREE and other.instrument == order.instrument and other.purpose == ENTRY
-            if same and other.leg == order.leg and other.level == order.level and other.generation == order.generation:
+            # The level tells most apart, so it is looked at first.
+            same_rung = other.level == order.level and other.generation == order.generation and other.leg == order.leg
+            if same_rung and other.state != FREE and other.purpose == ENTRY and other.instrument == order.instrument:
                 return DUPLICATE
     if rival > 0 and (order.price_ticks >= rival if order.leg == LONG else order.price_ticks <= rival):
         return SELF_CROSS
@@ -185,173 +228,33 @@ def _may_be_booked(leg: Exposure, order: Booked) -> bool:
     return not 0 <= order.level < LEVEL_BITS or leg.levels & (1 << order.level) != 0
 
 
-def _check_reducing(exposures: list[Exposure], booked: list[Booked], order: Booked, kind_has_price: int) -> int:
+def _check_reducing(
+    long: Exposure, short: Exposure, leg: Exposure, booked: list[Booked], order: Booked, kind_has_price: int
+) -> int:
     """Refuse a reducing order only where it is a duplicate or more than its leg holds for its class."""
     # Numbers only grow: one above all that were counted in is new.
-    newest_no = 0
-    for i in range(len(exposures)):
-        newest_no = max(newest_no, exposures[i].newest_no)
+    newest_no = max(long.newest_no, short.newest_no)
     if (newest_no == 0 or order.no <= newest_no) and find(booked, order.no) >= 0:
         return DUPLICATE
-    leg = exposures[2 * order.instrument + order.leg]
     if order.purpose == BACKSTOP:
         return PASS
-    if order.purpose == TAKE_PROFIT:
-        room = leg.position_lots - leg.take_profit_lots
-    elif order.purpose == STOP and kind_has_price == 1:
-        room = leg.position_lots - leg.stop_lots
-    else:
-        room = leg.position_lots - leg.market_lots
-    return REDUCE_PROOF if order.qty_lots > room else PASS
+    return REDUCE_PROOF if order.qty_lots > reducible_lots(leg, order.purpose, kind_has_price) else PASS
 
 
-def recount(rules: list[InstrumentRisk], exposures: list[Exposure], booked: list[Booked], instrument: int) -> None:
-    """Work out both legs' exposures of an instrument anew from the book, at its present mark. Positions are kept."""
-    rule = rules[instrument]
-    long, short = exposures[2 * instrument + LONG], exposures[2 * instrument + SHORT]
-    _clear(long)
-    _clear(short)
-    for i in range(len(booked)):
-        if booked[i].state != FREE and booked[i].instrument == instrument:
-            _count(rule, long, short, booked[i])
+def reducible_lots(leg: Exposure, purpose: int, kind_has_price: int) -> int:
+    """Give what of a leg no order of a reducing order's class covers yet."""
+    if purpose == TAKE_PROFIT:
+        return leg.position_lots - leg.take_profit_lots
+    if purpose == STOP and kind_has_price == 1:
+        return leg.position_lots - leg.stop_lots
+    return leg.position_lots - leg.market_lots
 
 
-def _clear(exposure: Exposure) -> None:
-    """Forget what was counted in."""
-    exposure.entry_lots = 0
-    exposure.entry_worst_e8 = 0
-    exposure.take_profit_lots = 0
-    exposure.stop_lots = 0
-    exposure.market_lots = 0
-    exposure.open_orders = 0
-    exposure.best_own_ticks = 0
-    exposure.generation = 0
-    exposure.levels = 0
+def approve(code: int, request: OrderRequest, *, limits_version: str, expires_ns: int) -> Approved:
+    """Wrap a request that passed: ``code`` is what ``check`` said of it. Raises ValueError for any other than PASS.
 
-
-def count_in(rule: InstrumentRisk, exposures: list[Exposure], order: Booked) -> None:
-    """Add one booked order to its leg's exposure."""
-    _count(rule, exposures[2 * order.instrument + LONG], exposures[2 * order.instrument + SHORT], order)
-
-
-def _count(rule: InstrumentRisk, long: Exposure, short: Exposure, order: Booked) -> None:
-    """Add an order to the exposure of its leg, and its price to the side on which it rests."""
-    exposure = long if order.leg == LONG else short
-    exposure.open_orders += 1
-    exposure.newest_no = max(exposure.newest_no, order.no)
-    if order.purpose == ENTRY:
-        if order.generation > exposure.generation:
-            exposure.generation = order.generation
-            exposure.levels = 0
-        if order.generation == exposure.generation and 0 <= order.level < LEVEL_BITS:
-            exposure.levels |= 1 << order.level
-        exposure.entry_lots += order.qty_lots
-        exposure.entry_worst_e8 += worst_entry_e8(order.price_ticks, order.qty_lots, rule.mark_ticks, rule.unit_e8)
-    elif order.purpose == TAKE_PROFIT:
-        exposure.take_profit_lots += order.qty_lots
-    elif order.purpose == STOP and order.price_ticks > 0:
-        exposure.stop_lots += order.qty_lots
-        return
-    elif order.purpose != BACKSTOP:
-        exposure.market_lots += order.qty_lots
-        return
-    else:
-        return
-    buys = (order.leg == LONG) == (order.purpose == ENTRY)
-    own = long if buys else short
-    if own.best_own_ticks == 0:
-        own.best_own_ticks = order.price_ticks
-    elif buys:
-        own.best_own_ticks = max(own.best_own_ticks, order.price_ticks)
-    else:
-        own.best_own_ticks = min(own.best_own_ticks, order.price_ticks)
-
-
-def book(rule: InstrumentRisk, exposures: list[Exposure], booked: list[Booked], order: Booked) -> bool:
-    """Reserve an order before it is sent; False where the book is full."""
-    for i in range(len(booked)):
-        slot = booked[i]
-        if slot.state == FREE:
-            slot.state = 1
-            slot.no = order.no
-            slot.instrument = order.instrument
-            slot.leg = order.leg
-            slot.purpose = order.purpose
-            slot.price_ticks = order.price_ticks
-            slot.qty_lots = order.qty_lots
-            slot.level = order.level
-            slot.generation = order.generation
-            count_in(rule, exposures, slot)
-            return True
-    return False
-
-
-def find(booked: list[Booked], no: int) -> int:
-    """Give the slot of a booked order, or -1."""
-    for i in range(len(booked)):
-        if booked[i].state != FREE and booked[i].no == no:
-            return i
-    return -1
-
-
-def explain(
-    code: int, limits: RiskLimits, rules: list[InstrumentRisk], exposures: list[Exposure], order: Booked
-) -> tuple[str, str, str]:
-    """Give the limit, the value that met it, and what would help, in words, for a refusal of ``order``."""
-    rule = rules[order.instrument]
-    leg = exposures[2 * order.instrument + order.leg]
-    notional = order.price_ticks * order.qty_lots * rule.unit_e8
-    held = (leg.position_lots + leg.foreign_lots) * rule.mark_ticks * rule.unit_e8 + leg.entry_worst_e8
-    texts: dict[int, tuple[str, str, str]] = {
-        PERMISSION: (
-            "active",
-            "paused",
-            "see the reasons of the pause; nothing that adds risk is sent until they are gone",
-        ),
-        EXPIRED_APPROVAL: (f"{limits.approval_ttl_ns} ns", "older", "the machine is too slow or was suspended"),
-        QUOTE_AGE: (
-            f"{limits.max_quote_age_ns} ns",
-            f"since {rule.quote_ns}",
-            "the feed is silent; it resumes by itself",
-        ),
-        MARK_AGE: (f"{limits.max_mark_age_ns} ns", f"since {rule.mark_ns}", "the feed is silent; it resumes by itself"),
-        BALANCE_AGE: (f"{limits.max_balance_age_ns} ns", "older", "the account stream is silent; it is polled"),
-        PRICE_COLLAR: (
-            f"{limits.price_collar_ppm} ppm",
-            f"{order.price_ticks} ticks at mark {rule.mark_ticks}",
-            "widen risk.price_collar_bps or narrow the ladder",
-        ),
-        MAX_ORDER_NOTIONAL: (quote_text(limits.max_order_notional_e8), quote_text(notional), "lower the base quantity"),
-        MAX_ORDER_QTY: (f"{rule.max_qty_lots} lots", f"{order.qty_lots} lots", "lower the base quantity"),
-        MIN_NOTIONAL: (quote_text(rule.min_notional_e8), quote_text(notional), "raise the base quantity"),
-        MAX_POSITION: (
-            f"{rule.max_position_lots} lots",
-            f"{leg.position_lots + leg.foreign_lots + leg.entry_lots + order.qty_lots} lots",
-            "the leg is full; raise max_position_qty or wait for exits",
-        ),
-        MAX_LEG_NOTIONAL: (quote_text(limits.max_leg_notional_e8), quote_text(held + notional), "the leg is full"),
-        MAX_GROSS_NOTIONAL: (
-            quote_text(limits.max_gross_notional_e8),
-            quote_text(held + notional),
-            "the account is full",
-        ),
-        MAX_NET_NOTIONAL: (
-            quote_text(limits.max_net_notional_e8),
-            quote_text(held + notional),
-            "one side is too large",
-        ),
-        MAX_OPEN_ORDERS: (f"{limits.max_open_orders_per_leg}", f"{leg.open_orders + 1}", "use fewer levels"),
-        DUPLICATE: ("one order a rung", "one is live", "none: the live order stands"),
-        SELF_CROSS: ("no meeting of own orders", f"{order.price_ticks} ticks", "none: the resting order stands"),
-        REDUCE_PROOF: (
-            f"{leg.position_lots} lots held",
-            f"{order.qty_lots} lots more",
-            "none: an exit never exceeds what is held",
-        ),
-    }
-    return texts[code]
-
-
-def approve(request: OrderRequest, *, limits_version: str, expires_ns: int) -> Approved:
-    """Wrap a request that passed ``check``. Nothing else in the house may make an ``Approved``."""
-    return Approved(request=request, limits_version=limits_version, expires_ns=expires_ns)
+    Nothing else in the house may make an ``Approved``, or can.
+    """
+    if code != PASS:
+        raise ValueError(f"{request.client_id} was refused by {CONTROL_NAMES[code]}: it cannot be approved")
+    return Approved(request=request, limits_version=limits_version, expires_ns=expires_ns, seal=_SEAL)

@@ -11,9 +11,10 @@ from enum import StrEnum
 
 import attrs
 
-from hedgegrid.core import risk
-from hedgegrid.core.codes import ENTRY, FREE, LONG, SHORT
-from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.core import risk, worst_case
+from hedgegrid.core.codes import ENTRY, FREE
+from hedgegrid.core.fixed import ceil_div
+from hedgegrid.core.gate_records import AccountRisk, Booked, Exposure, InstrumentRisk, RiskLimits
 from hedgegrid.units import PPM
 
 ACCOUNT = -1
@@ -50,20 +51,21 @@ class LimitFigure:
 
 def figures(
     limits: RiskLimits,
+    account: AccountRisk,
     rules: Sequence[InstrumentRisk],
     exposures: Sequence[Exposure],
     booked: Sequence[Booked],
     *,
     now_ns: int,
-    balance_ns: int,
 ) -> tuple[LimitFigure, ...]:
-    """Give every limit of ``risk.check`` that has a number; ``exposures`` are as ``risk.recount`` left them."""
+    """Give every limit of ``risk.check`` that has a number; the records are as it would be given them."""
     entries = [order for order in booked if order.state != FREE and order.purpose == ENTRY]
     return (
-        *_ages(limits, rules, now_ns, balance_ns),
+        *_ages(limits, rules, now_ns, account.balance_ns),
         *_orders(limits, rules, entries),
         *_positions(rules, exposures),
-        *_notionals(limits, rules, exposures),
+        *_notionals(limits, account),
+        *_ratios(limits, account),
         LimitFigure(
             code=risk.MAX_OPEN_ORDERS,
             instrument=ACCOUNT,
@@ -161,28 +163,53 @@ def _positions(rules: Sequence[InstrumentRisk], exposures: Sequence[Exposure]) -
         )
 
 
-def _notionals(
-    limits: RiskLimits, rules: Sequence[InstrumentRisk], exposures: Sequence[Exposure]
-) -> Iterator[LimitFigure]:
+def _notionals(limits: RiskLimits, account: AccountRisk) -> Iterator[LimitFigure]:
     """Give what all instruments come to at the worst: the larger leg, both, and the net of one without the other."""
-    held = [0, 0]
-    worst = [0, 0]
-    for place, rule in enumerate(rules):
-        for leg in (LONG, SHORT):
-            one = exposures[2 * place + leg]
-            if rule.mark_ticks == 0 and one.position_lots + one.foreign_lots > 0:
-                # What is held is worth what nobody has told yet.
-                held = [-1, -1]
-            if held[leg] >= 0:
-                held[leg] += (one.position_lots + one.foreign_lots) * rule.unit_e8 * rule.mark_ticks
-            worst[leg] += one.entry_worst_e8
-    known = min(held) >= 0
-    full = [held[leg] + worst[leg] for leg in (LONG, SHORT)]
-    net_e8 = max(abs(full[LONG] - held[SHORT]), abs(full[SHORT] - held[LONG]))
     for code, limit_e8, value_e8 in (
-        (risk.MAX_LEG_NOTIONAL, limits.max_leg_notional_e8, max(full)),
-        (risk.MAX_GROSS_NOTIONAL, limits.max_gross_notional_e8, sum(full)),
-        (risk.MAX_NET_NOTIONAL, limits.max_net_notional_e8, net_e8),
+        (risk.MAX_LEG_NOTIONAL, limits.max_leg_notional_e8, max(account.worst_long_e8, account.worst_short_e8)),
+        (risk.MAX_GROSS_NOTIONAL, limits.max_gross_notional_e8, worst_case.gross_e8(account, 0, 0)),
+        (risk.MAX_NET_NOTIONAL, limits.max_net_notional_e8, worst_case.net_e8(account, 0, 0)),
     ):
-        value = value_e8 if known else None
+        # What is held is worth what nobody has told yet.
+        value = None if account.unmarked else value_e8
         yield LimitFigure(code=code, instrument=ACCOUNT, unit=Unit.CASH_E8, limit=limit_e8, value=value)
+
+
+def _ratios(limits: RiskLimits, account: AccountRisk) -> Iterator[LimitFigure]:
+    """Give what the worst case comes to beside the equity; nothing is a ratio of an equity of zero or less."""
+    gross = worst_case.gross_e8(account, 0, 0)
+    measured = account.unmeasured == 0
+    for code, limit_ppm, part_e8 in (
+        (risk.MAX_LEVERAGE, limits.max_leverage_ppm, gross),
+        (risk.MAX_POSITION_RATIO, limits.max_position_ppm, worst_case.initial_margin_e8(gross, limits.leverage)),
+        (risk.MAX_MARGIN_RATIO, limits.max_margin_ppm, account.margin_e8),
+        (risk.LIQUIDATION_DISTANCE, limits.min_distance_ppm, None),
+        (risk.VAR, limits.max_var_ppm, account.var_e8 if measured else None),
+    ):
+        value = _distance_ppm(account) if code == risk.LIQUIDATION_DISTANCE else _of_equity_ppm(account, part_e8)
+        yield LimitFigure(code=code, instrument=ACCOUNT, unit=Unit.RATIO, limit=limit_ppm, value=value)
+
+
+def has_equity(account: AccountRisk) -> bool:
+    """Tell whether the account's equity is known."""
+    return account.balance_ns > 0 and account.unmarked == 0
+
+
+def _of_equity_ppm(account: AccountRisk, part_e8: int | None) -> int | None:
+    """Give a part of equity, rounded up."""
+    if part_e8 is None or not has_equity(account) or account.equity_e8 <= 0:
+        return None
+    return ceil_div(part_e8 * PPM, account.equity_e8)
+
+
+def _distance_ppm(account: AccountRisk) -> int | None:
+    """Give the distance to the liquidation price after the worst case; None where no move liquidates."""
+    if not has_equity(account):
+        return None
+    distance = worst_case.liquidation_distance_ppm(
+        account.equity_e8,
+        account.far_margin_e8,
+        worst_case.falling_net_e8(account, 0),
+        worst_case.rising_net_e8(account, 0),
+    )
+    return None if distance == worst_case.NO_LIQUIDATION else distance

@@ -190,13 +190,41 @@ class VenueReport(Message):
     events: tuple[OrderEvent, ...]
 
 
-@attrs.frozen(kw_only=True)
+class ApprovalSeal:
+    """What the gate alone holds, and what an ``Approved`` cannot be made without."""
+
+    __slots__ = ()
+
+
+_SEAL = ApprovalSeal()
+_unclaimed = [_SEAL]
+
+
+def claim_approval_seal() -> ApprovalSeal:
+    """Give the seal to the first who asks, which is the gate as it is imported. RuntimeError for everybody after it."""
+    if not _unclaimed:
+        raise RuntimeError("the seal of approvals is the gate's alone: send the intent to core/risk.py")
+    return _unclaimed.pop()
+
+
+@attrs.frozen(kw_only=True, init=False)
 class Approved:
-    """An order that passed the risk gate. Only ``core/risk.py`` makes one; the executor sends nothing else."""
+    """An order that passed the risk gate. Only ``core/risk.py`` makes one; the executor sends nothing else.
+
+    The seal that it is made with is not kept in it, so a copy with other contents cannot be made of one either.
+    """
 
     request: OrderRequest
     limits_version: str
     expires_ns: int
+
+    def __init__(
+        self, *, request: OrderRequest, limits_version: str, expires_ns: int, seal: ApprovalSeal | None = None
+    ) -> None:
+        """Make one with the gate's ``seal``. RuntimeError without it."""
+        if seal is not _SEAL:
+            raise RuntimeError("an Approved is made by core/risk.py alone: send the intent to the gate")
+        self.__attrs_init__(request=request, limits_version=limits_version, expires_ns=expires_ns)
 
 
 @attrs.frozen(kw_only=True)

@@ -17,13 +17,13 @@ from hedgegrid.actors.executor_parts import ExecutorSettings
 from hedgegrid.actors.mailboxes import mailbox_maker
 from hedgegrid.actors.post import EXECUTOR, RISK, Post, strategy_name
 from hedgegrid.actors.sent_tally import SentTally
+from hedgegrid.core import risk
 from hedgegrid.core.client_id import client_id
 from hedgegrid.core.reconcile_views import EvidenceRule
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.memory import JournalMemory
 from hedgegrid.messages.commands import ClearReason, RaiseReason
 from hedgegrid.messages.events import (
-    Approved,
     ApprovedBatch,
     ExecutionBatch,
     Incident,
@@ -160,7 +160,7 @@ class Desk:
             **self.post.head(),
             instrument=requests[0].instrument if requests else BTC,
             approved=tuple(
-                Approved(request=one, limits_version="v", expires_ns=one.decided_ns + ttl_s * SECOND)
+                risk.approve(risk.PASS, one, limits_version="v", expires_ns=one.decided_ns + ttl_s * SECOND)
                 for one in requests
             ),
             cancels=tuple(cancels),

@@ -68,6 +68,11 @@ LIMITS: Final = RiskLimits(
     max_leg_notional_e8=CAPS.leg_e8,
     max_gross_notional_e8=CAPS.gross_e8,
     max_net_notional_e8=CAPS.net_e8,
+    max_leverage_ppm=10**9,
+    max_position_ppm=10**9,
+    max_margin_ppm=10**9,
+    min_distance_ppm=0,
+    max_var_ppm=10**9,
     max_open_orders_per_leg=CAPS.open_orders,
     price_collar_ppm=300_000,
     max_quote_age_ns=MAX_AGE_NS,
@@ -185,6 +190,7 @@ class GateDesk:
                     min_qty_lots=1,
                     max_qty_lots=CAPS.order_lots,
                     max_position_lots=CAPS.position_lots,
+                    var_ppm=20_000,
                 )
                 for name in NAMES
             ],

@@ -48,6 +48,8 @@ BTC = "BTC/USDT:USDT"
 STRATEGY = f"strategy:{BTC}"
 FIRST_BAR = 29_000_000
 """The number of the first bar of a made market: its opening in minutes since the epoch."""
+WIDE_VAR: dict[str, Any] = {"max_ratio": 1, "confidence": Decimal("0.51"), "horizon_hours": 1}
+"""A cap on value at risk that nothing meets."""
 Hook = Callable[[House, Any], None]
 
 
@@ -91,7 +93,17 @@ def document(path: Path, **changes: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {
         "account": {"name": "house", "mode": "sim", "wallet_quote": 10_000},
         "sim": {"market": "recorded", "instrument": {BTC: {"min_notional": 0}}},
-        "risk": {**limits, "max_open_orders_per_leg": 1_000, "price_collar_bps": 5_000},
+        "risk": {
+            **limits,
+            "max_leverage": 125,
+            "max_position_ratio": 1,
+            "max_margin_ratio": 1,
+            "min_liquidation_distance_ratio": Decimal("0.000001"),
+            "var": dict(WIDE_VAR),
+            "max_open_orders_per_leg": 1_000,
+            "price_collar_bps": 5_000,
+        },
+        "venue": {"leverage": 125},
         "supervisor": {"crash_boots_max": 3},
         "journal": {"path": str(path / "house.db"), "synchronous": "normal"},
     }

@@ -9,12 +9,11 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from hedgegrid.actors import risk as risk_actor
 from hedgegrid.actors import risk_book
 from hedgegrid.actors.risk_book import RiskBook
-from hedgegrid.core import permission, risk
+from hedgegrid.core import gate_book, permission, risk, worst_case
 from hedgegrid.core.codes import LONG, SHORT
-from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.core.gate_records import AccountRisk, Booked, Exposure, InstrumentRisk, RiskLimits
 from hedgegrid.messages.events import ForeignSeen, Hydrated, OrderEventKind
 
 Bug = Callable[[pytest.MonkeyPatch], None]
@@ -93,39 +92,60 @@ def _partial_fill_ends_an_order(patch: pytest.MonkeyPatch) -> None:
 
 
 def _keeps_old_marks(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(risk_actor.Risk, "_recount", lambda _self: None)
+    refresh = RiskBook.refresh
+
+    def still(self: RiskBook) -> None:
+        self._moved = [False] * len(self._moved)
+        refresh(self)
+
+    patch.setattr(RiskBook, "refresh", still)
 
 
 def _counts_entries_at_their_limit(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(risk, "worst_entry_e8", lambda price, qty, _mark, unit_e8: price * qty * unit_e8)
+    for module in (gate_book, worst_case):
+        patch.setattr(module, "entry_e8", lambda price, qty, _mark, unit_e8: price * qty * unit_e8)
 
 
 def _position_without_working_entries(patch: pytest.MonkeyPatch) -> None:
     check = risk._check_exposure
 
-    def lenient(limits: RiskLimits, rules: list[InstrumentRisk], exposures: list[Exposure], *rest: Any) -> int:
-        lighter = [attrs.evolve(one, entry_lots=0) for one in exposures]
-        return check(limits, rules, lighter, *rest)
+    def lenient(limits: RiskLimits, account: AccountRisk, rule: InstrumentRisk, leg: Exposure, order: Booked) -> int:
+        return check(limits, account, rule, attrs.evolve(leg, entry_lots=0), order)
 
     patch.setattr(risk, "_check_exposure", lenient)
 
 
 def _sums_one_instrument(patch: pytest.MonkeyPatch) -> None:
-    check = risk._check_exposure
+    check: Any = risk.check
 
-    def local(limits: Any, rules: Any, exposures: Any, order: Booked, *rest: Any) -> int:
-        at = order.instrument
-        alone = attrs.evolve(order, instrument=0)
-        return check(limits, rules[at : at + 1], exposures[2 * at : 2 * at + 2], alone, *rest)
+    def local(
+        limits: Any, account: Any, rules: Any, exposures: Any, booked: Any, tiers: Any, order: Any, *rest: Any
+    ) -> int:
+        long, short = exposures[2 * order.instrument : 2 * order.instrument + 2]
+        alone = attrs.evolve(
+            account,
+            held_long_e8=long.held_e8,
+            held_short_e8=short.held_e8,
+            worst_long_e8=long.worst_e8,
+            worst_short_e8=short.worst_e8,
+        )
+        return int(check(limits, alone, rules, exposures, booked, tiers, order, *rest))
 
-    patch.setattr(risk, "_check_exposure", local)
+    patch.setattr(risk, "check", local)
 
 
 def _ignores(control: int) -> Bug:
     """A control is there, and what it says is not heard."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
-        for name in ("_check_ages", "_check_order", "_check_exposure", "_check_book", "_check_reducing"):
+        for name in (
+            "_check_ages",
+            "_check_order",
+            "_check_exposure",
+            "_check_equity",
+            "_check_book",
+            "_check_reducing",
+        ):
             check = getattr(risk, name)
 
             def deaf(*given: Any, check: Any = check) -> int:
@@ -141,8 +161,8 @@ def _ignores_the_age_of_decisions(patch: pytest.MonkeyPatch) -> None:
     check: Any = risk.check
 
     def timeless(*given: Any) -> int:
-        *others, _decided_ns, now_ns, balance_ns = given
-        return int(check(*others, now_ns, now_ns, balance_ns))
+        *others, _decided_ns, now_ns = given
+        return int(check(*others, now_ns, now_ns))
 
     patch.setattr(risk, "check", timeless)
 

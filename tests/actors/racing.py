@@ -81,9 +81,14 @@ class Ring(PlayedExchange):
         return Mailbox(name, capacity=10, control_capacity=10, policies={}, control=(), activity=Activity())
 
     def _risk(self, router: Any) -> Risk:
-        wide = dict.fromkeys((one.name for one in attrs.fields(RiskLimits)), 10**15)
+        wide = {**dict.fromkeys((one.name for one in attrs.fields(RiskLimits)), 10**15), "min_distance_ppm": 0}
         rule = InstrumentRisk(
-            unit_e8=made.UNIT_E8, min_qty_lots=1, max_qty_lots=10**9, max_position_lots=10**9, cadence_ns=10**15
+            unit_e8=made.UNIT_E8,
+            min_qty_lots=1,
+            max_qty_lots=10**9,
+            max_position_lots=10**9,
+            cadence_ns=10**15,
+            var_ppm=1,
         )
         memory: Any = SimpleNamespace(
             latched=lambda: (), session=lambda: None, set_latched=lambda _: None, set_session=lambda _: None

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from hedgegrid.app import House
-from hedgegrid.core.gate_records import Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.core import worst_case
+from hedgegrid.core.gate_records import AccountRisk, Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.core.records import MarginTier
 from hedgegrid.core.risk import CONTROL_NAMES
 from hedgegrid.core.risk_figures import figures
 from hedgegrid.journal.verify import verify
@@ -133,8 +135,9 @@ async def test_a_last_trip_outlives_the_run(tmp_path: Path) -> None:
 
 def test_nothing_is_shown_before_it_is_known() -> None:
     """Law 9: before a quote, a mark, a balance or an entry the value is missing, not zero."""
-    held = [Exposure(position_lots=3), Exposure()]
-    told = figures(RiskLimits(), [InstrumentRisk(unit_e8=1)], held, [], now_ns=5, balance_ns=0)
+    held, rules, account = [Exposure(position_lots=3), Exposure()], [InstrumentRisk(unit_e8=1)], AccountRisk()
+    worst_case.weigh(RiskLimits(), account, rules, held, [MarginTier(max_notional_e8=1, maintenance_ppm=1)], 0)
+    told = figures(RiskLimits(), account, rules, held, [], now_ns=5)
     values = {CONTROL_NAMES[one.code]: one.value for one in told}
     known = {"max_position_qty": 3, "max_open_orders_per_leg": 0}
     assert {name: value for name, value in values.items() if value is not None} == known

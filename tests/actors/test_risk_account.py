@@ -22,7 +22,11 @@ E8 = 10**8
 
 def book() -> RiskBook:
     """One instrument at a mark of 1000 ticks, a wallet of 1000."""
-    made = RiskBook([instrument(BTC)], [InstrumentRisk(unit_e8=10, max_position_lots=100, mark_ticks=1_000)])
+    made = RiskBook(
+        [instrument(BTC)],
+        [InstrumentRisk(unit_e8=10, max_position_lots=100, mark_ticks=1_000, var_ppm=1)],
+        RiskLimits(),
+    )
     made.set_balance(Balance(wallet_e8=1_000 * E8, realised_e8=0, fees_e8=0, funding_e8=0), 500)
     return made
 
@@ -83,7 +87,8 @@ def test_what_is_not_ours_counts_in_exposure_and_backs_no_reduction() -> None:
     limits = RiskLimits(
         max_order_notional_e8=10**12, max_leg_notional_e8=10**12, max_gross_notional_e8=10**12,
         max_net_notional_e8=10**12, max_open_orders_per_leg=5, price_collar_ppm=10**6, max_quote_age_ns=10**9,
-        max_mark_age_ns=10**9, max_balance_age_ns=10**9, approval_ttl_ns=10**9,
+        max_mark_age_ns=10**9, max_balance_age_ns=10**9, approval_ttl_ns=10**9, max_leverage_ppm=10**7,
+        max_position_ppm=10**7, max_margin_ppm=10**6, max_var_ppm=10**6,
     )  # fmt: skip
     rule = one.rules[0]
     rule.mark_ns = rule.quote_ns = one.balance_ns = 1_000
@@ -91,7 +96,9 @@ def test_what_is_not_ours_counts_in_exposure_and_backs_no_reduction() -> None:
     rule.max_qty_lots = 1_000
 
     def check(order: Booked, has_price: int = 1) -> int:
-        return risk.check(limits, one.rules, one.exposures, one.booked, order, has_price, 1, 1_000, 1_000, 1_000)
+        one.refresh()
+        rows = (one.booked[0], one.tiers[0])
+        return risk.check(limits, one.account, one.rules, one.exposures, *rows, order, has_price, 1, 1_000, 1_000)
 
     entry = Booked(no=7, leg=LONG, purpose=ENTRY, price_ticks=1_000, qty_lots=6, level=1, generation=1)
     assert check(entry) == risk.MAX_POSITION
@@ -143,7 +150,11 @@ def _nothing_of_ours() -> Hydrated:
 
 def test_no_word_on_a_wallet_makes_one_that_nobody_has_told() -> None:
     """Another program's transfers and a quiet poll come before the first reading: there is no equity to show yet."""
-    one = RiskBook([instrument(BTC)], [InstrumentRisk(unit_e8=10, max_position_lots=100, mark_ticks=1_000)])
+    one = RiskBook(
+        [instrument(BTC)],
+        [InstrumentRisk(unit_e8=10, max_position_lots=100, mark_ticks=1_000, var_ppm=1)],
+        RiskLimits(),
+    )
     settings = SessionSettings(limits=SessionLimits(), bars_per_year={BTC: 1.0})
     session = SessionControls(one, settings, remembered=None, latched=(), keep=lambda _: None)
     follow(AccountChanged(**HEAD, wallet_e8=5 * E8, why="DEPOSIT", delta_e8=5 * E8), one, session)

@@ -37,7 +37,7 @@ def stop(client_id: str, qty_lots: int = 10, **changes: Any) -> OrderRequest:
 
 def book() -> RiskBook:
     """A book of ten lots of LONG under one stop."""
-    made_book = RiskBook([made.BTC], [InstrumentRisk(unit_e8=made.UNIT_E8)], stop_overlap_ns=OVERLAP_NS)
+    made_book = RiskBook([made.BTC], [InstrumentRisk(unit_e8=made.UNIT_E8)], RiskLimits(), stop_overlap_ns=OVERLAP_NS)
     word = Hydrated(
         seq=1,
         cause_seq=0,
@@ -60,7 +60,8 @@ def book() -> RiskBook:
 def verdict(one: RiskBook, request: OrderRequest) -> int:
     """The gate's answer to a reducing order."""
     has_price = 0 if request.kind is Kind.MARKET else 1
-    return risk.check(RiskLimits(), one.rules, one.exposures, one.booked, one.candidate(request), has_price, 1, 0, 0, 0)
+    order, rows = one.candidate(request), (one.booked[0], one.tiers[0])
+    return risk.check(RiskLimits(), one.account, one.rules, one.exposures, *rows, order, has_price, 1, 0, 0)
 
 
 def said(client_id: str, kind: OrderEventKind, reason: EndReason = EndReason.NONE, left: int = 0) -> OrderEvent:

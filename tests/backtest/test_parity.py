@@ -13,7 +13,8 @@ import pytest
 
 from hedgegrid.backtest import driver
 from hedgegrid.config.schema import AccountConfig
-from tests.actors.house import BTC, Boot, assert_agrees, boot, checked, document, query, settings
+from hedgegrid.messages.events import RefusedBatch
+from tests.actors.house import BTC, Boot, assert_agrees, boot, checked, document, messages, query, settings
 from tests.actors.test_parity import SETTINGS as SHARED
 from tests.backtest.lanes import (
     Lane,
@@ -29,6 +30,14 @@ from tests.backtest.lanes import (
 from tests.core.made import walk
 
 Section = dict[str, Any]
+OF_EQUITY: dict[str, Section] = {
+    "leverage": {"max_leverage": Decimal("1.6")},
+    "initial margin": {"max_position_ratio": Decimal("0.013")},
+    "maintenance": {"max_margin_ratio": Decimal("0.0064")},
+    "distance": {"min_liquidation_distance_ratio": Decimal("0.97")},
+    "value at risk": {"var": {"max_ratio": Decimal("0.3"), "lambda": Decimal("0.9")}},
+}
+"""Limits that refuse part of what two grids want of an account of 40."""
 SETTINGS = [*SHARED, ("limits that refuse", {"risk": {"max_notional_per_leg_quote": 40, "max_open_orders_per_leg": 5}})]
 FUNDED = [(-477, 9_000), (3, 120_000), (60, -80_000), (120, 250_000)]
 
@@ -134,7 +143,29 @@ async def test_a_wild_market_halts_both(action: str, tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_two_instruments_share_an_account(tmp_path: Path) -> None:
     """Two grids, one of which has holes, under one limit that both meet."""
-    text = document(tmp_path, risk={"max_gross_notional_quote": 150, "max_notional_per_leg_quote": 100})
+    limits = {"max_gross_notional_quote": 150, "max_notional_per_leg_quote": 100}
+    _, told, count = await difference(*two_instruments(tmp_path, risk=limits))
+    assert told == ""
+    assert count > 40
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", OF_EQUITY)
+async def test_what_is_left_of_the_equity_is_judged_alike(name: str, tmp_path: Path) -> None:
+    """Account-wide limits of an equity that moves with both markets: the same refusals at the same points."""
+    off = {one: {"enabled": False} for one in ("drawdown", "daily_loss", "session_loss", "margin_kill")}
+    risk = {**off, **OF_EQUITY[name]}
+    one, told, count = await difference(*two_instruments(tmp_path, account={"wallet_quote": 40}, risk=risk))
+    assert told == ""
+    assert count > 15
+    (control,) = OF_EQUITY[name]
+    refused = {each.control for batch in messages(one.path, RefusedBatch) for each in batch.refused}
+    assert control in refused
+
+
+def two_instruments(tmp_path: Path, **changes: Section) -> tuple[AccountConfig, Lane]:
+    """Two grids of other steps; one market has holes, the other funding."""
+    text = document(tmp_path, **changes)
     eth = "ETH/USDT:USDT"
     first = text["grid"][0]
     text["grid"] = [first, {**first, "instrument": eth, "ladder": {**first["ladder"], "step_bps": 35}}]
@@ -144,9 +175,7 @@ async def test_two_instruments_share_an_account(tmp_path: Path) -> None:
         bars=(made_bars(walk(4, 150)), made_bars(walk(9, len(numbers)), numbers)),
         funding=(made_funding(FUNDED), made_funding(())),
     )
-    _, told, count = await difference(checked(text), lane)
-    assert told == ""
-    assert count > 40
+    return checked(text), lane
 
 
 @pytest.mark.asyncio

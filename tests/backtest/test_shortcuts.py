@@ -19,7 +19,7 @@ from hedgegrid.core import repeat
 from hedgegrid.core.standing import DAILY_LOSS
 from hedgegrid.units import NS_PER_MINUTE
 from hedgegrid.venues.simulated.arrays import TickArrays, no_funding
-from tests.actors.house import FIRST_BAR, settings
+from tests.actors.house import FIRST_BAR, WIDE_VAR, settings
 from tests.backtest.lanes import Lane, backtest, made_bars, made_funding, made_ticks
 from tests.backtest.test_executions import differences
 from tests.core.made import walk
@@ -42,7 +42,7 @@ def drawn_settings(dice: Random, path: Path) -> AccountConfig:
         "session_loss": control(max_quote=dice.choice([Decimal("0.3"), 3])),
         "margin_kill": control(max_ratio=dice.choice([Decimal("0.01"), Decimal("0.3")])),
         "volatility_halt": control(max_annualised=dice.choice([2, 9])),
-        "var": {"lambda": Decimal("0.8")},
+        "var": {**WIDE_VAR, "lambda": Decimal("0.8")},
     }
     ladder = {
         "step_bps": dice.choice([3, 6, 12, 25]),

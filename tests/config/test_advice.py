@@ -101,6 +101,25 @@ TRAPS: list[tuple[str, dict[str, object], str, str]] = [
         "never binds",
     ),
     ("net cap above gross", {"risk.max_net_notional_quote": 40001}, "risk.max_net_notional_quote", "never binds"),
+    ("leverage", {"risk.max_leverage": 1}, "risk.max_leverage", "is above 1 times the wallet of 10000"),
+    (
+        "initial margin",
+        {"risk.max_position_ratio": D("0.5")},
+        "risk.max_position_ratio",
+        "needs 8000 of margin at leverage 5, above 0.5 of the wallet of 10000",
+    ),
+    (
+        "liquidation",
+        {"risk.min_liquidation_distance_ratio": D("0.6")},
+        "risk.min_liquidation_distance_ratio",
+        "a full leg of 20000 on a wallet of 10000 is liquidated nearer than 0.6 of the price",
+    ),
+    (
+        "value at risk",
+        {"risk.var.max_ratio": D("0.1")},
+        "risk.var.max_ratio",
+        "a full leg of 20000 on a wallet of 10000 is over the limit from an annualised volatility of 41.06 % on",
+    ),
     (
         "rules of an untraded instrument",
         {"sim.instrument": {"XRP/USDT:USDT": {"tick": 1}}},
@@ -174,7 +193,7 @@ def test_coverage_names_real_settings() -> None:
 def test_coverage_follows_the_config(full: str, config: AccountConfig) -> None:
     """`check` names what a config asks for in vain, and is silent about disabled controls and absent settings."""
     asked = {each.path for each in not_enforced(config)}
-    assert "risk.var.max_ratio" in asked
+    assert "risk.max_orders_per_minute" in asked
     assert "venue.amend" not in asked
     complete = {each.path for each in not_enforced(loads(full, "f"))}
     assert "venue.amend" in complete

@@ -21,6 +21,7 @@ from hedgegrid.core import (
     filling,
     fixed,
     funding,
+    gate_book,
     grid,
     inventory,
     ledger,
@@ -33,7 +34,9 @@ from hedgegrid.core import (
     repeat,
     risk,
     session,
+    var,
     venue_tables,
+    worst_case,
 )
 from hedgegrid.core import records as r
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LIMIT, LONG, MARKET, SHORT, STOP_MARKET, TAKE_PROFIT
@@ -60,6 +63,9 @@ PLAIN = SimpleNamespace(
     matching=matching,
     risk=risk,
     session=session,
+    gate_book=gate_book,
+    var=var,
+    worst_case=worst_case,
 )
 """The core as it is interpreted; `backtest.twins.compiled` gives the same names in machine code."""
 

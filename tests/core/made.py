@@ -10,7 +10,7 @@ from typing import Any
 
 from hedgegrid.core.codes import FUNDING_WARN
 from hedgegrid.core.records import GridParams, VenueRules
-from hedgegrid.model.instrument import Instrument
+from hedgegrid.model.instrument import Instrument, Tier
 from hedgegrid.units import CASH_SCALE, NS_PER_DAY, NS_PER_MINUTE, PPM
 from hedgegrid.venues.simulated.recorded import recorded_tape
 
@@ -101,7 +101,7 @@ BTC = Instrument(
     min_qty_lots=1,
     max_qty_lots=10**6,
     min_notional_e8=5 * CASH_SCALE,
-    tiers=(),
+    tiers=(Tier(max_notional_e8=10**18, maintenance_ppm=5_000),),
     liquidation_fee_ppm=12_500,
     funding_interval_ns=480 * NS_PER_MINUTE,
 )

@@ -211,24 +211,33 @@ def judge(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[int], 
     rules = tables([_instrument(index) for index in range(2)])
     exposures = tables([g.Exposure(position_lots=dice.randint(0, 40)) for _ in range(4)])
     booked = tables([g.Booked() for _ in range(30)])
+    account = tables([g.AccountRisk()])[0]
+    realised = tables([g.Realised() for _ in range(2)])
     tiers = tables([r.MarginTier(max_notional_e8=10**9 * 4**i, maintenance_ppm=5_000 * (i + 1)) for i in range(4)])
     codes: list[int] = []
     for no in range(1, GATE_CHECKS):
         order = tables([_order(dice, no)])[0]
-        for rule in rules:
+        for index, rule in enumerate(rules):
             rule.mark_ticks = dice.randint(980, 1_020)
-        sent = (int(dice.random() < 0.97), no - dice.randint(0, 11), no, no - dice.randint(0, 52))
-        code = int(core.risk.check(limits, rules, exposures, booked, order, int(order.price_ticks > 0), *sent))
+            core.session.feed_volatility(realised[index], int(rule.mark_ticks), 0.9)
+            rule.var_ppm = core.var.rate_ppm(realised[index], 0.9) if dice.random() < 0.97 else g.UNMEASURED
+            core.worst_case.weigh(limits, account, rules, exposures, tiers, index)
+        account.equity_e8, account.balance_ns = dice.randint(3 * 10**8, 10**9), no - dice.randint(0, 52)
+        sent = (int(order.price_ticks > 0), int(dice.random() < 0.97), no - dice.randint(0, 11), no)
+        code = int(core.risk.check(limits, account, rules, exposures, booked, tiers, order, *sent))
         codes.append(code)
         instrument = int(order.instrument)
-        if code == core.risk.PASS and not core.risk.book(rules[instrument], exposures, booked, order):
+        if code == core.risk.PASS and not core.gate_book.book(rules[instrument], exposures, booked, order):
             codes.append(-1)
-        slot = int(core.risk.find(booked, dice.randint(1, no)))
+        slot = int(core.gate_book.find(booked, dice.randint(1, no)))
         if slot >= 0:
             booked[slot].state = 0
-            core.risk.recount(rules, exposures, booked, int(booked[slot].instrument))
+            core.gate_book.recount(rules, exposures, booked, int(booked[slot].instrument))
+        nets = dice.randint(-(10**9), 10**9), dice.randint(-(10**9), 10**9) * 10 ** dice.randint(0, 9)
+        margin = int(account.far_margin_e8)
+        codes.append(int(core.worst_case.liquidation_distance_ppm(int(account.equity_e8), margin, *nets)))
         codes.append(int(core.ledger.maintenance_e8(int(exposures[0].entry_worst_e8), tiers)))
-    return codes, [limits, rules, exposures, booked]
+    return codes, [limits, account, rules, exposures, booked]
 
 
 def guard(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[Any], list[Any]]:
@@ -294,6 +303,12 @@ def _limits() -> g.RiskLimits:
         max_leg_notional_e8=95 * 10_000 * 1_000,
         max_gross_notional_e8=150 * 10_000 * 1_000,
         max_net_notional_e8=75 * 10_000 * 1_000,
+        max_leverage_ppm=2_900_000,
+        max_position_ppm=560_000,
+        leverage=5,
+        max_margin_ppm=11_000,
+        min_distance_ppm=900_000,
+        max_var_ppm=55_000,
         max_open_orders_per_leg=6,
         price_collar_ppm=38_000,
         max_quote_age_ns=390,

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from hedgegrid.core import exits, matching, risk, venue_tables
+from hedgegrid.core import exits, gate_book, matching, risk, venue_tables
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FILL_QUEUE, FILL_TOUCH, FREE, LIMIT, LONG, NEVER_NS, SHORT
 from hedgegrid.core.gate_records import Booked
 from hedgegrid.core.venue_tables import LIVE, PENDING
@@ -136,11 +136,11 @@ def test_duplicates_are_found_as_by_looking_at_every_order(seed: int) -> None:
         code = gate.check()
         assert (code == risk.DUPLICATE) == bool(twins)
         if code == risk.PASS and len(booked) < 30:
-            risk.book(gate.rules[0], gate.exposures, gate.booked, gate.order)
+            gate_book.book(gate.rules[0], gate.exposures, gate.booked, gate.order)
         for one in booked:
             one.state = FREE if dice.random() < 0.1 else one.state
         if dice.random() < 0.3:
-            risk.recount(gate.rules, gate.exposures, gate.booked, 0)
+            gate_book.recount(gate.rules, gate.exposures, gate.booked, 0)
 
 
 # --- stops ------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The gate: every control refuses exactly at its edge, in the catalogue's order; reductions only if they add."""
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -7,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgegrid.core import risk
+from hedgegrid.core import gate_book, risk, worst_case
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FLATTEN, LONG, SHORT, STOP, TAKE_PROFIT
-from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk, RiskLimits
-from hedgegrid.core.records import table
-from hedgegrid.messages.events import Approved
+from hedgegrid.core.gate_records import AccountRisk, Booked, Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.core.records import MarginTier, table
+from hedgegrid.messages import events
 from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
+from hedgegrid.units import PPM
 from tests.core.bounded import LARGEST, Int64
 
 UNIT = 10_000
@@ -25,14 +27,19 @@ class Gate:
     """Two instruments at a mark of 1,000 ticks between 999 and 1,001, wide limits, and an entry that passes."""
 
     def __init__(self, **limits: int) -> None:
-        """Nothing is held and nothing booked."""
+        """Nothing is held and nothing booked; the equity is far more than all of it could come to."""
         wide = {field.name: 10**15 for field in attrs.fields(RiskLimits)}
-        self.limits = RiskLimits(**{**wide, "price_collar_ppm": 100_000, "max_open_orders_per_leg": 40, **limits})
+        ratios = {"max_leverage_ppm": 4 * PPM, "max_position_ppm": PPM, "max_margin_ppm": PPM, "max_var_ppm": PPM}
+        other = {"price_collar_ppm": 100_000, "max_open_orders_per_leg": 40, "min_distance_ppm": 1, "leverage": 5}
+        self.limits = RiskLimits(**{**wide, **ratios, **other, **limits})
+        self.account = AccountRisk(equity_e8=10**15)
+        self.tiers = [[MarginTier(max_notional_e8=10**18, maintenance_ppm=5_000)] for _ in range(2)]
         self.rules = table(InstrumentRisk, 2)
         for rule in self.rules:
             rule.unit_e8, rule.min_qty_lots, rule.max_qty_lots, rule.max_position_lots = UNIT, 1, 10**9, 10**9
             rule.mark_ticks, rule.bid_ticks, rule.ask_ticks = 1_000, 999, 1_001
             rule.mark_ns = rule.quote_ns = self.balance_ns = self.decided_ns = NOW
+            rule.var_ppm = 20_000
         self.exposures = table(Exposure, 4)
         self.booked = table(Booked, 40)
         self.order = Booked(no=500, leg=LONG, purpose=ENTRY, price_ticks=990, qty_lots=10, level=1, generation=1)
@@ -40,13 +47,21 @@ class Gate:
 
     def check(self, now_ns: int = NOW, has_price: int = 1) -> int:
         """The gate's answer."""
-        tables = (self.limits, self.rules, self.exposures, self.booked, self.order)
-        return risk.check(*tables, has_price, self.may_send, self.decided_ns, now_ns, self.balance_ns)
+        self.weigh()
+        tables = (self.limits, self.account, self.rules, self.exposures, self.booked)
+        own = (self.tiers[self.order.instrument], self.order)
+        return risk.check(*tables, *own, has_price, self.may_send, self.decided_ns, now_ns)
+
+    def weigh(self) -> None:
+        """Add the instruments up."""
+        self.account.balance_ns = self.balance_ns
+        for index in range(len(self.rules)):
+            worst_case.weigh(self.limits, self.account, self.rules, self.exposures, self.tiers[index], index)
 
     def book(self, no: int, leg: int, purpose: int, price: int, qty: int, instrument: int = 0) -> None:
         """Reserve another order."""
         row = Booked(no=no, instrument=instrument, leg=leg, purpose=purpose, price_ticks=price, qty_lots=qty, level=no)
-        assert risk.book(self.rules[instrument], self.exposures, self.booked, row)
+        assert gate_book.book(self.rules[instrument], self.exposures, self.booked, row)
 
     def hold(self, leg: int, qty: int, instrument: int = 0) -> None:
         """Hold a position."""
@@ -183,7 +198,7 @@ def test_leg_gross_and_net_refuse_exactly_beyond_the_worst_case(
 @pytest.mark.parametrize(("mark", "counted"), [(1_000, 1_000), (1_200, 1_200), (800, 990)])
 def test_an_entry_counts_at_the_larger_of_limit_and_mark(mark: int, counted: int) -> None:
     """A buy below the mark could fill at a gap, but is counted at what it would be worth."""
-    assert risk.worst_entry_e8(990, 10, mark, UNIT) == counted * 10 * UNIT
+    assert worst_case.entry_e8(990, 10, mark, UNIT) == counted * 10 * UNIT
 
 
 @pytest.mark.parametrize(("open_orders", "passes"), [(39, True), (40, False)])
@@ -250,6 +265,11 @@ def faults() -> dict[int, Any]:
         risk.MAX_LEG_NOTIONAL: lambda g: setattr(g.limits, "max_leg_notional_e8", 1),
         risk.MAX_GROSS_NOTIONAL: lambda g: setattr(g.limits, "max_gross_notional_e8", 1),
         risk.MAX_NET_NOTIONAL: lambda g: setattr(g.limits, "max_net_notional_e8", 1),
+        risk.MAX_LEVERAGE: lambda g: setattr(g.limits, "max_leverage_ppm", 0),
+        risk.MAX_POSITION_RATIO: lambda g: setattr(g.limits, "max_position_ppm", 0),
+        risk.MAX_MARGIN_RATIO: lambda g: setattr(g.limits, "max_margin_ppm", 0),
+        risk.LIQUIDATION_DISTANCE: lambda g: setattr(g.limits, "min_distance_ppm", 10**15),
+        risk.VAR: lambda g: setattr(g.limits, "max_var_ppm", 0),
         risk.MAX_OPEN_ORDERS: lambda g: setattr(g.limits, "max_open_orders_per_leg", 0),
         risk.DUPLICATE: lambda g: g.booked.append(attrs.evolve(g.order, no=1, state=1)),
         risk.SELF_CROSS: lambda g: setattr(g.exposures[SHORT], "best_own_ticks", 1),
@@ -268,19 +288,16 @@ def test_the_first_broken_control_of_the_catalogue_answers(broken: set[int]) -> 
     assert gate.check() == min(broken, key=CODES.index)
 
 
-def test_every_control_has_a_name_and_an_explanation() -> None:
-    """A refusal says which limit, which value and what would help."""
-    gate = Gate()
+def test_every_control_has_a_name() -> None:
+    """No refusal is without one, and no two share one."""
     names = [risk.CONTROL_NAMES[code] for code in (*CODES, risk.REDUCE_PROOF)]
     assert len(set(names)) == len(names) == len(risk.CONTROL_NAMES)
-    for code in risk.CONTROL_NAMES:
-        assert all(risk.explain(code, gate.limits, gate.rules, gate.exposures, gate.order))
 
 
 # --- reductions ------------------------------------------------------------------------------------------------------
 
 
-@given(st.sets(st.sampled_from(CODES[1:14])), st.sampled_from([TAKE_PROFIT, STOP, FLATTEN, BACKSTOP]), LEGS)
+@given(st.sets(st.sampled_from(CODES[1:-2])), st.sampled_from([TAKE_PROFIT, STOP, FLATTEN, BACKSTOP]), LEGS)
 def test_a_reduction_is_never_refused_for_comfort(broken: set[int], purpose: int, leg: int) -> None:
     """Ages, collar, sizes and caps of every kind do not hold a reducing order back."""
     gate = Gate()
@@ -331,18 +348,19 @@ def test_a_recount_equals_the_running_count(rows: list[tuple[int, int, int, int,
     gate = Gate()
     for no, (purpose, leg, instrument, price, qty) in enumerate(rows, start=1):
         gate.book(no, leg, purpose, 0 if purpose == FLATTEN else price, qty, instrument)
+    gate.weigh()
     running = [attrs.astuple(exposure) for exposure in gate.exposures]
     for instrument in (0, 1):
-        risk.recount(gate.rules, gate.exposures, gate.booked, instrument)
+        gate_book.recount(gate.rules, gate.exposures, gate.booked, instrument)
     assert running == [attrs.astuple(exposure) for exposure in gate.exposures]
-    slot = risk.find(gate.booked, dropped)
+    slot = gate_book.find(gate.booked, dropped)
     assert (slot >= 0) == (1 <= dropped <= len(rows))
     if slot >= 0:
         freed, gate.booked[slot].state = attrs.evolve(gate.booked[slot]), 0
-        risk.recount(gate.rules, gate.exposures, gate.booked, freed.instrument)
+        gate_book.recount(gate.rules, gate.exposures, gate.booked, freed.instrument)
         total = sum(exposure.open_orders for exposure in gate.exposures)
         assert total == len(rows) - 1
-        assert risk.find(gate.booked, dropped) < 0
+        assert gate_book.find(gate.booked, dropped) < 0
 
 
 def test_a_recount_takes_the_present_mark() -> None:
@@ -351,7 +369,7 @@ def test_a_recount_takes_the_present_mark() -> None:
     gate.hold(LONG, 5)
     gate.book(1, LONG, ENTRY, 990, 10)
     gate.rules[0].mark_ticks = 1_200
-    risk.recount(gate.rules, gate.exposures, gate.booked, 0)
+    gate_book.recount(gate.rules, gate.exposures, gate.booked, 0)
     assert gate.exposures[LONG].entry_worst_e8 == 1_200 * 10 * UNIT
     assert gate.exposures[LONG].position_lots == 5
 
@@ -361,7 +379,7 @@ def test_a_full_book_says_so() -> None:
     gate = Gate()
     gate.booked = table(Booked, 1)
     gate.book(1, LONG, ENTRY, 990, 10)
-    assert not risk.book(gate.rules[0], gate.exposures, gate.booked, gate.order)
+    assert not gate_book.book(gate.rules[0], gate.exposures, gate.booked, gate.order)
 
 
 @given(st.integers(1, 2**40 - 1), st.integers(1, 2**40 - 1), LEGS)
@@ -381,22 +399,47 @@ def test_the_gate_stays_within_64_bits_at_the_largest_account(mark: int, price: 
     gate.check()
 
 
+# --- approvals -------------------------------------------------------------------------------------------------------
+
+REQUEST = OrderRequest(
+    client_id="x",
+    instrument="BTC/USDT:USDT",
+    leg=Leg.LONG,
+    purpose=Purpose.ENTRY,
+    kind=Kind.LIMIT,
+    price_ticks=990,
+    qty_lots=10,
+    post_only=True,
+    close_all=False,
+    level=1,
+    generation=1,
+    covers=(),
+    decided_ns=5,
+)
+
+
 def test_an_approval_wraps_the_request_and_names_its_limits() -> None:
     """What passed is wrapped, unchanged, with the limits' version and its expiry."""
-    request = OrderRequest(
-        client_id="x",
-        instrument="BTC/USDT:USDT",
-        leg=Leg.LONG,
-        purpose=Purpose.ENTRY,
-        kind=Kind.LIMIT,
-        price_ticks=990,
-        qty_lots=10,
-        post_only=True,
-        close_all=False,
-        level=1,
-        generation=1,
-        covers=(),
-        decided_ns=5,
-    )
-    approved = risk.approve(request, limits_version="v1", expires_ns=99)
-    assert approved == Approved(request=request, limits_version="v1", expires_ns=99)
+    approved = risk.approve(risk.PASS, REQUEST, limits_version="v1", expires_ns=99)
+    assert (approved.request, approved.limits_version, approved.expires_ns) == (REQUEST, "v1", 99)
+
+
+@pytest.mark.parametrize("code", sorted(risk.CONTROL_NAMES))
+def test_a_refused_order_cannot_be_approved(code: int) -> None:
+    """Law 1: there is no way round a refusal."""
+    with pytest.raises(ValueError, match=risk.CONTROL_NAMES[code]):
+        risk.approve(code, REQUEST, limits_version="v1", expires_ns=99)
+
+
+def test_nobody_else_can_make_an_approval() -> None:
+    """Law 1: not by hand, not with a seal of one's own, not from another approval, and the seal is given once."""
+    approved = risk.approve(risk.PASS, REQUEST, limits_version="v1", expires_ns=99)
+    makers: list[Callable[[], object]] = [
+        lambda: events.Approved(request=REQUEST, limits_version="v1", expires_ns=99),
+        lambda: events.Approved(request=REQUEST, limits_version="v1", expires_ns=99, seal=events.ApprovalSeal()),
+        lambda: attrs.evolve(approved, expires_ns=10**18),
+        events.claim_approval_seal,
+    ]
+    for make in makers:
+        with pytest.raises(RuntimeError, match=r"core/risk\.py"):
+            make()

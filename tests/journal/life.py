@@ -12,14 +12,13 @@ from typing import Any
 
 import attrs
 
-from hedgegrid.core import ledger
+from hedgegrid.core import ledger, risk
 from hedgegrid.core.client_id import client_id
 from hedgegrid.core.records import LegAccount
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.opening import open_journal
 from hedgegrid.messages.events import (
     AccountChanged,
-    Approved,
     ApprovedBatch,
     BarClosed,
     EndReason,
@@ -207,7 +206,7 @@ class Life:
                     requests.append(self.request(name, leg, Purpose.TAKE_PROFIT, price, qty_lots, covers))
         cancels = tuple(one for one in list(self.working)[:1] if self.rng.random() < 0.3)
         approved = tuple(
-            Approved(request=one, limits_version="v1", expires_ns=self.now_ns + MINUTE_NS) for one in requests
+            risk.approve(risk.PASS, one, limits_version="v1", expires_ns=self.now_ns + MINUTE_NS) for one in requests
         )
         return ApprovedBatch(**self.head(), instrument=name, approved=approved, cancels=cancels, retires=())
 
@@ -372,7 +371,7 @@ class Life:
                 self.now_ns += self.step_ns
                 covers = (Cover(lot_id=lot_id, qty_lots=qty_lots),)
                 request = self.request(name, leg, Purpose.FLATTEN, price, qty_lots, covers)
-                approved = (Approved(request=request, limits_version="v1", expires_ns=self.now_ns),)
+                approved = (risk.approve(risk.PASS, request, limits_version="v1", expires_ns=self.now_ns),)
                 yield ApprovedBatch(**self.head(), instrument=name, approved=approved, cancels=(), retires=())
                 event = self.fill(self.working[request.client_id], qty_lots)
                 yield ExecutionBatch(**self.head(), instrument=name, mark_ticks=price, events=(event,))

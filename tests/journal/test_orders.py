@@ -5,11 +5,11 @@ from pathlib import Path
 import attrs
 import pytest
 
+from hedgegrid.core import risk
 from hedgegrid.core.order_state import OrderState
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.verify import verify
 from hedgegrid.messages.events import (
-    Approved,
     ApprovedBatch,
     EndReason,
     ExecutionBatch,
@@ -27,7 +27,7 @@ MISSING = "missing"
 
 def approve(journal: SqliteJournal, life: Life, *requests: OrderRequest, cancels: tuple[str, ...] = ()) -> None:
     """Append an approval."""
-    approved = tuple(Approved(request=one, limits_version="v1", expires_ns=life.now_ns) for one in requests)
+    approved = tuple(risk.approve(risk.PASS, one, limits_version="v1", expires_ns=life.now_ns) for one in requests)
     journal.append(ApprovedBatch(**life.head(), instrument=BTC, approved=approved, cancels=cancels, retires=()))
 
 

@@ -78,6 +78,11 @@ name = "both"
 max_unprotected_ms = 1000
 [risk.volatility_halt]
 enabled = false
+# A jump of a whole rung within a second is what these tests live on.
+[risk.var]
+confidence = 0.51
+horizon_hours = 1
+max_ratio = 1
 
 [watchdog]
 resume_after_ms = 200

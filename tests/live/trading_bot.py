@@ -87,7 +87,12 @@ def document(folder: Path, standin: Standin, *, with_keys: bool = True, **change
             "ws_url": standin.ws_url,
             "ws_api_url": f"{standin.ws_url}/ws-fapi/v1",
         },
-        "risk": {"volatility_halt": {"enabled": False}, "max_unprotected_ms": 1_000},
+        "risk": {
+            "volatility_halt": {"enabled": False},
+            # The price jumps by a whole rung within a second.
+            "var": {"confidence": Decimal("0.51"), "horizon_hours": 1, "max_ratio": 1},
+            "max_unprotected_ms": 1_000,
+        },
         "watchdog": {"resume_after_ms": 200, "max_loop_lag_ms": 5_000},
         "supervisor": {"crash_boots_max": 1_000},
         "journal": {"path": str(folder / "live.db")},

@@ -6,6 +6,7 @@ Invariants: every message has a number and times of its own; one tick on one lot
 from decimal import Decimal
 from typing import TypeVar
 
+from hedgegrid.core import risk
 from hedgegrid.core.account_figures import AccountFigures, Money, worth_of
 from hedgegrid.messages import events
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
@@ -116,7 +117,7 @@ class Account:
 
     def approve(self, *requests: OrderRequest, cancels: tuple[str, ...] = ()) -> None:
         """The gate lets orders pass."""
-        approved = tuple(events.Approved(request=one, limits_version="1", expires_ns=0) for one in requests)
+        approved = tuple(risk.approve(risk.PASS, one, limits_version="1", expires_ns=0) for one in requests)
         self.publish(events.ApprovedBatch, instrument=BTC, approved=approved, cancels=cancels, retires=())
 
     def refuse(self, control: str) -> None:

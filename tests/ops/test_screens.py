@@ -4,7 +4,15 @@ from typing import Any
 
 import attrs
 
-from hedgegrid.core.gate_records import Exposure, InstrumentRisk, Realised, RiskLimits, SessionLimits, SessionState
+from hedgegrid.core.gate_records import (
+    AccountRisk,
+    Exposure,
+    InstrumentRisk,
+    Realised,
+    RiskLimits,
+    SessionLimits,
+    SessionState,
+)
 from hedgegrid.core.pause import ControlAction, Reason
 from hedgegrid.core.permission import StandingReason
 from hedgegrid.core.risk import CONTROL_NAMES
@@ -36,6 +44,11 @@ def risk_of(account: Account, *, enabled: int = 1) -> Any:
         max_leg_notional_e8=LONGEST,
         max_gross_notional_e8=LONGEST,
         max_net_notional_e8=LONGEST,
+        max_leverage_ppm=125 * 10**6,
+        max_position_ppm=10**6,
+        max_margin_ppm=10**6,
+        min_distance_ppm=999_999,
+        max_var_ppm=10**6,
         max_open_orders_per_leg=1_000,
         price_collar_ppm=9_999_999,
         max_quote_age_ns=86_400 * S,
@@ -43,7 +56,7 @@ def risk_of(account: Account, *, enabled: int = 1) -> Any:
         max_balance_age_ns=86_400 * S,
     )
     rules = [InstrumentRisk(unit_e8=1, max_qty_lots=10**12, max_position_lots=10**12)]
-    gate = figures(limits, rules, [Exposure(), Exposure()], [], now_ns=5, balance_ns=0)
+    gate = figures(limits, AccountRisk(), rules, [Exposure(), Exposure()], [], now_ns=5)
     on = SessionLimits(drawdown_on=enabled, drawdown_ppm=100_000, daily_e8=LONGEST, session_e8=LONGEST)
     state = SessionState(peak_e8=2 * 10**10, day_base_e8=LONGEST, session_base_e8=LONGEST)
     session = (

@@ -4,7 +4,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgegrid.core import ledger
+from hedgegrid.core import ledger, risk
 from hedgegrid.core.pause import Reason
 from hedgegrid.core.permission import ChangeKind, Mode
 from hedgegrid.core.records import LegAccount
@@ -271,7 +271,7 @@ def test_unanswered_orders_are_forgotten_in_the_end() -> None:
     """A run of years does not grow: approvals that nothing answers leave, oldest first."""
     books = OpenOrders([BTC])
     for number in range(SENT_MAX + 10):
-        books.approved([events.Approved(request=order(f"o{number}"), limits_version="1", expires_ns=0)])
+        books.approved([risk.approve(risk.PASS, order(f"o{number}"), limits_version="1", expires_ns=0)])
     assert len(books._sent) == SENT_MAX
     books.accepted("o9")
     books.accepted("o10")

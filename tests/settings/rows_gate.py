@@ -1,5 +1,6 @@
 """Rows of [risk]'s gate: which entries reach the exchange, and which control refuses the others in the journal."""
 
+from decimal import Decimal
 from typing import Any
 
 from hedgegrid.actors.risk import Risk
@@ -10,7 +11,7 @@ from tests.actors.house import Script, market, simulation
 from tests.settings import markets
 from tests.settings.rows_ladder import STILL
 from tests.settings.simulated import LONG, SHORT, Played, Simulated
-from tests.settings.table import Row, row
+from tests.settings.table import Changes, Row, row
 
 SUSPENDED_NS = 3 * NS_PER_S
 
@@ -69,11 +70,38 @@ def aged(name: str) -> Row[Any]:
     return row(f"risk.{name}", SILENT, passed, PASSED, tried, (2_000, (4, 3, [name])))
 
 
+UP_TEN, DOWN_TEN = (10_000, 10_010, 10_000, 10_010), (10_010, 10_010, 10_000, 10_000)
+SWINGING = Simulated(name="each close is ten ticks from the one before", tape=lambda: market([UP_TEN, DOWN_TEN] * 8))
+POOR: Changes = {"account.wallet_quote": 20}
+"""Twice the first rung of both legs."""
+
+
+def of_equity(name: str, wide: object, limit: object, sees: tuple[int, int], given: Changes) -> Row[Any]:
+    """A row of a limit on what the still market's rungs come to beside an equity of 20."""
+    tried: tuple[object, object] = (wide, (3, 3, []))
+    return row(f"risk.{name}", STILL, passed, PASSED, tried, (limit, (*sees, [name])), given={**POOR, **given})
+
+
+def at_risk(name: str, *tried: tuple[object, int]) -> Row[Any]:
+    """A row of the value at risk, of what an hour of such minutes may take from an equity of 20: entries a leg."""
+    given: Changes = {**POOR, "risk.var.confidence": Decimal("0.99"), "risk.var.max_ratio": Decimal("0.021")}
+    given = {path: value for path, value in given.items() if path != f"risk.var.{name}"}
+    cases = [(value, (legs, legs, ["var"] if legs < 3 else [])) for value, legs in tried]
+    return row(f"risk.var.{name}", SWINGING, passed, PASSED, *cases, given=given)
+
+
 ROWS = (
     capped("max_order_notional_quote", 9, 0, 0),
     capped("max_notional_per_leg_quote", 25, 2, 2),
     capped("max_gross_notional_quote", 45, 2, 2),
     capped("max_net_notional_quote", 25, 2, 2),
+    of_equity("max_leverage", 125, 2, (2, 1), {}),
+    of_equity("max_position_ratio", 1, Decimal("0.6"), (2, 2), {"venue.leverage": 4}),
+    of_equity("max_margin_ratio", 1, Decimal("0.01"), (2, 2), {}),
+    of_equity("min_liquidation_distance_ratio", Decimal("0.1"), Decimal("0.9"), (2, 2), {}),
+    at_risk("max_ratio", (1, 3), (Decimal("0.021"), 2)),
+    at_risk("confidence", (Decimal("0.9"), 3), (Decimal("0.99"), 2)),
+    at_risk("horizon_hours", (1, 2), (2, 1)),
     capped("max_open_orders_per_leg", 2, 2, 2, (1_000, (3, 3, []))),
     capped("price_collar_bps", 30, 1, 1, (5_000, (3, 3, []))),
     aged("max_quote_age_ms"),

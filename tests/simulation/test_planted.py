@@ -77,12 +77,12 @@ def _no_position_limit(patch: pytest.MonkeyPatch) -> None:
     """The gate forgets the leg's own limit."""
     real = risk.check
 
-    def check(limits: Any, rules: Any, *rest: Any) -> int:
+    def check(limits: Any, account: Any, rules: Any, *rest: Any) -> int:
         before = [rule.max_position_lots for rule in rules]
         for rule in rules:
             rule.max_position_lots = 1 << 40
         try:
-            return real(limits, rules, *rest)
+            return real(limits, account, rules, *rest)
         finally:
             for rule, lots in zip(rules, before, strict=True):
                 rule.max_position_lots = lots

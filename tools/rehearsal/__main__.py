@@ -34,6 +34,10 @@ LIFE_S: Final = 15.0
 KILLED: Final = """
 [supervisor]
 crash_boots_max = 1000
+[risk.var]
+confidence = 0.51
+horizon_hours = 1
+max_ratio = 1
 [risk.volatility_halt]
 enabled = false
 """
