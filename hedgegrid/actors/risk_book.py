@@ -94,7 +94,12 @@ class RiskBook:
         self.balance_ns = ts_ns
 
     def set_wallet(self, wallet_e8: int, ts_ns: int) -> None:
-        """Take the wallet that was read at ``ts_ns``; settlements up to then are in it."""
+        """Take the wallet that was read at ``ts_ns``; settlements up to then are in it.
+
+        Before a hydration has told what the wallet is made of, a figure of its own is none.
+        """
+        if self.balance_ns == 0:
+            return
         self._settled_ns = {name: max(ts_ns, self._settled_ns.get(name, 0)) for name in self.names}
         self.wallet_e8 = wallet_e8
         self.balance_ns = ts_ns

@@ -343,6 +343,10 @@ class Strategy(Actor[StrategyMessage]):
     def _on_rejected(self, cause: ExecutionBatch, event: OrderEvent, no: int) -> None:
         """The exchange would not have an order."""
         t = self._tables
+        if event.reason is EndReason.POST_ONLY and self._guard is not None and self._is_cancelling(no):
+            # It is the exchange's word that the order is no more: the cancel will find nothing, which proves nothing.
+            self._on_gone(cause, event, no)
+            return
         if event.reason is EndReason.POST_ONLY:
             diff.on_post_only_rejected(t.params, t.state, t.rungs, t.entries, no, cause.ts_venue_ns, t.actions, t.used)
             slot = diff.find(t.entries, no)
@@ -352,6 +356,11 @@ class Strategy(Actor[StrategyMessage]):
         self._names.forget(no)
         diff.on_refused(t.params, t.state, t.rungs, t.entries, no)
         self._end_exit(cause, no, event.reason, event.until_ns)
+
+    def _is_cancelling(self, no: int) -> bool:
+        """Tell whether an entry's cancel is under way."""
+        slot = diff.find(self._tables.entries, no)
+        return slot >= 0 and self._tables.entries[slot].state == diff.CANCELLING
 
     def _on_fill(self, cause: ExecutionBatch, event: OrderEvent, fill: Fill) -> None:
         """Book a fill: an entry's becomes a lot, an exit's closes its lots."""

@@ -1,10 +1,11 @@
 """One refusal, silence or doubt a test: how a position comes to be protected all the same, and who is told."""
 
 from hedgegrid.messages import events as e
+from hedgegrid.messages.commands import CancelEntries
 from hedgegrid.messages.events import EndReason, OrderEventKind
 from hedgegrid.model.order import Kind, Purpose
 from tests.actors.race_scenes import LONG, entry, filled, latched, one, requests, said, started
-from tests.actors.racing import LIMITS, MS
+from tests.actors.racing import LIMITS, MS, Ring, run
 from tests.actors.test_exit_race import check_at_rest
 
 
@@ -284,3 +285,22 @@ def test_a_bar_that_closes_while_it_looks_again_is_seen_by_the_indicators() -> N
     ring.bar(3)
     assert ring.tables.indicators.bars == before + 1
     assert ring.strategy._last_bar_ns > 0
+
+
+def test_an_entry_that_is_rejected_while_its_cancel_travels_frees_its_rung() -> None:
+    """Sent, unwanted at once, then rejected as post-only: its cancel finds nothing, and the rung is offered again."""
+    ring = Ring()
+    ring.bar(0)
+    (name,) = [
+        name
+        for name in ring.named("sent", Purpose.ENTRY)
+        if (ring.orders[name].request.leg, ring.orders[name].request.level) == (LONG, 1)
+    ]
+    run(ring.strategy.handle(CancelEntries(**ring.post.head())))
+    ring.settle()
+    ring.arrive(name, EndReason.POST_ONLY)
+    ring.hear(99)
+    ring.calm()
+    ring.bar(0)
+    ring.calm()
+    assert entry(ring) != name

@@ -46,6 +46,15 @@ def seen(*, long_lots: int = 0, orders: tuple[OpenOrder, ...] = ()) -> ForeignSe
     return ForeignSeen(**HEAD, instrument=BTC, positions=(held,) if long_lots else (), orders=orders)
 
 
+def test_a_wallet_without_its_parts_is_no_wallet() -> None:
+    """A read of the wallet that comes to a fresh gate before the account does: no equity is known by it."""
+    fresh = RiskBook([instrument(BTC)], [InstrumentRisk(unit_e8=10, max_position_lots=100, mark_ticks=1_000)])
+    follow(WalletRead(**HEAD, wallet_e8=1_000 * E8), fresh, controls(book(), []))
+    assert fresh.equity_e8() is None
+    fresh.set_balance(Balance(wallet_e8=900 * E8, realised_e8=-100 * E8, fees_e8=0, funding_e8=0), 500)
+    assert (fresh.equity_e8(), fresh.realised_e8) == (900 * E8, -100 * E8)
+
+
 def test_a_transfer_is_neither_profit_nor_loss() -> None:
     """DESIGN 15.6: money that comes or goes moves the wallet, the peak and the baselines of the losses alike."""
     one = book()
@@ -163,7 +172,10 @@ def test_no_word_on_a_wallet_makes_one_that_nobody_has_told() -> None:
     one.hear_of_wallet(2_000)
     assert one.equity_e8() is None
     assert one.balance_ns == 0
+    # Of a wallet alone nobody knows what it is made of: the account's reading tells both.
     follow(WalletRead(**HEAD, wallet_e8=400 * E8), one, session)
+    assert one.equity_e8() is None
+    one.set_balance(Balance(wallet_e8=400 * E8, realised_e8=0, fees_e8=0, funding_e8=0), 2_500)
     assert one.equity_e8() == 400 * E8
 
 
