@@ -25,7 +25,7 @@ from hedgegrid.actors.order_names import Numbering
 from hedgegrid.actors.post import EXECUTOR, FEED, FUNDING, JOURNAL, RISK, WATCHDOG, Post, strategy_name
 from hedgegrid.actors.risk import Risk
 from hedgegrid.actors.risk_session import SessionSettings
-from hedgegrid.actors.risk_settings import RiskSettings
+from hedgegrid.actors.risk_settings import Counted, RiskSettings
 from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.actors.strategy import Strategy as GridStrategy
 from hedgegrid.actors.watchdog import Watchdog
@@ -213,7 +213,7 @@ class House:
         world.attach(bound)
         self._gate: Risk | None = None
         self.alerts: Alerting | None = None
-        self._breaker = Breaker(limits=breaker_limits(config))
+        self._counted = Counted(breaker=Breaker(limits=breaker_limits(config)))
         self.supervisor = self.tree()
         self._mending = False
         self._closings = 0
@@ -348,7 +348,7 @@ class House:
                 session=SessionSettings(
                     limits=session_limits(self.config),
                     bars_per_year={grid.instrument: bars_per_year(grid) for grid in self.config.grid},
-                    actions={Reason.CIRCUIT_BREAKER: self._breaker.limits.action},
+                    actions={Reason.CIRCUIT_BREAKER: self._counted.breaker.limits.action},
                 ),
                 resume_after_ns=ns_from_ms(self.config.watchdog.resume_after_ms),
                 start_halted=self.config.account.on_start == "halt" or self.options.errand is not None,
@@ -356,7 +356,7 @@ class House:
                 stop_overlap_ns=NEVER_NS if races is None else races.stop_overlap_ns,
             ),
             memory=self.journal,
-            breaker=self._breaker,
+            counted=self._counted,
             on_liquidated=self.sinks.on_liquidated,
         )
         return self._gate

@@ -34,6 +34,8 @@ recenter_trigger_bps = 20
 [grid.exit]
 tp_steps = 2
 sl_steps = 20
+[risk]
+max_orders_per_minute = 10000
 [supervisor]
 crash_boots_max = 100
 [journal]

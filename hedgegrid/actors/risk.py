@@ -19,9 +19,8 @@ from hedgegrid.actors.risk_gate import Gate
 from hedgegrid.actors.risk_messages import RiskMessage
 from hedgegrid.actors.risk_readings import RiskReadings
 from hedgegrid.actors.risk_session import SessionControls
-from hedgegrid.actors.risk_settings import RiskSettings
+from hedgegrid.actors.risk_settings import Counted, RiskSettings
 from hedgegrid.core import permission, permission_events
-from hedgegrid.core.breaker import Breaker
 from hedgegrid.core.fixed import ceil_div
 from hedgegrid.core.gate_records import InstrumentRisk
 from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason, is_latched
@@ -102,10 +101,10 @@ class Risk(Actor[RiskMessage]):
         rules: Sequence[InstrumentRisk],
         settings: RiskSettings,
         memory: RiskMemory,
-        breaker: Breaker,
+        counted: Counted,
         on_liquidated: Callable[[], None],
     ) -> None:
-        """Go on with what ``memory`` holds of the lives before, and with the errors that ``breaker`` has counted.
+        """Go on with what ``memory`` holds of the lives before, and with what this life has ``counted``.
 
         ``on_liquidated`` ends the run.
         """
@@ -114,7 +113,7 @@ class Risk(Actor[RiskMessage]):
         own_rules = [attrs.evolve(rule) for rule in rules]
         self._book = RiskBook(instruments, own_rules, settings.limits, stop_overlap_ns=settings.stop_overlap_ns)
         self._book.sums_are_ours = settings.wallet_is_polled
-        self._gate = Gate(self._book, instruments, settings.limits, settings.limits_version, clock)
+        self._gate = Gate(self._book, instruments, settings.limits, settings.limits_version, clock, counted.sent)
         self._settings = settings
         self._permission = permission.initial(settings.resume_after_ns, memory.latched())
         self._session = SessionControls(
@@ -132,11 +131,13 @@ class Risk(Actor[RiskMessage]):
         self._ticks_from_ns: int | None = None
         self._look_ns = 0
         self._liquidated = False
-        self._breaker = BreakerWatch(breaker, wake_at=lambda ns: self.remind_at(ns, Wake(**post.head(None, ns))))
+        self._breaker = BreakerWatch(
+            counted.breaker, wake_at=lambda ns: self.remind_at(ns, Wake(**post.head(None, ns)))
+        )
         self.readings = RiskReadings(
             book=self._book,
             session=self._session,
-            breaker=breaker,
+            breaker=counted.breaker,
             gate=self._gate,
             clock=clock,
             reasons=lambda: self._permission.reasons,
@@ -316,6 +317,7 @@ class Risk(Actor[RiskMessage]):
                 ),
                 EXECUTOR,
             )
+        self._step_if(batch, self._gate.rate_trip())
 
     # --- state and permission ---------------------------------------------------------------------------------------
 
@@ -369,6 +371,7 @@ class Risk(Actor[RiskMessage]):
     def _resume(self, message: Resume) -> None:
         """Lift what the operator's word lifts; a drawdown stays until its peak is given up too."""
         lifted = self._session.resume(message.ts_venue_ns, new_peak=message.new_peak)
+        self._gate.resume()
         self._step(message, OperatorResume(reasons=lifted))
         for one in self._permission.reasons:
             if one.reason is Reason.DRAWDOWN:

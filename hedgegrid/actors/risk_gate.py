@@ -8,10 +8,13 @@ compared.
 
 from collections.abc import Sequence
 
+import attrs
+
 from hedgegrid.actors.risk_book import RiskBook
-from hedgegrid.core import permission, refusal, risk
-from hedgegrid.core.gate_records import RiskLimits
-from hedgegrid.core.pause import ACCOUNT
+from hedgegrid.core import order_rate, permission, refusal, risk
+from hedgegrid.core.gate_records import Beat, Pace, RiskLimits
+from hedgegrid.core.pause import ACCOUNT, Reason
+from hedgegrid.core.permission_events import ReasonRaised
 from hedgegrid.core.risk_figures import LimitFigure, figures
 from hedgegrid.messages.events import Approved, Refused
 from hedgegrid.model.instrument import Instrument
@@ -19,18 +22,34 @@ from hedgegrid.model.order import Kind, OrderRequest, Purpose
 from hedgegrid.runtime.clock import Clock
 
 
+@attrs.define(eq=False)
+class OrderPace:
+    """The orders of the account's last minute; it outlives its actor, so that a restart lets no more pass."""
+
+    pace: Pace = attrs.field(factory=Pace)
+    beats: list[Beat] = attrs.field(factory=lambda: [Beat() for _ in range(order_rate.SECONDS)])
+
+
 class Gate:
     """The limits of one account over its book."""
 
     def __init__(
-        self, book: RiskBook, instruments: Sequence[Instrument], limits: RiskLimits, version: str, clock: Clock
+        self,
+        book: RiskBook,
+        instruments: Sequence[Instrument],
+        limits: RiskLimits,
+        version: str,
+        clock: Clock,
+        sent: OrderPace,
     ) -> None:
-        """Judge by ``limits``, which every approval names by ``version``."""
+        """Judge by ``limits``, which every approval names by ``version``; ``sent`` is what passed before."""
         self._book = book
         self._instruments = instruments
         self._limits = limits
         self._version = version
         self._clock = clock
+        self._pace = sent.pace
+        self._beats = sent.beats
 
     def judge(self, request: OrderRequest, standing: permission.PermissionState) -> Approved | Refused:
         """Check one order of a batch, for which the book has been refreshed, and book it where it passes."""
@@ -43,6 +62,7 @@ class Gate:
             may_send = permission.may_reduce(standing)
         has_price = 0 if request.kind is Kind.MARKET else 1
         now_ns = self._clock.now_ns()
+        self._count(now_ns)
         code = risk.check(
             self._limits,
             book.account,
@@ -56,7 +76,10 @@ class Gate:
             request.decided_ns,
             now_ns,
         )
+        if code == risk.ORDERS_PER_MINUTE:
+            order_rate.note_breach(self._pace, now_ns)
         if code == risk.PASS:
+            order_rate.note_sent(self._pace, self._beats)
             book.reserve(candidate)
             expires_ns = request.decided_ns + self._limits.approval_ttl_ns
             return risk.approve(code, request, limits_version=self._version, expires_ns=expires_ns)
@@ -76,10 +99,33 @@ class Gate:
         limit, value, remedy = refusal.explain(code, case)
         return Refused(request=request, control=risk.CONTROL_NAMES[code], limit=limit, value=value, remedy=remedy)
 
+    def _count(self, now_ns: int) -> None:
+        """Bring the orders of the last minute up to now."""
+        order_rate.advance(self._pace, self._beats, now_ns)
+        self._book.account.orders_in_minute = self._pace.orders
+
+    def rate_trip(self) -> ReasonRaised | None:
+        """Give the reason that rises where the limit of orders in a minute has been met once too often."""
+        if self._pace.latches == 0:
+            return None
+        order_rate.forget_breaches(self._pace)
+        figures = {
+            "orders": self._pace.orders,
+            "limit": self._limits.max_orders_per_minute,
+            "minutes": order_rate.LATCH_MINUTES,
+            "within_minutes": order_rate.LATCH_SPAN_MINUTES,
+        }
+        return ReasonRaised(reason=Reason.ORDER_RATE, figures=figures)
+
+    def resume(self) -> None:
+        """The operator has resumed: breaches count from nothing."""
+        order_rate.forget_breaches(self._pace)
+
     def figures(self) -> tuple[LimitFigure, ...]:
         """Give every limit of the gate beside its present value."""
         book = self._book
         book.refresh()
+        self._count(self._clock.now_ns())
         return figures(
             self._limits,
             book.account,

@@ -8,7 +8,7 @@ from hedgegrid.backtest import logbook
 from hedgegrid.backtest.desk import Desk, Floor
 from hedgegrid.backtest.result import FILLED as ORDER_FILLED
 from hedgegrid.backtest.result import REFUSED
-from hedgegrid.core import actions, diff, exits, gate_book, pipeline, risk, var, venue_tables, worst_case
+from hedgegrid.core import actions, diff, exits, gate_book, order_rate, pipeline, risk, var, venue_tables, worst_case
 from hedgegrid.core.codes import (
     BACKSTOP,
     ENTRY,
@@ -211,6 +211,7 @@ def send(desks: list[Desk], floor: Floor, k: int, ts_ns: int) -> None:
             if fresh == 0:
                 fresh = 1
                 refresh_gate(desks, floor)
+                order_rate.advance(floor.pace, floor.beats, ts_ns)
             _place(desk, floor, k, action, ts_ns, live_ns)
     trim_used(desk)
 
@@ -274,6 +275,7 @@ def _place(desk: Desk, floor: Floor, k: int, action: Action, ts_ns: int, live_ns
     candidate.level = action.level
     candidate.generation = action.generation
     count = floor.account.instruments
+    floor.risk.orders_in_minute = floor.pace.orders
     code = risk.check(
         floor.limits,
         floor.risk,
@@ -287,6 +289,10 @@ def _place(desk: Desk, floor: Floor, k: int, action: Action, ts_ns: int, live_ns
         ts_ns,
         ts_ns,
     )
+    if code == risk.PASS:
+        order_rate.note_sent(floor.pace, floor.beats)
+    elif code == risk.ORDERS_PER_MINUTE:
+        order_rate.note_breach(floor.pace, ts_ns)
     held = desk.venue_accounts[action.leg].qty_lots
     if code != risk.PASS or (purpose != ENTRY and purpose != BACKSTOP and held == 0):
         logbook.note_placed(floor, k, action, kind, ts_ns, code)

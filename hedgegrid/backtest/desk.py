@@ -27,6 +27,7 @@ from hedgegrid.backtest.rows import (
 )
 from hedgegrid.core import gate_records as g
 from hedgegrid.core import records as r
+from hedgegrid.core.order_rate import SECONDS
 
 RUNGS: Final = 400
 ENTRIES: Final = 3 * RUNGS + 8
@@ -187,6 +188,7 @@ class Floor:
     standing: g.Standing = _one(g.Standing)
     limits: g.RiskLimits = _one(g.RiskLimits)
     risk: g.AccountRisk = _one(g.AccountRisk)
+    pace: g.Pace = _one(g.Pace)
     session_limits: g.SessionLimits = _one(g.SessionLimits)
     session: g.SessionState = _one(g.SessionState)
     fills_used: int = 0
@@ -201,6 +203,7 @@ class Floor:
     pauses: list[g.Pause] = _many(g.Pause, PAUSES)
     rules: list[g.InstrumentRisk] = _many(g.InstrumentRisk, INSTRUMENTS)
     exposures: list[g.Exposure] = _many(g.Exposure, 2 * INSTRUMENTS)
+    beats: list[g.Beat] = _many(g.Beat, SECONDS)
     fills: list[FillRow] = _many(FillRow, LOG_ROWS)
     cuts: list[CutRow] = _many(CutRow, LOG_ROWS)
     placed: list[PlacedRow] = _many(PlacedRow, LOG_ROWS)

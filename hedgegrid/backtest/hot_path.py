@@ -34,6 +34,7 @@ from hedgegrid.core import (
     ledger,
     margin,
     matching,
+    order_rate,
     pipeline,
     policy,
     queue_fills,
@@ -69,6 +70,7 @@ HOT_MODULES: tuple[ModuleType, ...] = (
     var,
     worst_case,
     gate_book,
+    order_rate,
     risk,
     session,
 )

@@ -9,7 +9,7 @@ and where entries must not stay they go then.
 
 from hedgegrid.backtest import dealing, logbook
 from hedgegrid.backtest.desk import Desk, Floor
-from hedgegrid.core import funding, session, standing
+from hedgegrid.core import funding, order_rate, session, standing
 from hedgegrid.core.codes import FREE, NEVER_NS
 from hedgegrid.core.standing import (
     ACCOUNT,
@@ -19,6 +19,7 @@ from hedgegrid.core.standing import (
     FUNDING_KILL,
     FUNDING_MISSING,
     MARGIN,
+    ORDER_RATE,
     OVERFLOW,
     SESSION_LOSS,
     VOLATILITY_HALT,
@@ -44,6 +45,7 @@ def fire(desks: list[Desk], floor: Floor, until_ns: int) -> None:
                 _lose_rate(desks, floor, k, now_ns)
             if pulse.wake_ns <= now_ns:
                 dealing.wake(desks, floor, k, now_ns)
+                report_rate(desks, floor, now_ns)
         set_timer(desks, floor)
 
 
@@ -227,6 +229,14 @@ def report_overflow(desks: list[Desk], floor: Floor, k: int, now_ns: int) -> Non
     if desk.state.overflowed > desk.pulse.told_overflow:
         desk.pulse.told_overflow = desk.state.overflowed
         raise_reason(desks, floor, OVERFLOW, k, session.CANCEL_ENTRIES, desk.state.overflowed, 0, now_ns)
+
+
+def report_rate(desks: list[Desk], floor: Floor, now_ns: int) -> None:
+    """The limit of orders in a minute was met again and again: pause until a person looks."""
+    if floor.pace.latches == 1:
+        order_rate.forget_breaches(floor.pace)
+        value, limit = floor.pace.orders, floor.limits.max_orders_per_minute
+        raise_reason(desks, floor, ORDER_RATE, ACCOUNT, session.CANCEL_ENTRIES, value, limit, now_ns)
 
 
 def clear_overflow(desks: list[Desk], floor: Floor, k: int, now_ns: int) -> None:

@@ -58,6 +58,7 @@ def hear_all(desks: list[Desk], floor: Floor, ts_ns: int) -> None:
         if desks[k].said.n > 0:
             dealing.hear(desks, floor, k)
             permission.report_overflow(desks, floor, k, ts_ns)
+            permission.report_rate(desks, floor, ts_ns)
 
 
 def settle_due(desks: list[Desk], floor: Floor, due: Settlements, step: int) -> int:
@@ -180,6 +181,7 @@ def decide(desks: list[Desk], floor: Floor, k: int, high: int, low: int, close: 
         dealing.answer(desks, floor, k, close, ts_ns)
         dealing.trim_used(desk)
         permission.report_overflow(desks, floor, k, ts_ns)
+        permission.report_rate(desks, floor, ts_ns)
     logbook.note_grid(floor, k, desk, ts_ns)
 
 

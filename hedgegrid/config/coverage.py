@@ -10,11 +10,8 @@ from functools import reduce
 from hedgegrid.config.advice import Advice
 from hedgegrid.config.schema import AccountConfig
 
-_GATE = "the gate does not check it yet"
-
 NOT_ENFORCED: Mapping[str, str] = {
     "venue.amend": "entries are always cancelled and added",
-    "risk.max_orders_per_minute": _GATE,
 }
 """Path of a setting or section -> why it has no effect yet."""
 

@@ -265,6 +265,7 @@ def risk_limits(config: AccountConfig) -> RiskLimits:
         min_distance_ppm=ppm_from_ratio(limits.min_liquidation_distance_ratio),
         max_var_ppm=ppm_from_ratio(limits.var.max_ratio),
         max_open_orders_per_leg=limits.max_open_orders_per_leg,
+        max_orders_per_minute=limits.max_orders_per_minute,
         price_collar_ppm=ppm_from_bps(limits.price_collar_bps),
         max_quote_age_ns=ns_from_ms(limits.max_quote_age_ms),
         max_mark_age_ns=ns_from_ms(limits.max_mark_age_ms),

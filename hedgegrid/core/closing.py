@@ -6,8 +6,6 @@ what it is now: so a leg waits for one that lags behind. Lots outside the slice 
 shrink the leg that they name.
 """
 
-from collections.abc import Sequence
-
 from hedgegrid.core.actions import PLACE, put
 from hedgegrid.core.codes import FLATTEN, LONG, SHORT
 from hedgegrid.core.exits import OPEN, next_no
@@ -28,7 +26,7 @@ def ask(state: GridState, leg: int, wish: int) -> None:
 
 
 def go_on(
-    params: GridParams, state: GridState, lots: Sequence[Lot], mark_ticks: int, out: list[Action], used: Counter
+    params: GridParams, state: GridState, lots: list[Lot], mark_ticks: int, out: list[Action], used: Counter
 ) -> None:
     """Send the next slice of each leg that is being closed and may go on; a flat leg is closed."""
     if state.position_long_lots == 0:
@@ -51,7 +49,7 @@ def go_on(
             _send(state, lots, leg, qty_lots, out, used)
 
 
-def slice_lots(params: GridParams, lots: Sequence[Lot], mark_ticks: int) -> int:
+def slice_lots(params: GridParams, lots: list[Lot], mark_ticks: int) -> int:
     """Give a slice in whole lots at the mark, never under the exchange's minimum; where no mark is known, at cost."""
     if params.flatten_slice_e8 == 0:
         return 1 << 62
@@ -63,7 +61,7 @@ def slice_lots(params: GridParams, lots: Sequence[Lot], mark_ticks: int) -> int:
     return max(1, params.min_qty_lots, params.flatten_slice_e8 // (max(1, price) * params.unit_e8))
 
 
-def _under_way(lots: Sequence[Lot], leg: int) -> int:
+def _under_way(lots: list[Lot], leg: int) -> int:
     """Give what market reductions under way would at most take off a leg."""
     qty_lots = 0
     for i in range(len(lots)):
@@ -72,7 +70,7 @@ def _under_way(lots: Sequence[Lot], leg: int) -> int:
     return qty_lots
 
 
-def _next_lots(params: GridParams, lots: Sequence[Lot], leg: int, most: int) -> int:
+def _next_lots(params: GridParams, lots: list[Lot], leg: int, most: int) -> int:
     """Give the quantity of a leg's next slice: what is left after it is nothing, or an order that can be sent."""
     free = 0
     for i in range(len(lots)):
@@ -84,7 +82,7 @@ def _next_lots(params: GridParams, lots: Sequence[Lot], leg: int, most: int) -> 
     return take if take >= params.min_qty_lots else free
 
 
-def _leaves_balance(state: GridState, lots: Sequence[Lot], leg: int, qty_lots: int, room: int) -> bool:
+def _leaves_balance(state: GridState, lots: list[Lot], leg: int, qty_lots: int, room: int) -> bool:
     """Tell whether a slice keeps the legs within ``room`` of each other, whichever of those under way fill.
 
     A leg that stays open whatever happens is no reason to wait.
@@ -97,7 +95,7 @@ def _leaves_balance(state: GridState, lots: Sequence[Lot], leg: int, qty_lots: i
     return mine - (other - others_under_way) <= room and other - (mine - qty_lots) <= room
 
 
-def _send(state: GridState, lots: Sequence[Lot], leg: int, qty_lots: int, out: list[Action], used: Counter) -> None:
+def _send(state: GridState, lots: list[Lot], leg: int, qty_lots: int, out: list[Action], used: Counter) -> None:
     """Send a market reduction for the oldest lots of a leg; of the last one perhaps a part."""
     no = next_no(state)
     action = out[put(state, out, used, PLACE, no)]

@@ -31,6 +31,7 @@ class RiskLimits:
     min_distance_ppm: int = 0
     max_var_ppm: int = 0
     max_open_orders_per_leg: int = 0
+    max_orders_per_minute: int = 0
     price_collar_ppm: int = 0
     max_quote_age_ns: int = 0
     max_mark_age_ns: int = 0
@@ -46,6 +47,7 @@ class AccountRisk:
     above 0, ``equity_e8`` means nothing. ``held_*`` is what the legs hold, ``worst_*`` that and their entries;
     ``margin_e8`` and ``far_margin_e8`` are the maintenance of the worst case, as ``core.worst_case`` has them.
     ``unmarked`` and ``unmeasured`` count the instruments with exposure whose mark, or volatility, is not known.
+    ``orders_in_minute`` are those of all instruments that passed lately (``core.order_rate``).
     """
 
     equity_e8: int = 0
@@ -59,6 +61,30 @@ class AccountRisk:
     var_e8: int = 0
     unmarked: int = 0
     unmeasured: int = 0
+    orders_in_minute: int = 0
+
+
+@attrs.define(eq=False)
+class Pace:
+    """The orders of the account's last minute, up to ``second`` (since the epoch), and the breaches of their limit.
+
+    ``breach_*``: the newest minutes with one, newest first, 1 more than their number since the epoch; 0 is none.
+    ``latches``: there were too many, and nobody has acted on it yet.
+    """
+
+    second: int = 0
+    orders: int = 0
+    breach_1: int = 0
+    breach_2: int = 0
+    breach_3: int = 0
+    latches: int = 0
+
+
+@attrs.define(eq=False)
+class Beat:
+    """The orders of one second."""
+
+    orders: int = 0
 
 
 @attrs.define(eq=False)

@@ -37,6 +37,8 @@ class Reason(StrEnum):
     SESSION_LOSS = "session_loss"
     KILL = "kill"
     MARGIN = "margin"
+    ORDER_RATE = "order_rate"
+    """The limit of orders in a minute was met again and again."""
     OPERATOR = "operator"
     SUPERVISOR = "supervisor"
 
@@ -55,6 +57,7 @@ _LATCHED: Final = (
     Reason.SESSION_LOSS,
     Reason.KILL,
     Reason.MARGIN,
+    Reason.ORDER_RATE,
     Reason.OPERATOR,
     Reason.SUPERVISOR,
 )
@@ -76,6 +79,7 @@ _DANGERS: Final = (
     Reason.JOURNAL_FAILED,
     Reason.OVERFLOW,
     Reason.KILL,
+    Reason.ORDER_RATE,
     Reason.SUPERVISOR,
 )
 

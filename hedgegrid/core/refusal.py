@@ -247,6 +247,11 @@ def _value_at_risk(case: Case) -> Words:
 # --- the book ---------------------------------------------------------------------------------------------------------
 
 
+def _orders_per_minute(case: Case) -> Words:
+    limit, value = case.limits.max_orders_per_minute, case.account.orders_in_minute + 1
+    return f"{limit}", f"{value}", "the next decision tries again; fewer levels, or a higher risk.max_orders_per_minute"
+
+
 def _open_orders(case: Case) -> Words:
     limit, value = case.limits.max_open_orders_per_leg, case.leg.open_orders + 1
     return f"{limit}", f"{value}", f"use fewer levels, or raise risk.max_open_orders_per_leg to {value}"
@@ -291,6 +296,7 @@ _EXPLAINED = {
     risk.LIQUIDATION_DISTANCE: _liquidation,
     risk.VAR: _value_at_risk,
     risk.MAX_OPEN_ORDERS: _open_orders,
+    risk.ORDERS_PER_MINUTE: _orders_per_minute,
     risk.DUPLICATE: _duplicate,
     risk.SELF_CROSS: _self_cross,
     risk.REDUCE_PROOF: _proof,

@@ -41,6 +41,7 @@ MAX_MARGIN_RATIO = 16
 LIQUIDATION_DISTANCE = 17
 VAR = 18
 MAX_OPEN_ORDERS = 19
+ORDERS_PER_MINUTE = 20
 DUPLICATE = 21
 SELF_CROSS = 22
 REDUCE_PROOF = 23
@@ -65,6 +66,7 @@ CONTROL_NAMES = {
     LIQUIDATION_DISTANCE: "min_liquidation_distance_ratio",
     VAR: "var",
     MAX_OPEN_ORDERS: "max_open_orders_per_leg",
+    ORDERS_PER_MINUTE: "max_orders_per_minute",
     DUPLICATE: "duplicate",
     SELF_CROSS: "self_cross",
     REDUCE_PROOF: "reduce_only_proof",
@@ -108,7 +110,7 @@ def check(
     if code == PASS:
         code = _check_equity(limits, account, rule, long, short, tiers, order)
     if code == PASS:
-        code = _check_book(limits, leg, short if order.leg == LONG else long, booked, order)
+        code = _check_book(limits, account, leg, short if order.leg == LONG else long, booked, order)
     return code
 
 
@@ -201,10 +203,14 @@ def _check_equity(
     return VAR if at_risk > worst_case.share_e8(equity, limits.max_var_ppm) else PASS
 
 
-def _check_book(limits: RiskLimits, leg: Exposure, other_leg: Exposure, booked: list[Booked], order: Booked) -> int:
-    """Refuse an entry that its leg's open orders leave no room for, that is already live, or that meets our own."""
+def _check_book(
+    limits: RiskLimits, account: AccountRisk, leg: Exposure, other_leg: Exposure, booked: list[Booked], order: Booked
+) -> int:
+    """Refuse an entry that other orders leave no room or no time for, that is already live, or that meets our own."""
     if leg.open_orders >= limits.max_open_orders_per_leg:
         return MAX_OPEN_ORDERS
+    if account.orders_in_minute >= limits.max_orders_per_minute:
+        return ORDERS_PER_MINUTE
     # ``best_own_ticks`` of the LONG record is our highest resting buy, of the SHORT record our lowest resting sell.
     rival = other_leg.best_own_ticks
     if _may_be_booked(leg, order):

@@ -73,6 +73,13 @@ def figures(
             limit=limits.max_open_orders_per_leg,
             value=max(one.open_orders for one in exposures),
         ),
+        LimitFigure(
+            code=risk.ORDERS_PER_MINUTE,
+            instrument=ACCOUNT,
+            unit=Unit.ORDERS,
+            limit=limits.max_orders_per_minute,
+            value=account.orders_in_minute,
+        ),
     )
 
 

@@ -22,6 +22,7 @@ DRAWDOWN: Final = 6
 DAILY_LOSS: Final = 7
 SESSION_LOSS: Final = 8
 MARGIN: Final = 9
+ORDER_RATE: Final = 10
 REASON_NAMES: Final = (
     "",
     "feed_stale",
@@ -33,6 +34,7 @@ REASON_NAMES: Final = (
     "daily_loss",
     "session_loss",
     "margin",
+    "order_rate",
 )
 
 ACCOUNT: Final = -1

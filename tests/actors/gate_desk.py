@@ -14,7 +14,7 @@ from hedgegrid.actors.mailboxes import mailbox_maker
 from hedgegrid.actors.post import EXECUTOR, RISK, Post, strategy_name
 from hedgegrid.actors.risk import Risk
 from hedgegrid.actors.risk_session import SessionSettings
-from hedgegrid.actors.risk_settings import RiskSettings
+from hedgegrid.actors.risk_settings import Counted, RiskSettings
 from hedgegrid.core.breaker import Breaker, BreakerLimits
 from hedgegrid.core.client_id import client_id
 from hedgegrid.core.gate_records import InstrumentRisk, RiskLimits, SessionLimits
@@ -74,6 +74,7 @@ LIMITS: Final = RiskLimits(
     min_distance_ppm=0,
     max_var_ppm=10**9,
     max_open_orders_per_leg=CAPS.open_orders,
+    max_orders_per_minute=10**9,
     price_collar_ppm=300_000,
     max_quote_age_ns=MAX_AGE_NS,
     max_mark_age_ns=MAX_AGE_NS,
@@ -203,7 +204,7 @@ class GateDesk:
                 stop_overlap_ns=STOP_OVERLAP_NS,
             ),
             memory=self.memory,
-            breaker=Breaker(limits=BreakerLimits(enabled=False)),
+            counted=Counted(breaker=Breaker(limits=BreakerLimits(enabled=False))),
             on_liquidated=lambda: None,
         )
         _now(self.risk.on_start())

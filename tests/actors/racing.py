@@ -15,7 +15,7 @@ from hedgegrid.actors.order_names import Numbering
 from hedgegrid.actors.post import EXECUTOR, RISK, Post, strategy_name
 from hedgegrid.actors.risk import Risk
 from hedgegrid.actors.risk_session import SessionSettings
-from hedgegrid.actors.risk_settings import RiskSettings
+from hedgegrid.actors.risk_settings import Counted, RiskSettings
 from hedgegrid.actors.strategy import Strategy
 from hedgegrid.core.breaker import Breaker, BreakerLimits
 from hedgegrid.core.exits import OPEN
@@ -109,7 +109,7 @@ class Ring(PlayedExchange):
                 stop_overlap_ns=LIMITS.stop_overlap_ns,
             ),
             memory=memory,
-            breaker=Breaker(limits=BreakerLimits()),
+            counted=Counted(breaker=Breaker(limits=BreakerLimits())),
             on_liquidated=lambda: None,
         )
 

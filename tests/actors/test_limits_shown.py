@@ -139,5 +139,5 @@ def test_nothing_is_shown_before_it_is_known() -> None:
     worst_case.weigh(RiskLimits(), account, rules, held, [MarginTier(max_notional_e8=1, maintenance_ppm=1)], 0)
     told = figures(RiskLimits(), account, rules, held, [], now_ns=5)
     values = {CONTROL_NAMES[one.code]: one.value for one in told}
-    known = {"max_position_qty": 3, "max_open_orders_per_leg": 0}
+    known = {"max_position_qty": 3, "max_open_orders_per_leg": 0, "max_orders_per_minute": 0}
     assert {name: value for name, value in values.items() if value is not None} == known

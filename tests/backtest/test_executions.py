@@ -80,6 +80,7 @@ def scenes(folder: Path) -> list[tuple[str, AccountConfig, Lane]]:
         ("warmed up on trades", settings(folder), attrs.evolve(ticks, decide_from_ns=soon)),
         ("funding and holes", settings(folder, funding=guard), made_lane(5, numbers=holes, funding=FUNDED)),
         ("controls", settings(folder, risk=tight), made_lane(4, 200)),
+        ("orders a minute", settings(folder, risk={"max_orders_per_minute": 4}), made_lane(4, 200)),
         ("leg stops", settings(folder, exit={"stop_scope": "leg", "sl_steps": 3}), made_lane(4, 200)),
         ("retries", settings(folder, **slow), made_lane(4, 200)),
         ("liquidation", settings(folder, **broke), made_lane(7, 400)),

@@ -12,7 +12,9 @@ import attrs
 import pytest
 
 from hedgegrid.backtest import driver
+from hedgegrid.backtest.logbook import RAISED
 from hedgegrid.config.schema import AccountConfig
+from hedgegrid.core import standing
 from hedgegrid.messages.events import RefusedBatch
 from tests.actors.house import BTC, Boot, assert_agrees, boot, checked, document, messages, query, settings
 from tests.actors.test_parity import SETTINGS as SHARED
@@ -38,7 +40,11 @@ OF_EQUITY: dict[str, Section] = {
     "value at risk": {"var": {"max_ratio": Decimal("0.3"), "lambda": Decimal("0.9")}},
 }
 """Limits that refuse part of what two grids want of an account of 40."""
-SETTINGS = [*SHARED, ("limits that refuse", {"risk": {"max_notional_per_leg_quote": 40, "max_open_orders_per_leg": 5}})]
+SETTINGS = [
+    *SHARED,
+    ("orders a minute", {"risk": {"max_orders_per_minute": 8}}),
+    ("limits that refuse", {"risk": {"max_notional_per_leg_quote": 40, "max_open_orders_per_leg": 5}}),
+]
 FUNDED = [(-477, 9_000), (3, 120_000), (60, -80_000), (120, 250_000)]
 
 
@@ -138,6 +144,20 @@ async def test_a_wild_market_halts_both(action: str, tmp_path: Path) -> None:
     assert told == ""
     assert count > 8
     assert query(one.path, "SELECT count(*) FROM permission WHERE change = 'cleared'")[0][0] > 0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("limit", [3, 4])
+async def test_a_habit_of_the_rate_limit_latches_both(limit: int, tmp_path: Path) -> None:
+    """The same orders are refused for their rate, and the same one of them latches at the same point."""
+    one, told, count = await difference(settings(tmp_path, risk={"max_orders_per_minute": limit}), made_lane(4))
+    assert told == ""
+    assert count > 0
+    raised = query(one.path, "SELECT ts_ns FROM permission WHERE change = 'raised' AND reason = 'order_rate'")
+    result = backtest(settings(tmp_path, risk={"max_orders_per_minute": limit}), made_lane(4), driver.interpreted())
+    latched = result.pauses[(result.pauses["reason"] == standing.ORDER_RATE) & (result.pauses["change"] == RAISED)]
+    assert [ts_ns for (ts_ns,) in raised] == [int(ts_ns) for ts_ns in latched["ts_ns"]]
+    assert len(raised) == 1
 
 
 @pytest.mark.asyncio

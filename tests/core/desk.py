@@ -27,6 +27,7 @@ from hedgegrid.core import (
     ledger,
     margin,
     matching,
+    order_rate,
     pipeline,
     policy,
     queue_fills,
@@ -64,6 +65,7 @@ PLAIN = SimpleNamespace(
     risk=risk,
     session=session,
     gate_book=gate_book,
+    order_rate=order_rate,
     var=var,
     worst_case=worst_case,
 )

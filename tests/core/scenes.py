@@ -212,6 +212,7 @@ def judge(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[int], 
     exposures = tables([g.Exposure(position_lots=dice.randint(0, 40)) for _ in range(4)])
     booked = tables([g.Booked() for _ in range(30)])
     account = tables([g.AccountRisk()])[0]
+    pace, beats = tables([g.Pace()])[0], tables([g.Beat() for _ in range(61)])
     realised = tables([g.Realised() for _ in range(2)])
     tiers = tables([r.MarginTier(max_notional_e8=10**9 * 4**i, maintenance_ppm=5_000 * (i + 1)) for i in range(4)])
     codes: list[int] = []
@@ -224,8 +225,18 @@ def judge(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[int], 
             core.worst_case.weigh(limits, account, rules, exposures, tiers, index)
         account.equity_e8, account.balance_ns = dice.randint(3 * 10**8, 10**9), no - dice.randint(0, 52)
         sent = (int(order.price_ticks > 0), int(dice.random() < 0.97), no - dice.randint(0, 11), no)
+        now_ns = no * 400_000_000
+        core.order_rate.advance(pace, beats, now_ns)
+        account.orders_in_minute = pace.orders
         code = int(core.risk.check(limits, account, rules, exposures, booked, tiers, order, *sent))
         codes.append(code)
+        if code == core.risk.PASS:
+            core.order_rate.note_sent(pace, beats)
+        elif code == core.risk.ORDERS_PER_MINUTE:
+            core.order_rate.note_breach(pace, now_ns)
+        codes.append(int(pace.latches))
+        if pace.latches or no % 97 == 0:
+            core.order_rate.forget_breaches(pace)
         instrument = int(order.instrument)
         if code == core.risk.PASS and not core.gate_book.book(rules[instrument], exposures, booked, order):
             codes.append(-1)
@@ -237,7 +248,7 @@ def judge(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[int], 
         margin = int(account.far_margin_e8)
         codes.append(int(core.worst_case.liquidation_distance_ppm(int(account.equity_e8), margin, *nets)))
         codes.append(int(core.ledger.maintenance_e8(int(exposures[0].entry_worst_e8), tiers)))
-    return codes, [limits, account, rules, exposures, booked]
+    return codes, [limits, account, rules, exposures, booked, pace, beats]
 
 
 def guard(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[Any], list[Any]]:
@@ -310,6 +321,7 @@ def _limits() -> g.RiskLimits:
         min_distance_ppm=900_000,
         max_var_ppm=55_000,
         max_open_orders_per_leg=6,
+        max_orders_per_minute=50,
         price_collar_ppm=38_000,
         max_quote_age_ns=390,
         max_mark_age_ns=380,

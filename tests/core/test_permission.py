@@ -317,6 +317,7 @@ def test_which_reasons_take_the_resting_entries_away() -> None:
         Reason.JOURNAL_FAILED,
         Reason.OVERFLOW,
         Reason.KILL,
+        Reason.ORDER_RATE,
         Reason.SUPERVISOR,
     }
     never = {

@@ -83,6 +83,11 @@ def rivals(*rows: tuple[int, int, int, int]) -> Change:
     return change
 
 
+def sent(orders: int) -> Change:
+    """Let so many orders have left within the last minute."""
+    return lambda gate: put(gate.account, {"orders_in_minute": orders})
+
+
 def all_of(*changes: Change) -> Change:
     """Make several changes."""
 
@@ -165,6 +170,10 @@ CASES: dict[str, tuple[int, Change, str, str, str]] = {
     "open orders": (
         risk.MAX_OPEN_ORDERS, all_of(limits(max_open_orders_per_leg=1), rivals((LONG, ENTRY, 980, 1))), "1", "2",
         "raise risk.max_open_orders_per_leg to 2",
+    ),
+    "orders a minute": (
+        risk.ORDERS_PER_MINUTE, all_of(limits(max_orders_per_minute=7), sent(7)), "7", "8",
+        "a higher risk.max_orders_per_minute",
     ),
     "duplicate": (
         risk.DUPLICATE, rivals((LONG, ENTRY, 980, 1)),

@@ -271,6 +271,7 @@ def faults() -> dict[int, Any]:
         risk.LIQUIDATION_DISTANCE: lambda g: setattr(g.limits, "min_distance_ppm", 10**15),
         risk.VAR: lambda g: setattr(g.limits, "max_var_ppm", 0),
         risk.MAX_OPEN_ORDERS: lambda g: setattr(g.limits, "max_open_orders_per_leg", 0),
+        risk.ORDERS_PER_MINUTE: lambda g: setattr(g.limits, "max_orders_per_minute", 0),
         risk.DUPLICATE: lambda g: g.booked.append(attrs.evolve(g.order, no=1, state=1)),
         risk.SELF_CROSS: lambda g: setattr(g.exposures[SHORT], "best_own_ticks", 1),
     }

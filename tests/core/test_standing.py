@@ -28,8 +28,9 @@ from hedgegrid.units import NS_PER_S
 
 NAMES = ("BTC/USDT:USDT", "ETH/USDT:USDT")
 CODES = range(1, len(standing.REASON_NAMES))
-ACCOUNT_WIDE = (standing.DRAWDOWN, standing.DAILY_LOSS, standing.SESSION_LOSS, standing.MARGIN)
-CONTROLS = (standing.VOLATILITY_HALT, standing.FUNDING_KILL, *ACCOUNT_WIDE)
+EQUITY = (standing.DRAWDOWN, standing.DAILY_LOSS, standing.SESSION_LOSS, standing.MARGIN)
+ACCOUNT_WIDE = (*EQUITY, standing.ORDER_RATE)
+CONTROLS = (standing.VOLATILITY_HALT, standing.FUNDING_KILL, *EQUITY)
 ACTIONS = {
     session.PAUSE: ControlAction.PAUSE,
     session.CANCEL_ENTRIES: ControlAction.CANCEL_ENTRIES,

@@ -162,3 +162,21 @@ def test_a_kill_in_the_crash_is_for_good(tmp_path: Path, shared_dir: Path) -> No
     assert_over(it, told[0])
     it.run("--resume")
     assert it.entries_sent(told[0].ts_ns) > 0, "the operator's word lifts it"
+
+
+def test_a_grid_that_lives_at_its_limit_of_orders_is_stopped(tmp_path: Path, shared_dir: Path) -> None:
+    """Eight orders a minute are too few in the fall: entries wait, then a habit of it latches, over restarts."""
+    it = staged("order_rate", tmp_path, shared_dir)
+    it.run(minutes=60)
+    trip = it.trip("order_rate")
+    refused = [one for one in it.refusals("max_orders_per_minute") if one.ts_ns <= trip.ts_ns]
+    assert {(one.limit, one.purpose) for one in refused} == {("8", int(Purpose.ENTRY))}
+    minutes = sorted({one.ts_ns // NS_PER_MINUTE for one in refused})
+    assert minutes[-1] == trip.ts_ns // NS_PER_MINUTE
+    assert minutes[-1] - minutes[-3] < 10
+    assert all(high - low >= 10 for low, high in zip(minutes, minutes[2:-1], strict=False)), "it tripped too late"
+    assert trip.figure("orders") >= trip.figure("limit") == 8
+    it.run(minutes=20)
+    assert_over(it, trip, flat=False)
+    it.run("--resume", minutes=10)
+    assert it.entries_sent(trip.ts_ns) > 0, "the operator's word lifts it"

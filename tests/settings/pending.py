@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 PENDING: Mapping[str, str] = {
     "venue.amend": "entries are always cancelled and added",
-    "risk.max_orders_per_minute": "the gate does not check it yet",
 }
 """Path of a setting or section -> why it has no row. Whatever is accepted and not enforced is here too."""
 

@@ -103,6 +103,7 @@ ROWS = (
     at_risk("confidence", (Decimal("0.9"), 3), (Decimal("0.99"), 2)),
     at_risk("horizon_hours", (1, 2), (2, 1)),
     capped("max_open_orders_per_leg", 2, 2, 2, (1_000, (3, 3, []))),
+    capped("max_orders_per_minute", 4, 3, 3, (100, (3, 3, []))),
     capped("price_collar_bps", 30, 1, 1, (5_000, (3, 3, []))),
     aged("max_quote_age_ms"),
     aged("max_mark_age_ms"),

@@ -25,7 +25,7 @@ import numba
 import numpy as np
 
 from hedgegrid.actors.risk_book import RiskBook
-from hedgegrid.actors.risk_gate import Gate
+from hedgegrid.actors.risk_gate import Gate, OrderPace
 from hedgegrid.backtest.twins import compiled
 from hedgegrid.backtesting import cache_folder
 from hedgegrid.config.load import loads
@@ -118,10 +118,12 @@ class Account:
         rules = instrument_risks(config, instruments)
         self.names = [one.name for one in instruments]
         self.limits = risk_limits(config)
+        # The clock stands still here: all orders are of one minute.
+        self.limits.max_orders_per_minute = 10**9
         self.book = RiskBook(instruments, rules, self.limits)
         self.book.set_balance(Balance(wallet_e8=10**7 * CASH_SCALE, realised_e8=0, fees_e8=0, funding_e8=0), NOW_NS)
         clock = VirtualClock(NOW_NS)
-        self.gate = Gate(self.book, instruments, self.limits, "bench", clock)
+        self.gate = Gate(self.book, instruments, self.limits, "bench", clock, OrderPace())
         number = 0
         for index, name in enumerate(self.names):
             rule = rules[index]
