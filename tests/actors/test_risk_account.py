@@ -48,7 +48,8 @@ def seen(*, long_lots: int = 0, orders: tuple[OpenOrder, ...] = ()) -> ForeignSe
 
 def test_a_wallet_without_its_parts_is_no_wallet() -> None:
     """A read of the wallet that comes to a fresh gate before the account does: no equity is known by it."""
-    fresh = RiskBook([instrument(BTC)], [InstrumentRisk(unit_e8=10, max_position_lots=100, mark_ticks=1_000)])
+    rule = InstrumentRisk(unit_e8=10, max_position_lots=100, mark_ticks=1_000)
+    fresh = RiskBook([instrument(BTC)], [rule], RiskLimits())
     follow(WalletRead(**HEAD, wallet_e8=1_000 * E8), fresh, controls(book(), []))
     assert fresh.equity_e8() is None
     fresh.set_balance(Balance(wallet_e8=900 * E8, realised_e8=-100 * E8, fees_e8=0, funding_e8=0), 500)
