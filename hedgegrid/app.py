@@ -399,13 +399,13 @@ class House:
             ),
             params=attrs.evolve(grid_params(grid, one, self.config.risk), funding_grace_ns=self._rate_grace_ns),
             unlinked=self._race_limits(),
+            amends=self.world.trading.amends,
         )
 
     def _race_limits(self) -> ProtectionLimits | None:
         """Give how long exits may race each other; None where the exchange links them."""
-        if self.world.trading.exits_are_linked:
-            return None
-        return race_limits(self.config, self.world.evidence.validity_ns)
+        linked = self.world.trading.exits_are_linked
+        return None if linked else race_limits(self.config, self.world.evidence.validity_ns)
 
     def _watchdog(self) -> Watchdog:
         return Watchdog(

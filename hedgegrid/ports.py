@@ -89,6 +89,8 @@ class Trading(Protocol):
 
     exits_are_linked: bool
     """Whether the fill of one exit of a lot ends the other in the same instant (a simulated venue), or races it."""
+    amends: bool
+    """Whether the quantity of an order that rests may be changed in one step."""
 
     def subscribe(self, sink: Callable[[PrivateEvent], None]) -> None:
         """Have every private event handed to ``sink``, in order, without blocking."""
@@ -110,6 +112,13 @@ class Trading(Protocol):
 
         An answer is ACCEPTED (taken by the venue, not necessarily live), REJECTED or UNKNOWN. Raises Transient,
         OutcomeUnknown.
+        """
+        ...
+
+    async def amend(self, instrument: str, requests: Sequence[OrderRequest]) -> tuple[OrderEvent, ...]:
+        """Give entries that rest the whole quantity of their requests, where ``amends``. One answer each, by index.
+
+        ACCEPTED: it has it now; REJECTED: it stands as it did (NOT_FOUND: it rests no more); UNKNOWN: one of the two.
         """
         ...
 

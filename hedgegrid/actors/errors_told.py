@@ -10,7 +10,7 @@ from hedgegrid.actors.executor_notes import ExchangeRead, Sent
 from hedgegrid.actors.order_table import OrderTable
 from hedgegrid.actors.post import RISK, Post
 from hedgegrid.core import breaker
-from hedgegrid.messages.events import ExchangeErred, Message, OrderEvent, OrderEventKind
+from hedgegrid.messages.events import EndReason, ExchangeErred, Message, OrderEvent, OrderEventKind
 
 
 class ErrorsTold:
@@ -33,6 +33,13 @@ class ErrorsTold:
         kinds = {event.kind for event in sent.events if event.client_id in sent.job.cancels}
         if (sent.lost_cancels or OrderEventKind.CANCEL_FAILED in kinds) and not sent.limited:
             self._tell(sent, sent.job.instrument, 1, "cancels were not taken, or nobody knows")
+
+    def of_amends(self, sent: Sent) -> None:
+        """Tell of amendments that the exchange refused: one that is gone has ended, and that is no error."""
+        refused = [one for one in sent.amends if breaker.is_error(one) and one.kind is OrderEventKind.REJECTED]
+        found = [one for one in refused if one.reason is not EndReason.NOT_FOUND]
+        if found:
+            self._tell(sent, sent.job.instrument, len(found), found[-1].detail or found[-1].reason.value)
 
     def of_reading(self, read: ExchangeRead) -> None:
         """Tell of a reading that failed."""

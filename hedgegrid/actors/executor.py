@@ -199,7 +199,9 @@ class Executor(Actor[ExecutorMessage]):
         now_ns = self.clock.now_ns()
         for one in (*approved, *refused):
             self._table.remember(intent_of(one.request, now_ns, "approved"), one.request)
-        if approved or batch.cancels or batch.retires:
+        for one in batch.amends:
+            self._table.ask(one.request)
+        if approved or batch.cancels or batch.retires or batch.amends:
             self._sender.put(
                 Job(
                     cause=batch,
@@ -207,6 +209,7 @@ class Executor(Actor[ExecutorMessage]):
                     approved=approved,
                     cancels=batch.cancels,
                     retires=batch.retires,
+                    amends=batch.amends,
                 )
             )
         if refused:
@@ -223,6 +226,8 @@ class Executor(Actor[ExecutorMessage]):
             for event in note.events
             if event.kind is not OrderEventKind.UNKNOWN or self._table.state(event.client_id) in _NOT_HEARD_OF
         ]
+        self._errors.of_amends(note)
+        events += [event for one in note.amends if (event := self._table.answered(one)) is not None]
         if events:
             self._tell(note.job.cause, instrument, 0, events)
         self._resolving.lost(instrument, note.lost_cancels)
@@ -266,7 +271,7 @@ class Executor(Actor[ExecutorMessage]):
         if event.fill is not None:
             self._hydration.count(event.fill)
         self._flat.heard(reading=self._reading)
-        lived = self._table.may_live(event.client_id)
+        lived, before = self._table.may_live(event.client_id), self._table.records.get(event.client_id)
         after = self._table.advance(event, cause.ts_venue_ns)
         if isinstance(after, IllegalTransition):
             incident = Incident(
@@ -280,6 +285,9 @@ class Executor(Actor[ExecutorMessage]):
         if after is None:
             return True
         self._resolving.note(after)
+        if event.kind is OrderEventKind.AMENDED and after is before and not event.reason:
+            # The stream and the answer both tell of an amendment: the second of them is no news.
+            return after.purpose is not Purpose.ENTRY
         # A cancel that failed though its order had not ended: the order lives, or has ended in a way that nobody told.
         # Either is looked up here; only of a stop that was to be replaced somebody else must know that it stands.
         failed = event.kind is OrderEventKind.CANCEL_FAILED and lived and not is_terminal(after.state)
@@ -312,6 +320,8 @@ class Executor(Actor[ExecutorMessage]):
         wait_ns = await self._hydration.take(read, after_gap=not self._read_again)
         if read.view is not None:
             self._note_all()
+            for instrument, events in self._table.settled().items():
+                self._tell(read, instrument, 0, events)
         if read.view is None and read.until_ns is not None:
             self._limits.raise_limited(read, read.until_ns)
             self._read_after_ns = read.until_ns

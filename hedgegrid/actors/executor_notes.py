@@ -22,11 +22,14 @@ class Job:
     approved: tuple[Approved, ...] = ()
     cancels: tuple[str, ...] = ()
     retires: tuple[str, ...] = ()
+    amends: tuple[Approved, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
 class Sent(Message):
     """A job is done. ``lost_cancels``: orders of whose cancel nobody knows whether it was taken.
+
+    ``amends``: the answers to its amendments, by the port's words.
 
     Where the exchange (or our own budget) takes nothing for a while, ``limited``; ``until_ns`` is when that ends, None
     where it did not say.
@@ -35,6 +38,7 @@ class Sent(Message):
     job: Job
     events: tuple[OrderEvent, ...]
     lost_cancels: tuple[str, ...] = ()
+    amends: tuple[OrderEvent, ...] = ()
     limited: bool = False
     until_ns: int | None = None
 

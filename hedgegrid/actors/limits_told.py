@@ -36,7 +36,7 @@ class LimitsTold:
 
     def note_sent(self, sent: Sent) -> None:
         """Pause where what was sent met a limit, until the time that was named for it."""
-        kept = [one for one in sent.events if one.reason is EndReason.RATE_LIMITED]
+        kept = [one for one in (*sent.events, *sent.amends) if one.reason is EndReason.RATE_LIMITED]
         if sent.limited or kept:
             ends_ns = [one.until_ns for one in kept] + [sent.until_ns or 0]
             self.raise_limited(sent, max(ends_ns) or None)

@@ -24,7 +24,7 @@ from hedgegrid.core.order_state import (
     life_event,
 )
 from hedgegrid.core.reconcile_views import FillKey, fill_key
-from hedgegrid.messages.events import OrderEvent
+from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Fill, Kind, OpenOrder, OrderRequest, Purpose
 from hedgegrid.ports import Memory
 
@@ -32,6 +32,7 @@ APPLIED_KEPT: Final = 2_048
 ENDED_KEPT: Final = 256
 """Ended orders kept for late fills; older ones are in the journal."""
 
+_RESTING: Final = (OrderState.WORKING, OrderState.PARTIAL)
 _ACKNOWLEDGED: Final = (OrderState.WORKING, OrderState.PARTIAL, OrderState.CANCELLING)
 
 
@@ -45,6 +46,10 @@ class OrderTable:
         self._requests: dict[str, OrderRequest] = {}
         self._applied: OrderedDict[FillKey, None] = OrderedDict()
         self._old: dict[str, int] = {}
+        self._asked: dict[str, int] = {}
+        """Entries that are being amended, and the whole quantity that each is to have."""
+        self._doubted: set[str] = set()
+        """Those of which nobody knows whether they have it."""
         self._ended = 0
         self.records: OrderedDict[str, OrderRecord] = OrderedDict()
         self.fills = 0
@@ -140,8 +145,45 @@ class OrderTable:
             return after
         if is_terminal(after.state) and not is_terminal(record.state):
             self._ended += 1
+        if is_terminal(after.state) or event.kind is OrderEventKind.AMENDED:
+            self._asked.pop(event.client_id, None)
+            self._doubted.discard(event.client_id)
         self.records[event.client_id] = after
         return after
+
+    # --- amendments -------------------------------------------------------------------------------------------------
+
+    def ask(self, request: OrderRequest) -> None:
+        """Take note that an entry is to have another quantity: until that is settled it counts with the larger."""
+        if self.may_live(request.client_id):
+            self._asked[request.client_id] = request.qty_lots
+
+    def answered(self, answer: OrderEvent) -> OrderEvent | None:
+        """Give what an answer to an amendment says of the order; None where that is settled, or the order has ended.
+
+        An order that the exchange does not know any more has ended in a way that is still to be told: UNKNOWN.
+        """
+        record, asked_lots = self.records.get(answer.client_id), self._asked.get(answer.client_id)
+        if record is None or asked_lots is None:
+            return None
+        if answer.kind is OrderEventKind.UNKNOWN or answer.reason is EndReason.NOT_FOUND:
+            self._doubted.add(answer.client_id)
+            return OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=answer.client_id, detail=answer.detail)
+        if answer.kind is OrderEventKind.ACCEPTED:
+            left_lots = asked_lots - record.filled_lots
+            # One that has filled as much as it was to have ends at the exchange, which tells it.
+            amended = OrderEvent(kind=OrderEventKind.AMENDED, client_id=answer.client_id, qty_lots=left_lots)
+            return amended if left_lots > 0 else None
+        return _as_it_stands(record, answer.reason or EndReason.REFUSED, answer.detail)
+
+    def settled(self) -> dict[str, list[OrderEvent]]:
+        """Give, by instrument, the orders of lost amendments that a look has shown to rest as they did."""
+        found: dict[str, list[OrderEvent]] = {}
+        for client_id in sorted(self._doubted):
+            record = self.records[client_id]
+            if record.state in _RESTING:
+                found.setdefault(record.instrument, []).append(_as_it_stands(record, EndReason.FOUND, ""))
+        return found
 
     def left_after(self, fill: Fill) -> int:
         """Give what is left of an order after a fill that a read of the exchange told."""
@@ -173,9 +215,12 @@ class OrderTable:
         )
 
     def open_orders(self, instrument: str) -> list[OpenOrder]:
-        """Give our live orders of an instrument, with what only we know about them."""
+        """Give our live orders of an instrument, with what only we know about them.
+
+        One that is being amended has the larger of both quantities.
+        """
         return [
-            _open_order(record, self._requests[record.client_id])
+            _open_order(record, self._requests[record.client_id], self._asked.get(record.client_id, 0))
             for record in self.records.values()
             if record.instrument == instrument and is_live(record.state)
         ]
@@ -186,7 +231,15 @@ def conditional(record: OrderRecord) -> bool:
     return record.purpose is Purpose.BACKSTOP or (record.purpose is Purpose.STOP and record.price_ticks > 0)
 
 
-def _open_order(record: OrderRecord, request: OrderRequest) -> OpenOrder:
+def _as_it_stands(record: OrderRecord, reason: EndReason, detail: str) -> OrderEvent:
+    """Give the word that an order rests with the quantity that it had."""
+    kind = OrderEventKind.AMENDED
+    return OrderEvent(
+        kind=kind, client_id=record.client_id, qty_lots=record.remaining_lots, reason=reason, detail=detail
+    )
+
+
+def _open_order(record: OrderRecord, request: OrderRequest, asked_lots: int) -> OpenOrder:
     return OpenOrder(
         client_id=record.client_id,
         instrument=record.instrument,
@@ -194,7 +247,7 @@ def _open_order(record: OrderRecord, request: OrderRequest) -> OpenOrder:
         purpose=record.purpose,
         kind=request.kind,
         price_ticks=record.price_ticks,
-        qty_lots=record.qty_lots,
+        qty_lots=max(record.qty_lots, asked_lots),
         filled_lots=record.filled_lots,
         close_all=record.close_all,
         created_ns=record.created_ns,

@@ -296,6 +296,7 @@ class Risk(Actor[RiskMessage]):
                 approved.append(verdict)
             else:
                 refused.append(verdict)
+        amended = self._judge_amendments(batch, refused)
         # Without its successor an old stop stays.
         bare = {one.request.leg for one in refused if one.request.purpose is Purpose.STOP}
         kept = [name for name in batch.retires if leg_of(name) in bare]
@@ -306,7 +307,7 @@ class Risk(Actor[RiskMessage]):
                 RefusedBatch(**self._post.head(batch), instrument=batch.instrument, refused=tuple(refused)),
                 strategy_name(batch.instrument),
             )
-        if approved or batch.cancels or retires:
+        if approved or batch.cancels or retires or amended:
             self._post.publish(
                 ApprovedBatch(
                     **self._post.head(batch),
@@ -314,10 +315,17 @@ class Risk(Actor[RiskMessage]):
                     approved=tuple(approved),
                     cancels=batch.cancels,
                     retires=retires,
+                    amends=amended,
                 ),
                 EXECUTOR,
             )
         self._step_if(batch, self._gate.rate_trip())
+
+    def _judge_amendments(self, batch: IntentBatch, refused: list[Refused]) -> tuple[Approved, ...]:
+        """Check the amendments of a batch. Of an order that has ended nothing is said: the strategy hears its end."""
+        verdicts = [self._gate.judge_amendment(request, self._permission) for request in batch.amends]
+        refused.extend(one for one in verdicts if isinstance(one, Refused))
+        return tuple(one for one in verdicts if isinstance(one, Approved))
 
     # --- state and permission ---------------------------------------------------------------------------------------
 

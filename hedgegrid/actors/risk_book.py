@@ -8,6 +8,8 @@ hydration read + realised - fees - funding since, exactly.
 
 from collections.abc import Sequence
 
+import attrs
+
 from hedgegrid.core import gate_book, ledger, var, worst_case
 from hedgegrid.core.account_figures import AccountFigures, Money, legs_held, worth_of
 from hedgegrid.core.client_id import parse_client_id
@@ -229,6 +231,25 @@ class RiskBook:
         self._book(order)
         if order.purpose == Purpose.ENTRY:
             self._weigh(order.instrument)
+
+    def lift(self, client_id: str) -> Booked | None:
+        """Take an order out of the book whose place its amendment is to take; None where it has ended."""
+        order = self._slots.get(number_of(client_id))
+        if order is None:
+            return None
+        lifted = attrs.evolve(order)
+        self._release(order)
+        self.recount(lifted.instrument)
+        return lifted
+
+    def put_back(self, lifted: Booked) -> None:
+        """Count a lifted order again: as it was, or with its amendment, if that was booked, at the larger quantity."""
+        amended = self._slots.get(lifted.no)
+        if amended is None:
+            self._book(lifted)
+        else:
+            amended.qty_lots = max(amended.qty_lots, lifted.qty_lots)
+        self.recount(lifted.instrument)
 
     def _book(self, order: Booked) -> None:
         booked, free = self.booked[order.instrument], self._free[order.instrument]

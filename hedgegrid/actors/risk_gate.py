@@ -99,6 +99,18 @@ class Gate:
         limit, value, remedy = refusal.explain(code, case)
         return Refused(request=request, control=risk.CONTROL_NAMES[code], limit=limit, value=value, remedy=remedy)
 
+    def judge_amendment(self, request: OrderRequest, standing: permission.PermissionState) -> Approved | Refused | None:
+        """Check another quantity of an entry in the entry's own place; None where the entry has ended.
+
+        From then on the larger of both quantities counts, until the exchange has told one.
+        """
+        lifted = self._book.lift(request.client_id)
+        if lifted is None:
+            return None
+        verdict = self.judge(request, standing)
+        self._book.put_back(lifted)
+        return verdict
+
     def _count(self, now_ns: int) -> None:
         """Bring the orders of the last minute up to now."""
         order_rate.advance(self._pace, self._beats, now_ns)

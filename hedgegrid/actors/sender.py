@@ -17,7 +17,7 @@ from hedgegrid.actors.resolving import Resolving
 from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.core.order_state import LifeEventKind
 from hedgegrid.errors import HedgegridError, OutcomeUnknown, Rejected, Transient
-from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
+from hedgegrid.messages.events import Approved, EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import OrderRequest, Purpose
 from hedgegrid.ports import Journal, Trading
 from hedgegrid.runtime.activity import Activity
@@ -31,6 +31,7 @@ class _Answer:
 
     events: list[OrderEvent] = attrs.field(factory=list)
     lost_cancels: list[str] = attrs.field(factory=list)
+    amends: list[OrderEvent] = attrs.field(factory=list)
     limited: bool = False
     until_ns: int | None = None
 
@@ -121,18 +122,22 @@ class Sender:
             await durable
         answer = _Answer()
         requests = self._due(job, answer)
+        amends = self._due_amends(job, answer)
         retires = tuple(name for name in job.retires if self._table.may_live(name))
         # No placement of a batch waits for a cancel of it (a rung that does is sent after the confirmation), so both
         # are under way at once, the cancels first.
         calls = [self._cancel(job, answer)] if job.cancels else []
         if requests or retires:
             calls.append(self._place(job, requests, retires, answer))
+        if amends:
+            calls.append(self._amend(job, amends, answer))
         await together(*calls)
         note = Sent(
             **self._post.head(job.cause),
             job=job,
             events=tuple(answer.events),
             lost_cancels=tuple(answer.lost_cancels),
+            amends=tuple(answer.amends),
             limited=answer.limited,
             until_ns=answer.until_ns,
         )
@@ -146,16 +151,37 @@ class Sender:
         for one in job.approved:
             request = one.request
             self.queued.discard(request.client_id)
-            adds = request.purpose is Purpose.ENTRY
-            if adds and now_ns > one.expires_ns:
-                answer.events.append(refused_event(request, EndReason.EXPIRED_APPROVAL, ""))
-            elif adds and not self._may_add():
-                answer.events.append(refused_event(request, EndReason.NOT_SENT, "the exchange has to be read first"))
-            elif adds and request.instrument not in self._permitted:
-                answer.events.append(refused_event(request, EndReason.NOT_SENT, "trading is paused"))
-            else:
+            refusal = self._too_late(one, now_ns) if request.purpose is Purpose.ENTRY else None
+            if refusal is None:
                 due.append(request)
+            else:
+                answer.events.append(refusal)
         return due
+
+    def _due_amends(self, job: Job, answer: _Answer) -> list[OrderRequest]:
+        """Give the amendments to be sent now: of what still lives, as long as an entry might be sent."""
+        now_ns = self._clock.now_ns()
+        due: list[OrderRequest] = []
+        for one in job.amends:
+            if not self._table.may_live(one.request.client_id):
+                continue
+            refusal = self._too_late(one, now_ns)
+            if refusal is None:
+                due.append(one.request)
+            else:
+                answer.amends.append(refusal)
+        return due
+
+    def _too_late(self, one: Approved, now_ns: int) -> OrderEvent | None:
+        """Refuse what adds where its approval has expired, or nothing may be added now."""
+        request = one.request
+        if now_ns > one.expires_ns:
+            return refused_event(request, EndReason.EXPIRED_APPROVAL, "")
+        if not self._may_add():
+            return refused_event(request, EndReason.NOT_SENT, "the exchange has to be read first")
+        if request.instrument not in self._permitted:
+            return refused_event(request, EndReason.NOT_SENT, "trading is paused")
+        return None
 
     async def _cancel(self, job: Job, answer: _Answer) -> None:
         """Ask for cancels; what was not taken is told, what nobody knows is looked at."""
@@ -192,6 +218,24 @@ class Sender:
         else:
             assert len(answers) == len(requests), "one answer a request"
             answer.events.extend(one for one in answers if one.kind is not OrderEventKind.ACCEPTED)
+
+    async def _amend(self, job: Job, requests: list[OrderRequest], answer: _Answer) -> None:
+        """Ask for amendments; what became of each is in its answer."""
+        for request in requests:
+            self._tally.note(request)
+        try:
+            answers = await within(self._clock, self._limit_ns, self._trading.amend(job.instrument, requests))
+        except (Transient, Rejected) as error:
+            self._note_limit(error, answer)
+            reason, until_ns = _why(error)
+            answer.amends.extend(refused_event(one, reason, str(error), until_ns) for one in requests)
+        except OutcomeUnknown as error:
+            answer.amends.extend(
+                OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=one.client_id, detail=str(error)) for one in requests
+            )
+        else:
+            assert len(answers) == len(requests), "one answer a request"
+            answer.amends.extend(answers)
 
     @staticmethod
     def _note_limit(error: Exception, answer: _Answer) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from hedgegrid.actors.amending import Amending
 from hedgegrid.actors.exit_guard import ExitGuard
 from hedgegrid.actors.grid_memory import GridTables, adopt_lot, fresh_tables, go_on, make_room, restore
 from hedgegrid.actors.lot_births import book_late_fill, lot_of
@@ -86,14 +87,19 @@ class Strategy(Actor[StrategyMessage]):
         numbering: Numbering,
         params: GridParams,
         unlinked: ProtectionLimits | None,
+        amends: bool,
     ) -> None:
-        """``unlinked``: how long races of exits may last; None where the exchange links them, so there are none."""
+        """``unlinked``: how long races of exits may last; None where the exchange links them, so there are none.
+
+        ``amends``: an entry that is to have another quantity is amended, not cancelled and added.
+        """
         super().__init__(mailbox=mailbox, router=router, clock=clock)
         self._post = post
         self._instrument = instrument
         self._first_no = numbering.first
         self._tables: GridTables = fresh_tables(params, order_no_stride=numbering.stride)
         self._names = OrderNames(instrument, numbering)
+        self._amending = Amending(self._names, instrument, can=amends)
         self._words = StrategyWords(post, self.name, instrument)
         self._guard: ExitGuard | None = None
         if unlinked is not None:
@@ -208,6 +214,7 @@ class Strategy(Actor[StrategyMessage]):
         """Rebuild the tables and ask for what is missing, before the first decision."""
         self._tables = t = go_on(self._tables)
         self._names.forget_all()
+        self._amending.forget()
         for order in word.orders:
             self._names.adopt(order.client_id)
         if word.unbooked:
@@ -306,8 +313,10 @@ class Strategy(Actor[StrategyMessage]):
                 self._on_gone(cause, event, no)
             case OrderEventKind.REJECTED:
                 self._on_rejected(cause, event, no)
+            case OrderEventKind.AMENDED if diff.find(self._tables.entries, no) >= 0:
+                self._amending.amended(self._tables, no, event.qty_lots)
             case _:
-                # Accepted, amended and unknown change nothing here: the order goes on standing for its rung or lot.
+                # Accepted and unknown change nothing here: the order goes on standing for its rung or lot.
                 if self._guard is not None:
                     self._guard.on_word(event, no, self.clock.now_ns())
 
@@ -416,7 +425,7 @@ class Strategy(Actor[StrategyMessage]):
         """The gate said no: an entry's rung waits for the next decision, an exit is asked for again."""
         t = self._tables
         no = self._names.numbers.get(request.client_id)
-        if no is None:
+        if no is None or self._amending.refused(no):
             return
         self._names.forget(no)
         diff.on_refused(t.params, t.state, t.rungs, t.entries, no)
@@ -431,17 +440,21 @@ class Strategy(Actor[StrategyMessage]):
         orders: list[OrderRequest] = []
         cancels: list[str] = list(extra_cancels)
         retires: list[str] = []
+        amends: list[OrderRequest] = []
         for action in t.actions[:used]:
             if action.kind == PLACE:
                 orders.append(self._names.request(t, action, self._covers(action), self.clock.now_ns()))
             elif action.kind == RETRY_AT:
                 self.remind_at(action.distance, Wake(**self._post.head(cause)))
+            elif action.kind == CANCEL and (amend := self._amending.instead_of(t, action, self.clock.now_ns())):
+                amends.append(amend)
             elif (name := self._names.name(action.no)) is not None:
                 (cancels if action.kind == CANCEL else retires).append(name)
             else:
                 assert action.kind == RETIRE, "an order that is cancelled has a name"
+        cancels += [name for no in self._amending.cancels(t) if (name := self._names.name(no)) is not None]
         self._words.overflow(cause, t.state, len(t.lots))
-        if orders or cancels or retires:
+        if orders or cancels or retires or amends:
             self._post.publish(
                 IntentBatch(
                     **self._post.head(cause),
@@ -449,6 +462,7 @@ class Strategy(Actor[StrategyMessage]):
                     orders=tuple(orders),
                     cancels=tuple(cancels),
                     retires=tuple(retires),
+                    amends=tuple(amends),
                 ),
                 RISK,
             )

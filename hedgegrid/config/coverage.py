@@ -10,9 +10,7 @@ from functools import reduce
 from hedgegrid.config.advice import Advice
 from hedgegrid.config.schema import AccountConfig
 
-NOT_ENFORCED: Mapping[str, str] = {
-    "venue.amend": "entries are always cancelled and added",
-}
+NOT_ENFORCED: Mapping[str, str] = {}
 """Path of a setting or section -> why it has no effect yet."""
 
 

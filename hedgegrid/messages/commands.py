@@ -11,12 +11,16 @@ from hedgegrid.model.order import Leg, OrderRequest
 
 @attrs.frozen(kw_only=True)
 class IntentBatch(Message):
-    """What a strategy wants done, in order: cancels, placements, retirements once the placements stand."""
+    """What a strategy wants done, in order: cancels, placements, retirements once the placements stand.
+
+    ``amends``: entries that rest, each under the id that it has, with the whole quantity that it is to have.
+    """
 
     instrument: str
     orders: tuple[OrderRequest, ...]
     cancels: tuple[str, ...]
     retires: tuple[str, ...]
+    amends: tuple[OrderRequest, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -156,6 +156,9 @@ class EndReason(StrEnum):
 class OrderEvent:
     """One thing the exchange said about one order. ``qty_lots``: what is left after a fill or an amendment.
 
+    AMENDED with a ``reason`` other than NONE: an amendment of ours was not carried out, or a look at the exchange
+    settled it; ``qty_lots`` is what the order stands with, changed or not.
+
     ``fill`` only on FILLED. ``detail``: the exchange's code and words for a person, without secrets.
     ``until_ns``: where a rate limit kept it back, when that ends by our clock (0: nobody said).
     """
@@ -229,12 +232,16 @@ class Approved:
 
 @attrs.frozen(kw_only=True)
 class ApprovedBatch(Message):
-    """What the executor is to do, in this order: cancels, placements, and retirements once the placements stand."""
+    """What the executor is to do, in this order: cancels, placements, and retirements once the placements stand.
+
+    ``amends``: entries that rest, each under the id that it has, with the whole quantity that it is to have.
+    """
 
     instrument: str
     approved: tuple[Approved, ...]
     cancels: tuple[str, ...]
     retires: tuple[str, ...]
+    amends: tuple[Approved, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -53,6 +53,7 @@ class Wire:
     """Both ports of one life."""
 
     exits_are_linked = False
+    amends = False
 
     def __init__(
         self, venue: Venue, weather: Weather, clock: Clock, *, boot: int, seed: int, log: Callable[[Word], None]
@@ -219,6 +220,11 @@ class Wire:
         if answered is not None and not answered.done():
             answered.set_result(answer)
         self._venue.pass_time()
+
+    async def amend(self, instrument: str, requests: Sequence[OrderRequest]) -> tuple[OrderEvent, ...]:
+        """Refuse amendments: this exchange has none."""
+        self._say("amend", instrument, names=tuple(one.client_id for one in requests))
+        return tuple(_refused(one.client_id, EndReason.NOT_SENT, "no amendments") for one in requests)
 
     async def cancel(self, instrument: str, client_ids: Sequence[str]) -> None:
         """Ask for cancels. Raises OutcomeUnknown where one was lost, after all were tried; Transient where none was."""

@@ -196,6 +196,7 @@ class ExchangeWorld:
             report=self._report,
             settings=TradingSettings(
                 stop_trigger=config.venue.stop_trigger,
+                amend=config.venue.amend,
                 account_poll_ms=config.watchdog.account_poll_ms,
                 books_from_ns=past.began_ns,
             ),

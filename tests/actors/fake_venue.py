@@ -35,6 +35,7 @@ class FakeTrading:
 
     clock: Clock
     exits_are_linked: bool = False
+    amends: bool = False
     orders: dict[str, OpenOrder] = attrs.field(factory=dict)
     """What is open, by client id."""
     ended: dict[str, tuple[OrderEventKind, int]] = attrs.field(factory=dict)
@@ -109,6 +110,11 @@ class FakeTrading:
             self.answers.get(r.client_id, OrderEvent(kind=OrderEventKind.ACCEPTED, client_id=r.client_id))
             for r in requests
         )
+
+    async def amend(self, instrument: str, requests: Sequence[OrderRequest]) -> tuple[OrderEvent, ...]:
+        """Refuse: nothing is amended here."""
+        await self._call("amend", (instrument, tuple(requests)), lambda: None)
+        return tuple(OrderEvent(kind=OrderEventKind.REJECTED, client_id=one.client_id) for one in requests)
 
     async def cancel(self, instrument: str, client_ids: Sequence[str]) -> None:
         """End orders."""

@@ -122,6 +122,7 @@ class Ring(PlayedExchange):
             instrument=BTC,
             numbering=Numbering(account="race", epoch=1, first=0, stride=64),
             params=self.params,
+            amends=False,
             unlinked=LIMITS,
         )
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-PENDING: Mapping[str, str] = {
-    "venue.amend": "entries are always cancelled and added",
-}
+PENDING: Mapping[str, str] = {}
 """Path of a setting or section -> why it has no row. Whatever is accepted and not enforced is here too."""
 
 

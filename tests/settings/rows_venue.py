@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.live.evidence import query
+from tests.live.evidence import Sent, query
 from tests.live.trading_bot import TradingBot
 from tests.settings.table import ABSENT, Changes, row
 from tests.settings.wire import AtStandin, Wired, holding
@@ -22,6 +22,13 @@ PLACES = ("POST /fapi/v1/order", "POST /fapi/v1/batchOrders", "POST /fapi/v1/alg
 async def trading(bot: TradingBot) -> None:
     """Drive a life until an entry rests somewhere, as the journal has it."""
     await bot.until(lambda: query(bot.journal, f"{ENTRIES} AND state = 'working'") != [])
+
+
+async def throttled(bot: TradingBot) -> None:
+    """Drive a life until its ladders rest, and then at half their quantity by the operator's word."""
+    await bot.ladders()
+    bot.life.house.operator.throttle(500_000)
+    await bot.until(lambda: [each["origQty"] for each in bot.entries()] == ["0.005"] * 4)
 
 
 async def trying(bot: TradingBot) -> None:
@@ -69,6 +76,7 @@ REAL = AtStandin(
     name="the real market",
     changes={"venue.environment": "production", "ops.read_token": TOKEN, "ops.control_token": TOKEN},
 )
+THROTTLED = AtStandin(name="the operator halves what rests", drive=throttled)
 NARROW = AtStandin(
     name="the exchange takes ten orders in ten seconds",
     drive=trying,
@@ -92,6 +100,11 @@ def code(wired: Wired) -> str:
 def one(wired: Wired, request: str, parameter: str) -> set[str]:
     """The values of a parameter over all requests of a name."""
     return {params[parameter] for params in wired.params(request) if parameter in params}
+
+
+def entries(wired: Wired) -> list[Sent]:
+    """The entries that were sent."""
+    return [order for order in wired.sent() if order.adds]
 
 
 def countdowns(wired: Wired) -> list[str]:
@@ -134,6 +147,14 @@ ROWS = (
         "how orders come in",
         ("rest", {"rest"}),
         ("websocket", {"ws"}),
+    ),
+    row(
+        "venue.amend",
+        THROTTLED,
+        lambda wired: (len(wired.params("PUT /fapi/v1/order")), len({order.client_id for order in entries(wired)})),
+        "the amendments, and how many entries were sent in all",
+        (True, (4, 4)),
+        (False, (0, 8)),
     ),
     row(
         "venue.stop_trigger",

@@ -66,6 +66,17 @@ def order_params(request: OrderRequest, listed: ListedInstrument) -> Params:
     }
 
 
+def amend_params(request: OrderRequest, listed: ListedInstrument) -> Params:
+    """Write another quantity for an entry that rests: of PUT /fapi/v1/order, which wants the price that it has too."""
+    return {
+        "symbol": listed.symbol,
+        "side": request.side.name,
+        "origClientOrderId": request.client_id,
+        "quantity": listed.instrument.qty_text(request.qty_lots),
+        "price": listed.instrument.price_text(request.price_ticks),
+    }
+
+
 def algo_params(request: OrderRequest, listed: ListedInstrument, stop_trigger: StopTrigger) -> Params:
     """Write a stop: of POST /fapi/v1/algoOrder, of the socket's algoOrder.place. AssertionError for any other order."""
     assert is_conditional(request), "only a conditional order goes through the algo service"

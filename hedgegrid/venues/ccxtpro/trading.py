@@ -17,6 +17,7 @@ from hedgegrid.model.order import Fill, Leg, OpenOrder, OrderRequest
 from hedgegrid.ports import FillCursors, OrderLook, PrivateEvent
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.units import PPM
+from hedgegrid.venues.ccxtpro.amending import AmendDesk
 from hedgegrid.venues.ccxtpro.endpoints import Endpoints
 from hedgegrid.venues.ccxtpro.fills import FillReads
 from hedgegrid.venues.ccxtpro.funding_follow import FundingFollow
@@ -44,10 +45,11 @@ _COUNTDOWN_WEIGHT: Final = 10
 class TradingSettings:
     """How this account trades. ``books_from_ns``: when its books began, by the exchange's clock; None: now.
 
-    ``account_poll_ms``: how often the stream is compared with the exchange.
+    ``account_poll_ms``: how often the stream is compared with the exchange. ``amend``: whether orders are amended.
     """
 
     stop_trigger: StopTrigger = "mark"
+    amend: bool = False
     account_poll_ms: int = 20_000
     books_from_ns: int | None = None
     ping_ms: int = 2_000
@@ -97,6 +99,8 @@ class CcxtTrading:
             say=self._say,
             note_sent=self._events.sent,
         )
+        self.amends = settings.amend
+        self._amendments = AmendDesk(traded, self._rules)
         self._stream = PrivateStream(
             session=session,
             endpoints=endpoints,
@@ -202,6 +206,10 @@ class CcxtTrading:
         does not stand is said as CANCEL_FAILED, one whose cancel was lost as UNKNOWN.
         """
         return await self._desk.place(instrument, requests, retires)
+
+    async def amend(self, instrument: str, requests: Sequence[OrderRequest]) -> tuple[OrderEvent, ...]:
+        """Give entries that rest another quantity; one answer a request, by index."""
+        return await self._amendments.amend(instrument, requests)
 
     async def cancel(self, instrument: str, client_ids: Sequence[str]) -> None:
         """Ask for cancels; refused ones are said as CANCEL_FAILED (NOT_FOUND: it may be filled).

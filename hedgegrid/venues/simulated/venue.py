@@ -7,7 +7,7 @@ never at once inside a move; public and private events of one step come in the o
 from collections.abc import Callable, Sequence
 
 from hedgegrid.core.client_id import parse_client_id
-from hedgegrid.messages.events import FundingPaid, OrderEvent, OrderEventKind
+from hedgegrid.messages.events import EndReason, FundingPaid, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance, Position
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.market import Bar, MarketUpdate, Settlement, Step, Tape
@@ -99,6 +99,7 @@ class SimulatedTrading:
         """Trade on ``exchange``; ``store`` keeps it on disk."""
         self._exchange = exchange
         self.exits_are_linked = exchange.linked_exits
+        self.amends = False
         self._clock = clock
         self._store = store
         self._sink: Callable[[PrivateEvent], None] | None = None
@@ -156,6 +157,13 @@ class SimulatedTrading:
                 VenueBatch(instrument=instrument, ts_venue_ns=now_ns, mark_ticks=mark_ticks, events=tuple(failed))
             )
         return answers
+
+    async def amend(self, instrument: str, requests: Sequence[OrderRequest]) -> tuple[OrderEvent, ...]:  # noqa: ARG002
+        """Refuse amendments: this venue has none."""
+        return tuple(
+            OrderEvent(kind=OrderEventKind.REJECTED, client_id=one.client_id, reason=EndReason.NOT_SENT)
+            for one in requests
+        )
 
     async def cancel(self, instrument: str, client_ids: Sequence[str]) -> None:
         """Take cancels."""
