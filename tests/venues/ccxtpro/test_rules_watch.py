@@ -94,7 +94,7 @@ async def test_other_units_end_entries_and_nothing_else(unit: str) -> None:
         await one.trading.place(BTC, [request()], [])
         before = len(one.sent(ORDER))
         (entry, out) = await one.trading.place(BTC, [request(sequence=2), request(Purpose.FLATTEN, sequence=3)], [])
-        assert (entry.kind, entry.reason) == (REJECTED, EndReason.REFUSED)
+        assert (entry.kind, entry.reason) == (REJECTED, EndReason.NOT_SENT)
         assert unit in entry.detail
         assert out.kind is REJECTED
         assert [sent["newClientOrderId"] for sent in one.sent(ORDER)[before:]] == [out.client_id]
