@@ -97,6 +97,7 @@ def test_what_is_not_ours_counts_in_exposure_and_backs_no_reduction() -> None:
     limits = RiskLimits(
         max_order_notional_e8=10**12, max_leg_notional_e8=10**12, max_gross_notional_e8=10**12,
         max_net_notional_e8=10**12, max_open_orders_per_leg=5, price_collar_ppm=10**6, max_quote_age_ns=10**9,
+        max_orders_per_minute=100,
         max_mark_age_ns=10**9, max_balance_age_ns=10**9, approval_ttl_ns=10**9, max_leverage_ppm=10**7,
         max_position_ppm=10**7, max_margin_ppm=10**6, max_var_ppm=10**6,
     )  # fmt: skip
