@@ -15,7 +15,7 @@ from tests.settings.table import Row, Stage
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """Where the scenes of the chosen rows are played, each life once for all rows that look at it."""
     chosen = [item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")]
-    return Stage(tmp_path_factory.mktemp("settings"), [each for each in chosen if each is not None])
+    return Stage(tmp_path_factory.mktemp("settings"), [each for each in chosen if isinstance(each, Row)])
 
 
 @pytest.mark.asyncio
