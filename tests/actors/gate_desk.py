@@ -5,7 +5,6 @@ wire at once and is judged by the wire's own sums; which pauses stand is reckone
 """
 
 from collections.abc import Coroutine, Iterable
-from decimal import Decimal
 from typing import Any, Final, cast
 
 import attrs
@@ -17,7 +16,7 @@ from hedgegrid.actors.risk_session import SessionSettings
 from hedgegrid.actors.risk_settings import Counted, RiskSettings
 from hedgegrid.core.breaker import Breaker, BreakerLimits
 from hedgegrid.core.client_id import client_id
-from hedgegrid.core.gate_records import InstrumentRisk, RiskLimits, SessionLimits
+from hedgegrid.core.gate_records import InstrumentRisk, SessionLimits
 from hedgegrid.core.pause import ACCOUNT, Reason, is_latched
 from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.messages.commands import ClearReason, IntentBatch, RaiseReason, Resume
@@ -26,61 +25,41 @@ from hedgegrid.messages.events import (
     ApprovedBatch,
     ExecutionBatch,
     ForeignSeen,
+    HistoryLoaded,
     Hydrated,
     MarkPrice,
     Message,
+    PermissionChanged,
     Quote,
     RefusedBatch,
     StrategyReady,
 )
 from hedgegrid.model.account import Balance, Position, SessionMemory
-from hedgegrid.model.instrument import Instrument, Tier
 from hedgegrid.model.order import Kind, Leg, OpenOrder, OrderRequest, Purpose
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import VirtualClock
 from hedgegrid.runtime.mailbox import Delivery
 from hedgegrid.runtime.router import Router
+from tests.actors.gate_terms import (
+    CAPS,
+    LAMBDA,
+    MARK,
+    MAX_AGE_NS,
+    NAMES,
+    RESUME_AFTER_NS,
+    SECOND,
+    START_NS,
+    STOP_OVERLAP_NS,
+    TERMS,
+    TTL_NS,
+    UNITS_E8,
+    VAR_SCALE,
+    bars,
+    instruments,
+    limits,
+)
 from tests.actors.gate_wire import Caps, Fate, Side, Wire, Wired
 
-SECOND: Final = 1_000_000_000
-START_NS: Final = 1_700_000_000 * SECOND
-MARK: Final = 1_000
-NAMES: Final = ("BTC/USDT:USDT", "ETH/USDT:USDT")
-UNITS_E8: Final = {"BTC/USDT:USDT": 10_000, "ETH/USDT:USDT": 20_000}
-"""One lot of the first is worth 0.1 at the mark of the start, of the second 0.2."""
-QUOTE: Final = 10**8
-WALLET_E8: Final = 10 * QUOTE
-CAPS: Final = Caps(
-    leg_e8=35 * QUOTE // 10,
-    gross_e8=5 * QUOTE,
-    net_e8=3 * QUOTE,
-    order_e8=12 * QUOTE // 10,
-    order_lots=9,
-    position_lots=22,
-    open_orders=10,
-)
-RESUME_AFTER_NS: Final = 5 * SECOND
-TTL_NS: Final = 3 * SECOND
-MAX_AGE_NS: Final = 10 * SECOND
-STOP_OVERLAP_NS: Final = 2 * SECOND
-LIMITS: Final = RiskLimits(
-    max_order_notional_e8=CAPS.order_e8,
-    max_leg_notional_e8=CAPS.leg_e8,
-    max_gross_notional_e8=CAPS.gross_e8,
-    max_net_notional_e8=CAPS.net_e8,
-    max_leverage_ppm=10**9,
-    max_position_ppm=10**9,
-    max_margin_ppm=10**9,
-    min_distance_ppm=0,
-    max_var_ppm=10**9,
-    max_open_orders_per_leg=CAPS.open_orders,
-    max_orders_per_minute=10**9,
-    price_collar_ppm=300_000,
-    max_quote_age_ns=MAX_AGE_NS,
-    max_mark_age_ns=MAX_AGE_NS,
-    max_balance_age_ns=MAX_AGE_NS,
-    approval_ttl_ns=TTL_NS,
-)
 _ROLE: Final = {
     Purpose.TAKE_PROFIT: Kind.LIMIT,
     Purpose.STOP: Kind.STOP_MARKET,
@@ -129,31 +108,14 @@ class _Memory:
         """Take a message, as the journal's tape does."""
 
 
-def _instruments() -> list[Instrument]:
-    lots = {10_000: Decimal("0.001"), 20_000: Decimal("0.002")}
-    return [
-        Instrument(
-            name=name,
-            tick=Decimal("0.1"),
-            lot=lots[unit_e8],
-            min_qty_lots=1,
-            max_qty_lots=CAPS.order_lots,
-            min_notional_e8=0,
-            tiers=(Tier(max_notional_e8=10**15, maintenance_ppm=4_000),),
-            liquidation_fee_ppm=0,
-            funding_interval_ns=8 * 3_600 * SECOND,
-        )
-        for name, unit_e8 in UNITS_E8.items()
-    ]
-
-
 class GateDesk:
     """One risk actor, its exchange, and the judge between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, caps: Caps = CAPS) -> None:
         """Start the actor, unhydrated."""
+        self.caps = caps
         self.clock = VirtualClock(START_NS)
-        self.wire = Wire(UNITS_E8, MARK, WALLET_E8)
+        self.wire = Wire(TERMS, MARK, caps.wallet_e8)
         self.memory = _Memory()
         self.numbers = 0
         self.generation = 1
@@ -163,6 +125,9 @@ class GateDesk:
         """What stands by what was said: None, or since when an automatic one's cause is gone."""
         self.halted = False
         self.priced_ns: dict[str, int] = {}
+        self.sent_ns: list[int] = []
+        """When each order left."""
+        self.counted = Counted(breaker=Breaker(limits=BreakerLimits(enabled=False)))
         self.begin()
 
     # --- a life of the actor ----------------------------------------------------------------------------------------
@@ -184,27 +149,29 @@ class GateDesk:
             router=router,
             clock=self.clock,
             post=self.post,
-            instruments=_instruments(),
+            instruments=instruments(),
             rules=[
                 InstrumentRisk(
                     unit_e8=UNITS_E8[name],
                     min_qty_lots=1,
                     max_qty_lots=CAPS.order_lots,
                     max_position_lots=CAPS.position_lots,
-                    var_ppm=20_000,
+                    var_scale=VAR_SCALE,
                 )
                 for name in NAMES
             ],
             settings=RiskSettings(
-                limits=LIMITS,
+                limits=limits(self.caps),
                 limits_version="caps",
-                session=SessionSettings(limits=SessionLimits(), bars_per_year=dict.fromkeys(NAMES, 1.0)),
+                session=SessionSettings(
+                    limits=SessionLimits(volatility_lambda=LAMBDA), bars_per_year=dict.fromkeys(NAMES, 1.0)
+                ),
                 resume_after_ns=RESUME_AFTER_NS,
                 start_halted=False,
                 stop_overlap_ns=STOP_OVERLAP_NS,
             ),
             memory=self.memory,
-            counted=Counted(breaker=Breaker(limits=BreakerLimits(enabled=False))),
+            counted=self.counted,
             on_liquidated=lambda: None,
         )
         _now(self.risk.on_start())
@@ -264,13 +231,14 @@ class GateDesk:
         words = [self._word_on(name) for name in NAMES]
         for message in (*seen, *words) if foreign_first else (*words, *seen):
             self.tell(message)
-        balance = Balance(wallet_e8=self.wire.wallet_e8, realised_e8=0, fees_e8=0, funding_e8=0)
+        balance = Balance(wallet_e8=self.wire.told_wallet_e8, realised_e8=0, fees_e8=0, funding_e8=0)
         self.tell(AccountHydrated(**self.post.head(), balance=balance, foreign_orders=0))
         self.hydrated = True
 
     def warm(self) -> None:
-        """Tell that every strategy is ready."""
+        """Tell the bars up to now, and that every strategy is ready."""
         for name in NAMES:
+            self.tell(HistoryLoaded(**self.post.head(), instrument=name, bars=tuple(bars())))
             self.tell(StrategyReady(**self.post.head(), instrument=name))
         self.ready = True
 
@@ -280,7 +248,7 @@ class GateDesk:
             **self.post.head(),
             instrument=name,
             positions=tuple(
-                Position(instrument=name, leg=leg, qty_lots=side.foreign_lots, cost_e8=0)
+                Position(instrument=name, leg=leg, qty_lots=side.foreign_lots, cost_e8=side.foreign_cost_e8)
                 for leg, side in sides.items()
                 if side.foreign_lots
             ),
@@ -294,11 +262,9 @@ class GateDesk:
             **self.post.head(),
             instrument=name,
             positions=tuple(
-                Position(
-                    instrument=name, leg=leg, qty_lots=side.told_lots, cost_e8=side.told_lots * MARK * UNITS_E8[name]
-                )
+                Position(instrument=name, leg=leg, qty_lots=side.told.lots, cost_e8=side.told.cost_e8)
                 for leg, side in sides.items()
-                if side.told_lots
+                if side.told.lots
             ),
             orders=tuple(
                 _open_order(order)
@@ -375,6 +341,13 @@ class GateDesk:
         batch = IntentBatch(**self.post.head(), instrument=name, orders=tuple(orders), cancels=(), retires=retires)
         self.tell(batch)
 
+    def amend(self, order: Wired, qty_lots: int) -> None:
+        """Let a strategy ask for another quantity of an entry that may live."""
+        request = attrs.evolve(order.request, qty_lots=qty_lots, decided_ns=self.clock.now_ns())
+        name = request.instrument
+        head = self.post.head()
+        self.tell(IntentBatch(**head, instrument=name, orders=(), cancels=(), retires=(), amends=(request,)))
+
     def _take(self, message: Message) -> None:
         """Put on the wire what was approved, order by order, and judge it there."""
         match message:
@@ -382,25 +355,45 @@ class GateDesk:
                 for refused in message.refused:
                     self.refused[refused.control] = self.refused.get(refused.control, 0) + 1
             case ApprovedBatch():
+                for approved in message.amends:
+                    self._change(approved.request)
                 for approved in message.approved:
                     self._send(approved.request)
+            case PermissionChanged(change="raised", reason=Reason.ORDER_RATE.value):
+                self.pause(Reason.ORDER_RATE, ACCOUNT)
             case _:
                 return
 
     def _send(self, request: OrderRequest) -> None:
-        before = self.wire.figures(CAPS)
+        before = self.wire.figures(self.caps)
         self.approved[request.purpose] += 1
         if request.purpose is Purpose.ENTRY:
             self._judge_alone(request)
         else:
             self._judge_reduction(request)
+        self.sent_ns.append(self.clock.now_ns())
         self.wire.orders.append(Wired(request))
-        if request.purpose is not Purpose.ENTRY:
-            return
-        for what, (value, cap) in self.wire.figures(CAPS).items():
-            assert value <= max(cap, before[what][0]), f"{what}: {value} over {cap} by an order that was approved"
+        if request.purpose is Purpose.ENTRY:
+            self._judge_account(before)
 
-    def _judge_alone(self, request: OrderRequest) -> None:
+    def _change(self, request: OrderRequest) -> None:
+        """Put an amendment on the wire: from now on the larger of both quantities may fill."""
+        (order,) = (one for one in self.wire.orders if one.request.client_id == request.client_id)
+        before = self.wire.figures(self.caps)
+        if request.qty_lots > order.qty_lots:
+            self._judge_alone(request, amends=order)
+        self.sent_ns.append(self.clock.now_ns())
+        order.asked_lots = order.unsettled_lots = request.qty_lots
+        self._judge_account(before)
+
+    def _judge_account(self, before: dict[str, tuple[int, int]]) -> None:
+        """What left may not have taken the account over a cap, or further over one."""
+        for what, (value, cap) in self.wire.figures(self.caps).items():
+            assert value <= max(cap, before[what][0]), f"{what}: {value} over {cap} by an order that was approved"
+        recent = sum(1 for ts_ns in self.sent_ns if self.clock.now_ns() - ts_ns < 59 * SECOND)
+        assert recent <= self.caps.orders_per_minute, f"{recent} orders in a minute"
+
+    def _judge_alone(self, request: OrderRequest, amends: Wired | None = None) -> None:
         """What an entry must keep whatever else there is: permission, fresh figures, its own size, its own rung."""
         name, now_ns = request.instrument, self.clock.now_ns()
         assert not self.pausing(name), f"an entry left while {self.pausing(name)}"
@@ -410,6 +403,8 @@ class GateDesk:
         assert request.qty_lots * request.price_ticks * UNITS_E8[name] <= CAPS.order_e8
         for other in self.wire.live(name, request.leg, Purpose.ENTRY):
             rung = (other.request.level, other.request.generation)
+            if other is amends:
+                continue
             assert rung != (request.level, request.generation), "two entries on one rung"
 
     def _judge_reduction(self, request: OrderRequest) -> None:
@@ -423,7 +418,7 @@ class GateDesk:
             if (order.request.instrument, order.request.leg, order.request.purpose)
             == (request.instrument, request.leg, request.purpose)
         )
-        held = self.wire.sides[request.instrument, request.leg].told_lots
+        held = self.wire.sides[request.instrument, request.leg].told.lots
         assert rivals + request.qty_lots <= held, f"{rivals} and {request.qty_lots} to close of {held}"
 
 
@@ -442,7 +437,7 @@ def _open_order(order: Wired) -> OpenOrder:
         purpose=request.purpose,
         kind=request.kind,
         price_ticks=request.price_ticks,
-        qty_lots=request.qty_lots,
+        qty_lots=max(order.told_qty_lots, order.unsettled_lots),
         filled_lots=order.told_lots,
         close_all=False,
         created_ns=request.decided_ns,

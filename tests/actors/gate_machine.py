@@ -14,7 +14,8 @@ from hedgegrid.core.pause import ACCOUNT, Reason
 from hedgegrid.messages.commands import Flatten, Halt, Pause
 from hedgegrid.messages.events import EndReason, FlatConfirmed, OrderEventKind
 from hedgegrid.model.order import Kind, Leg, OpenOrder, Purpose
-from tests.actors.gate_desk import MARK, NAMES, SECOND, GateDesk
+from tests.actors.gate_desk import GateDesk
+from tests.actors.gate_terms import CAPS, MARK, NAMES, SECOND, TIGHT, UNITS_E8
 from tests.actors.gate_wire import Fate, Wired
 
 PLACES: Final = st.integers(0, 999)
@@ -30,7 +31,9 @@ AGES: Final = st.sampled_from((0, 0, 0, 3, 4))
 MOVES: Final = st.sampled_from((-250, -100, -3, 5, 100, 250))
 """Ticks."""
 MOSTLY: Final = st.sampled_from((True, True, True, False))
-RUNGS: Final = st.tuples(st.integers(1, 5), st.sampled_from((1, 30, 30, 90, 200, 310)), st.integers(1, 10))
+RUNGS: Final = st.tuples(
+    st.integers(1, 5), st.sampled_from((1, 30, 30, 90, 200, 310)), st.sampled_from((1, 2, 4, 7, 9, 10))
+)
 """Level, distance from the mark in ticks, lots."""
 _REDUCING: Final = (Purpose.TAKE_PROFIT, Purpose.STOP, Purpose.FLATTEN)
 
@@ -55,10 +58,13 @@ class GateMachine(RuleBasedStateMachine):
 
     tally = Tally()
 
+    short_of = ""
+    """The control that the account is short of room for; "" for none."""
+
     @initialize(foreign_first=st.booleans())
     def start(self, foreign_first: bool) -> None:
         """Come up on an account that trades."""
-        self.desk = GateDesk()
+        self.desk = GateDesk(TIGHT.get(self.short_of, CAPS))
         self.desk.hydrate(foreign_first=foreign_first)
         self.desk.warm()
         for name in NAMES:
@@ -122,12 +128,12 @@ class GateMachine(RuleBasedStateMachine):
     def exit(self, place: int, purpose: Purpose, spare: int, replaces: bool) -> None:
         """Want to close what a leg holds, or more, or less; a stop perhaps in place of those that rest."""
         wire = self.desk.wire
-        held = [key for key, side in wire.sides.items() if side.told_lots > spare]
+        held = [key for key, side in wire.sides.items() if side.told.lots > spare]
         if not held:
             return
         name, leg = held[place % len(held)]
         away = 40 if (leg is Leg.LONG) == (purpose is Purpose.TAKE_PROFIT) else -40
-        lots = wire.sides[name, leg].told_lots - spare
+        lots = wire.sides[name, leg].told.lots - spare
         order = self.desk.request(name, leg, purpose, wire.marks[name] + away, lots)
         old = [one.request.client_id for one in wire.live(name, leg, Purpose.STOP)]
         self.desk.ask(name, [order], tuple(old) if replaces and purpose is Purpose.STOP else ())
@@ -164,7 +170,7 @@ class GateMachine(RuleBasedStateMachine):
     def unwind(self, name: str, leg: Leg) -> None:
         """All entries go, and a leg is closed: there is room again."""
         self._sweep()
-        held = self.desk.wire.sides[name, leg].told_lots
+        held = self.desk.wire.sides[name, leg].told.lots
         if held:
             self.desk.ask(name, [self.desk.request(name, leg, Purpose.FLATTEN, 0, held)])
             for order in list(self.desk.wire.live(name, leg, Purpose.FLATTEN)):
@@ -180,6 +186,33 @@ class GateMachine(RuleBasedStateMachine):
     def _hear_all(self) -> None:
         while self.desk.wire.words:
             self.desk.hear(len(self.desk.wire.words))
+
+    @rule(place=PLACES, lots=st.integers(1, 9), calm=MOSTLY, more=st.booleans())
+    def amend(self, place: int, lots: int, calm: bool, more: bool) -> None:
+        """Want another quantity of an entry for which none is under way, and perhaps more of its leg at once."""
+        if calm:
+            self._calm()
+        found = [
+            order
+            for order in self.desk.wire.orders
+            if order.request.purpose is Purpose.ENTRY and order.left_as_told and not order.unsettled_lots
+        ]
+        if found:
+            order = found[place % len(found)]
+            self.desk.amend(order, lots)
+            if more:
+                self.press(order.request.instrument, order.request.leg, 1, (9, 6, 4, 2, 1, 1), sweeps=False)
+
+    @rule(place=PLACES, carried_out=st.booleans(), hear=st.booleans())
+    def settle(self, place: int, carried_out: bool, hear: bool) -> None:
+        """An amendment is carried out, or not; the bot hears of it now or later."""
+        found = [order for order in self.desk.wire.orders if order.asked_lots and order.fate is not Fate.DEAD]
+        if found:
+            order = found[place % len(found)]
+            order.fate = Fate.LIVE
+            self.desk.wire.amend(order, carried_out=carried_out)
+        if hear:
+            self._hear_all()
 
     # --- what the exchange does -------------------------------------------------------------------------------------
 
@@ -267,15 +300,20 @@ class GateMachine(RuleBasedStateMachine):
         """Somebody else's position and orders are seen, changed or gone."""
         side = self.desk.wire.sides[name, leg]
         side.foreign_lots = lots
+        side.foreign_cost_e8 = lots * self.desk.wire.marks[name] * UNITS_E8[name]
         price = self.desk.wire.marks[name] + (-50 if leg is Leg.LONG else 50)
         side.foreign_orders = tuple(_foreign_order(name, leg, price, left, i) for i, left in enumerate(entries))
         self.desk.foreign(name)
 
     # --- prices and time --------------------------------------------------------------------------------------------
 
-    @rule(moves=st.tuples(MOVES, MOVES), both=st.booleans(), name=INSTRUMENTS, leg=LEGS, lots=SHAPES)
-    def prices(self, moves: tuple[int, int], both: bool, name: str, leg: Leg, lots: tuple[int, ...]) -> None:
-        """Marks move, far at times, and a strategy wants what was room for before."""
+    @rule(moves=st.tuples(MOVES, MOVES), both=st.booleans(), name=INSTRUMENTS, leg=LEGS, lots=SHAPES, holds=MOSTLY)
+    def prices(
+        self, moves: tuple[int, int], both: bool, name: str, leg: Leg, lots: tuple[int, ...], holds: bool
+    ) -> None:
+        """Marks move, far at times, with something held, and a strategy wants what was room for before."""
+        if holds:
+            self.hold(name, leg, 6)
         for moved, move in tuple(zip(NAMES, moves, strict=True))[: 2 if both else 1]:
             self.desk.price(moved, min(2 * MARK, max(MARK // 2, self.desk.wire.marks[moved] + move)))
         self.press(name, leg, 1, lots, sweeps=False)

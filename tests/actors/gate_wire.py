@@ -11,6 +11,7 @@ import attrs
 
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Fill, Kind, Leg, OpenOrder, OrderRequest, Purpose
+from hedgegrid.units import PPM
 
 
 class Fate(Enum):
@@ -23,23 +24,39 @@ class Fate(Enum):
 
 @attrs.define(eq=False)
 class Wired:
-    """An order that was approved; ``told_lots``: filled by what the bot was told; ``ended``: it was told the end."""
+    """An order that was approved, with what the exchange knows of it and what the bot was told.
+
+    ``asked_lots``: the whole quantity that an amendment under way asks for, 0 for none; ``ended``: the end was told.
+    """
 
     request: OrderRequest
     fate: Fate = Fate.TRAVELLING
+    qty_lots: int = 0
     filled_lots: int = 0
+    asked_lots: int = 0
+    told_qty_lots: int = 0
     told_lots: int = 0
+    unsettled_lots: int = 0
     ended: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with what was asked for."""
+        self.qty_lots = self.told_qty_lots = self.request.qty_lots
+
+    @property
+    def resting_lots(self) -> int:
+        """What can fill now."""
+        return 0 if self.fate is Fate.DEAD else self.qty_lots - self.filled_lots
 
     @property
     def left_lots(self) -> int:
         """What may still fill."""
-        return 0 if self.fate is Fate.DEAD else self.request.qty_lots - self.filled_lots
+        return 0 if self.fate is Fate.DEAD else max(self.qty_lots, self.asked_lots) - self.filled_lots
 
     @property
     def left_as_told(self) -> int:
         """What may still fill by all that the bot was told."""
-        return 0 if self.ended else self.request.qty_lots - self.told_lots
+        return 0 if self.ended else max(self.told_qty_lots, self.unsettled_lots) - self.told_lots
 
 
 @attrs.frozen(kw_only=True)
@@ -52,8 +69,12 @@ class Word:
 
 @attrs.frozen(kw_only=True)
 class Caps:
-    """The limits, by the test's own reckoning: money in quote x 1e8, quantities in lots, ratios in ppm."""
+    """The limits, by the test's own reckoning: money in quote x 1e8, quantities in lots, ratios in ppm.
 
+    ``wallet_e8`` is what the account begins with.
+    """
+
+    wallet_e8: int
     leg_e8: int
     gross_e8: int
     net_e8: int
@@ -61,31 +82,74 @@ class Caps:
     order_lots: int
     position_lots: int
     open_orders: int
+    leverage_ppm: int
+    position_ppm: int
+    margin_ppm: int
+    distance_ppm: int
+    var_ppm: int
+    orders_per_minute: int
 
 
 @attrs.define(eq=False)
-class Side:
-    """One leg of one instrument at the exchange: ours, what the bot was told of it, and what is not ours."""
+class Holding:
+    """A position: lots, and what they cost in quote x 1e8."""
 
     lots: int = 0
     cost_e8: int = 0
-    told_lots: int = 0
-    told_cost_e8: int = 0
+
+    def move(self, leg: Leg, lots: int, price_e8: int) -> int:
+        """Take a trade in, and give what it earned: a reduction closes its share of the cost."""
+        if lots >= 0:
+            self.lots += lots
+            self.cost_e8 += lots * price_e8
+            return 0
+        cost_e8 = self.cost_e8 * -lots // self.lots
+        self.lots += lots
+        self.cost_e8 -= cost_e8
+        return -lots * price_e8 - cost_e8 if leg is Leg.LONG else cost_e8 + lots * price_e8
+
+
+@attrs.define(eq=False)
+class Side(Holding):
+    """One leg of one instrument at the exchange: ours, what the bot was told of it, and what is not ours."""
+
+    told: Holding = attrs.field(factory=Holding)
     foreign_lots: int = 0
+    foreign_cost_e8: int = 0
     foreign_orders: tuple[OpenOrder, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Terms:
+    """What the exchange's terms are: the worth of a tick on a lot, what must be held, and the leverage that is set.
+
+    ``tiers``: up to which notional of an instrument which ppm of it; ``loss_ratio``: what a unit of an instrument's net
+    notional could lose by its volatility.
+    """
+
+    units_e8: dict[str, int]
+    tiers: tuple[tuple[int, int], ...]
+    leverage: int
+    loss_ratio: float
+
+    def maintenance_e8(self, notional_e8: int) -> int:
+        """What must be held for an instrument's notional, rounded up."""
+        ppm = next(ppm for most_e8, ppm in self.tiers if notional_e8 <= most_e8)
+        return -(-notional_e8 * ppm // PPM)
 
 
 class Wire:
     """An exchange's side of the account."""
 
-    def __init__(self, units_e8: dict[str, int], mark_ticks: int, wallet_e8: int) -> None:
+    def __init__(self, terms: Terms, mark_ticks: int, wallet_e8: int) -> None:
         """Begin flat."""
-        self.units_e8 = units_e8
+        self.terms = terms
+        self.units_e8 = units_e8 = terms.units_e8
         self.marks = dict.fromkeys(units_e8, mark_ticks)
         self.sides = {(name, leg): Side() for name in units_e8 for leg in Leg}
         self.orders: list[Wired] = []
         self.words: list[Word] = []
-        self.wallet_e8 = wallet_e8
+        self.told_wallet_e8 = wallet_e8
         self.trades = 0
 
     # --- what happens there -----------------------------------------------------------------------------------------
@@ -109,27 +173,17 @@ class Wire:
         request = order.request
         side = self.sides[request.instrument, request.leg]
         is_entry = request.purpose is Purpose.ENTRY
-        lots = min(wanted_lots, order.left_lots)
+        lots = min(wanted_lots, order.resting_lots)
         if not is_entry:
             lots = min(lots, side.lots)
         if lots == 0:
             self.end(order, OrderEventKind.EXPIRED, EndReason.NOTHING_TO_CLOSE)
             return
         price = self.marks[request.instrument] if request.kind is Kind.MARKET else request.price_ticks
-        notional_e8 = price * lots * self.units_e8[request.instrument]
-        realised_e8 = 0
-        if is_entry:
-            side.lots += lots
-            side.cost_e8 += notional_e8
-        else:
-            cost_e8 = side.cost_e8 * lots // side.lots
-            realised_e8 = notional_e8 - cost_e8 if request.leg is Leg.LONG else cost_e8 - notional_e8
-            side.lots -= lots
-            side.cost_e8 -= cost_e8
-        self.wallet_e8 += realised_e8
+        realised_e8 = side.move(request.leg, lots if is_entry else -lots, price * self.units_e8[request.instrument])
         order.filled_lots += lots
         self.trades += 1
-        if order.left_lots == 0:
+        if order.resting_lots == 0:
             order.fate = Fate.DEAD
         self._tell_fill(order, lots, price, realised_e8, now_ns)
 
@@ -151,9 +205,20 @@ class Wire:
             maker=True,
             ts_ns=now_ns,
         )
-        left = order.request.qty_lots - order.filled_lots
+        left = order.qty_lots - order.filled_lots
         event = OrderEvent(kind=OrderEventKind.FILLED, client_id=request.client_id, qty_lots=left, fill=fill)
         self.words.append(Word(order=order, event=event))
+
+    def amend(self, order: Wired, *, carried_out: bool) -> None:
+        """End an amendment that is under way: the order has the new quantity, or stays as it is."""
+        asked_lots, order.asked_lots = order.asked_lots, 0
+        if carried_out and asked_lots <= order.filled_lots:
+            self.end(order, OrderEventKind.CANCELLED, EndReason.NONE)
+            return
+        if carried_out:
+            order.qty_lots = asked_lots
+        reason = EndReason.NONE if carried_out else EndReason.REFUSED
+        self.say(order, OrderEventKind.AMENDED, reason, order.resting_lots)
 
     # --- what the bot is told ---------------------------------------------------------------------------------------
 
@@ -173,8 +238,13 @@ class Wire:
         order, event = word.order, word.event
         if event.fill is not None:
             side = self.sides[event.fill.instrument, event.fill.leg]
-            order.told_lots += event.fill.qty_lots
-            side.told_lots += event.fill.qty_lots if order.request.purpose is Purpose.ENTRY else -event.fill.qty_lots
+            lots = event.fill.qty_lots
+            order.told_lots += lots
+            signed = lots if order.request.purpose is Purpose.ENTRY else -lots
+            price_e8 = event.fill.price_ticks * self.units_e8[event.fill.instrument]
+            self.told_wallet_e8 += side.told.move(event.fill.leg, signed, price_e8)
+        if event.kind is OrderEventKind.AMENDED:
+            order.told_qty_lots, order.unsettled_lots = order.told_lots + event.qty_lots, 0
         if event.kind in (OrderEventKind.CANCELLED, OrderEventKind.REJECTED, OrderEventKind.EXPIRED):
             order.ended = True
 
@@ -221,7 +291,47 @@ class Wire:
             figures[f"position of {name} {leg.name}"] = (lots, caps.position_lots)
             orders = sum(1 for _ in self.live(name, leg, *Purpose)) + len(side.foreign_orders)
             figures[f"open orders of {name} {leg.name}"] = (orders, caps.open_orders)
+        return figures | self._of_equity(caps, held, worst)
+
+    def equity_e8(self) -> int:
+        """The wallet and what all legs have gained, others' too, by what the bot was told: nobody can know more."""
+        gained = 0
+        for (name, leg), side in self.sides.items():
+            lots, cost_e8 = side.told.lots + side.foreign_lots, side.told.cost_e8 + side.foreign_cost_e8
+            worth_e8 = lots * self._worth_e8(name)
+            gained += worth_e8 - cost_e8 if leg is Leg.LONG else cost_e8 - worth_e8
+        return self.told_wallet_e8 + gained
+
+    def _of_equity(self, caps: Caps, held: dict[Leg, int], worst: dict[Leg, int]) -> dict[str, tuple[int, int]]:
+        """The figures that have equity for their cap, each times a million."""
+        equity_e8, gross_e8 = self.equity_e8(), sum(worst.values())
+        by_name = {name: {leg: self._leg_e8(name, leg) for leg in Leg} for name in self.units_e8}
+        figures = {
+            "leverage": (gross_e8 * PPM, equity_e8 * caps.leverage_ppm),
+            "position ratio": (gross_e8 * PPM, equity_e8 * self.terms.leverage * caps.position_ppm),
+        }
+        margin_e8 = sum(self.terms.maintenance_e8(sum(legs.values())) for legs in by_name.values())
+        figures["margin ratio"] = (margin_e8 * PPM, equity_e8 * caps.margin_ppm)
+        # By how much equity misses what must be held once all marks have moved so far against the account.
+        for way, sign, lost in (
+            ("a fall", -1, worst[Leg.LONG] - held[Leg.SHORT]),
+            ("a rise", 1, worst[Leg.SHORT] - held[Leg.LONG]),
+        ):
+            moved = [sum(legs.values()) * (PPM + sign * caps.distance_ppm) // PPM for legs in by_name.values()]
+            needed_e8 = sum(self.terms.maintenance_e8(max(0, one)) for one in moved)
+            missed = (needed_e8 - equity_e8) * PPM + lost * caps.distance_ppm
+            figures[f"liquidation after {way}"] = (missed, 2 * len(moved) * PPM)
+        nets = sum(abs(self._net_e8(name, legs)) for name, legs in by_name.items())
+        figures["value at risk"] = (round(nets * self.terms.loss_ratio * PPM), equity_e8 * caps.var_ppm)
         return figures
+
+    def _leg_e8(self, name: str, leg: Leg) -> int:
+        return self.held_lots(name, leg) * self._worth_e8(name) + self.entries_e8(name, leg)
+
+    def _net_e8(self, name: str, worst: dict[Leg, int]) -> int:
+        """The larger difference of an instrument's legs that the entries of one side alone could leave."""
+        held = {leg: self.held_lots(name, leg) * self._worth_e8(name) for leg in Leg}
+        return max(abs(worst[Leg.LONG] - held[Leg.SHORT]), abs(worst[Leg.SHORT] - held[Leg.LONG]))
 
     def _worth_e8(self, name: str) -> int:
         """The worth of one lot at the mark."""

@@ -13,7 +13,7 @@ from hedgegrid.actors import risk_book
 from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.core import gate_book, permission, risk, worst_case
 from hedgegrid.core.codes import LONG, SHORT
-from hedgegrid.core.gate_records import AccountRisk, Booked, Exposure, InstrumentRisk, RiskLimits
+from hedgegrid.core.gate_records import AccountRisk, Booked, Exposure
 from hedgegrid.messages.events import ForeignSeen, Hydrated, OrderEventKind
 
 Bug = Callable[[pytest.MonkeyPatch], None]
@@ -92,24 +92,21 @@ def _partial_fill_ends_an_order(patch: pytest.MonkeyPatch) -> None:
 
 
 def _keeps_old_marks(patch: pytest.MonkeyPatch) -> None:
-    refresh = RiskBook.refresh
+    def set_mark(self: RiskBook, index: int, mark_ticks: int, ts_ns: int) -> None:
+        self.rules[index].mark_ticks, self.rules[index].mark_ns = mark_ticks, ts_ns
 
-    def still(self: RiskBook) -> None:
-        self._moved = [False] * len(self._moved)
-        refresh(self)
-
-    patch.setattr(RiskBook, "refresh", still)
+    patch.setattr(RiskBook, "set_mark", set_mark)
 
 
 def _counts_entries_at_their_limit(patch: pytest.MonkeyPatch) -> None:
-    for module in (gate_book, worst_case):
+    for module in (worst_case, gate_book):
         patch.setattr(module, "entry_e8", lambda price, qty, _mark, unit_e8: price * qty * unit_e8)
 
 
 def _position_without_working_entries(patch: pytest.MonkeyPatch) -> None:
     check = risk._check_exposure
 
-    def lenient(limits: RiskLimits, account: AccountRisk, rule: InstrumentRisk, leg: Exposure, order: Booked) -> int:
+    def lenient(limits: Any, account: Any, rule: Any, leg: Exposure, order: Booked) -> int:
         return check(limits, account, rule, attrs.evolve(leg, entry_lots=0), order)
 
     patch.setattr(risk, "_check_exposure", lenient)
@@ -119,9 +116,16 @@ def _sums_one_instrument(patch: pytest.MonkeyPatch) -> None:
     check: Any = risk.check
 
     def local(
-        limits: Any, account: Any, rules: Any, exposures: Any, booked: Any, tiers: Any, order: Any, *rest: Any
+        limits: Any,
+        account: AccountRisk,
+        rules: Any,
+        exposures: list[Exposure],
+        booked: Any,
+        tiers: Any,
+        order: Booked,
+        *rest: Any,
     ) -> int:
-        long, short = exposures[2 * order.instrument : 2 * order.instrument + 2]
+        long, short = exposures[2 * order.instrument + LONG], exposures[2 * order.instrument + SHORT]
         alone = attrs.evolve(
             account,
             held_long_e8=long.held_e8,
@@ -134,18 +138,36 @@ def _sums_one_instrument(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(risk, "check", local)
 
 
+def _equity_is_the_wallet(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RiskBook, "equity_e8", lambda self: self.wallet_e8 if self.balance_ns else None)
+
+
+def _margin_and_risk_of_what_is_held(patch: pytest.MonkeyPatch) -> None:
+    """What an order adds does not count in what must be held, nor in what could be lost."""
+    check: Any = risk._check_equity
+
+    def lenient(*given: Any) -> int:
+        *others, order = given
+        return int(check(*others, attrs.evolve(order, qty_lots=0)))
+
+    patch.setattr(risk, "_check_equity", lenient)
+
+
+def _volatility_that_is_not_known_is_none(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RiskBook, "measure", lambda self, instrument, _realised: _calm(self, instrument))
+
+
+def _calm(book: RiskBook, instrument: str) -> None:
+    index = book.index[instrument]
+    book.rules[index].var_ppm = 0
+    book._weigh(index)
+
+
 def _ignores(control: int) -> Bug:
     """A control is there, and what it says is not heard."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
-        for name in (
-            "_check_ages",
-            "_check_order",
-            "_check_exposure",
-            "_check_equity",
-            "_check_book",
-            "_check_reducing",
-        ):
+        for name in ("_check_order", "_check_exposure", "_check_equity", "_check_book", "_check_reducing"):
             check = getattr(risk, name)
 
             def deaf(*given: Any, check: Any = check) -> int:
@@ -216,6 +238,30 @@ def _ignores_halt(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(permission, "may_increase", lambda state, name: may(attrs.evolve(state, halted=False), name))
 
 
+def _amendments_count_when_told(patch: pytest.MonkeyPatch) -> None:
+    """Until it is settled an amended order counts with the quantity that it had."""
+
+    def put_back(self: RiskBook, lifted: Booked) -> None:
+        amended = self._slots.get(lifted.no)
+        if amended is not None:
+            self._release(amended)
+        self._book(lifted)
+        self.recount(lifted.instrument)
+
+    patch.setattr(RiskBook, "put_back", put_back)
+
+
+def _smaller_amendments_count_at_once(patch: pytest.MonkeyPatch) -> None:
+    """An order that is to shrink counts with what it is to have, though that may be refused."""
+
+    def put_back(self: RiskBook, lifted: Booked) -> None:
+        if lifted.no not in self._slots:
+            self._book(lifted)
+        self.recount(lifted.instrument)
+
+    patch.setattr(RiskBook, "put_back", put_back)
+
+
 BUGS: Final[Mapping[str, Bug]] = {
     "an unknown order counts no more": _ends_with(OrderEventKind.UNKNOWN),
     "an acknowledged order counts no more": _ends_with(OrderEventKind.ACCEPTED),
@@ -234,7 +280,18 @@ BUGS: Final[Mapping[str, Bug]] = {
     "the leg's cap is ignored": _ignores(risk.MAX_LEG_NOTIONAL),
     "the gross cap is ignored": _ignores(risk.MAX_GROSS_NOTIONAL),
     "the net cap is ignored": _ignores(risk.MAX_NET_NOTIONAL),
+    "the leverage is ignored": _ignores(risk.MAX_LEVERAGE),
+    "the position ratio is ignored": _ignores(risk.MAX_POSITION_RATIO),
+    "the margin ratio is ignored": _ignores(risk.MAX_MARGIN_RATIO),
+    "the distance to a liquidation is ignored": _ignores(risk.LIQUIDATION_DISTANCE),
+    "the value at risk is ignored": _ignores(risk.VAR),
+    "equity is the wallet": _equity_is_the_wallet,
+    "what an order adds does not count against equity": _margin_and_risk_of_what_is_held,
+    "a volatility that is not known is none": _volatility_that_is_not_known_is_none,
     "the count of open orders is ignored": _ignores(risk.MAX_OPEN_ORDERS),
+    "the orders of a minute are not counted": _ignores(risk.ORDERS_PER_MINUTE),
+    "an amendment counts when it is told": _amendments_count_when_told,
+    "a smaller amendment counts at once": _smaller_amendments_count_at_once,
     "a rung is taken twice": _ignores(risk.DUPLICATE),
     "old decisions pass": _ignores_the_age_of_decisions,
     "old prices pass": _ignores_the_age_of_prices,
@@ -248,3 +305,15 @@ BUGS: Final[Mapping[str, Bug]] = {
     "a halt is ignored": _ignores_halt,
 }
 """Each by what it does."""
+SHORT_OF: Final[Mapping[str, str]] = {
+    "the leverage is ignored": "max_leverage",
+    "the position ratio is ignored": "max_position_ratio",
+    "the margin ratio is ignored": "max_margin_ratio",
+    "the distance to a liquidation is ignored": "min_liquidation_distance_ratio",
+    "the value at risk is ignored": "var",
+    "the orders of a minute are not counted": "max_orders_per_minute",
+    "equity is the wallet": "max_leverage",
+    "what an order adds does not count against equity": "max_margin_ratio",
+    "a volatility that is not known is none": "var",
+}
+"""By which control the account has to be short of equity for a bug to matter."""

@@ -23,7 +23,9 @@ from hedgegrid.core.records import Action
 from hedgegrid.messages.commands import IntentBatch, RaiseReason, Wake
 from hedgegrid.messages.events import ApprovedBatch, EndReason, ExecutionBatch, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
-from tests.actors.gate_desk import CAPS, NAMES, GateDesk
+from tests.actors.gate_desk import GateDesk
+from tests.actors.gate_terms import CAPS, NAMES
+from tests.actors.gate_wire import Fate
 from tests.core import made
 
 BTC = NAMES[0]
@@ -73,13 +75,12 @@ class Gate:
         assert passed in ([], [changed])
         return bool(passed)
 
-    def told(self, one: OrderRequest, left_lots: int, reason: EndReason = EndReason.NONE) -> None:
-        """Let an entry have so much left at the exchange, and tell it."""
-        for wired in self.desk.wire.orders:
-            if wired.request.client_id == one.client_id:
-                wired.request = attrs.evolve(wired.request, qty_lots=left_lots)
-        event = OrderEvent(kind=K.AMENDED, client_id=one.client_id, qty_lots=left_lots, reason=reason)
-        self.desk.tell(ExecutionBatch(**self.desk.post.head(), instrument=BTC, mark_ticks=0, events=(event,)))
+    def told(self, one: OrderRequest, *, carried_out: bool) -> None:
+        """Let the exchange carry an amendment out, or refuse it, and tell so."""
+        (wired,) = (wired for wired in self.desk.wire.orders if wired.request.client_id == one.client_id)
+        wired.fate = Fate.LIVE
+        self.desk.wire.amend(wired, carried_out=carried_out)
+        self.desk.hear(1)
 
 
 def test_a_larger_quantity_is_reserved_before_it_is_sent() -> None:
@@ -90,7 +91,7 @@ def test_a_larger_quantity_is_reserved_before_it_is_sent() -> None:
     assert gate.amends(one, 9)
     assert CAPS.position_lots == 22
     assert not gate.takes(gate.entry(3, 5)), "9 + 9 + 5 lots are above the cap of the position"
-    gate.told(one, 5, EndReason.REFUSED)
+    gate.told(one, carried_out=False)
     assert gate.takes(gate.entry(3, 5))
 
 
@@ -101,7 +102,7 @@ def test_a_smaller_quantity_counts_from_the_exchanges_word_on() -> None:
     gate.rest(2, 9)
     assert gate.amends(one, 2)
     assert not gate.takes(gate.entry(3, 8))
-    gate.told(one, 2)
+    gate.told(one, carried_out=True)
     assert gate.takes(gate.entry(3, 8))
 
 
