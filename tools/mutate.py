@@ -42,7 +42,9 @@ GRACE_S: Final = 1
 """... these seconds more."""
 WALL: Final = 20
 """Of the clock on the wall it has this many times as much: others work on this machine too."""
-_QUIET: Final = ("-x", "-q", "-s", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:xdist")
+_QUIET: Final = ("-x", "-q", "-s", "--tb=native", "-p", "no:cacheprovider", "-p", "no:pastebin", "-p", "no:junitxml")
+_PLUGINS: Final = tuple(f"-p{name}" for name in ("_hypothesis_pytestplugin", "pytest_asyncio.plugin", "pytest_timeout"))
+"""What the project's settings of pytest speak of; whatever else is installed stays out."""
 _IMPORTED: Final = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 """Plugins that were imported before are not rewritten again."""
 _SEARCH: Final = "--hypothesis-profile=mutate"
@@ -242,7 +244,7 @@ def _in_place(root: Path, target: Target, slips: Sequence[tuple[int, Mutant]], j
 def _pytest(root: Path, target: Target, *plugins: object) -> int:
     """Run pytest on a target's tests; give its exit code."""
     tests = [str(root / test) for test in target.tests]
-    return int(pytest.main([*_QUIET, *_IMPORTED, _SEARCH, f"--rootdir={root}", *tests], plugins=[*plugins]))
+    return int(pytest.main([*_QUIET, *_PLUGINS, *_IMPORTED, _SEARCH, f"--rootdir={root}", *tests], plugins=[*plugins]))
 
 
 # --- the others: each fork loads the changed module before anything needs it -----------------------------------------
@@ -326,14 +328,21 @@ def stale(known: Settings, verdicts: Sequence[Verdict]) -> list[Accepted]:
     ]
 
 
-def _table(verdicts: Sequence[Verdict], seconds: dict[str, float]) -> Iterator[str]:
-    yield f"{'file':<34}{'mutants':>8}{'killed':>8}{'hung':>6}{'accepted':>10}{'survived':>10}{'seconds':>9}"
-    for file, took in seconds.items():
-        mine = [one for one in verdicts if one.file == file]
-        count = {name: sum(1 for one in mine if one.outcome == name) for name in ("killed", "hung", "survived")}
-        accepted = sum(1 for one in mine if one.reason)
-        left = count["survived"] - accepted
-        yield f"{file:<34}{len(mine):>8}{count['killed']:>8}{count['hung']:>6}{accepted:>10}{left:>10}{took:>9.0f}"
+def _row(file: str, verdicts: Sequence[Verdict], seconds: float) -> str:
+    """A file's line of the table."""
+    count = {name: sum(1 for one in verdicts if one.outcome == name) for name in ("killed", "hung", "survived")}
+    accepted = sum(1 for one in verdicts if one.reason)
+    left = count["survived"] - accepted
+    return f"{file:<34}{len(verdicts):>8}{count['killed']:>8}{count['hung']:>6}{accepted:>10}{left:>10}{seconds:>9.0f}"
+
+
+def _unseen(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """The survivors without a reason: where, and what the slip is."""
+    for one in sorted(verdicts, key=lambda one: (one.file, one.mutant.line)):
+        if one.outcome == "survived" and not one.reason:
+            yield f"{one.file}:{one.mutant.line}: in {one.mutant.function or 'the module'}"
+            yield f"  - {one.mutant.was}"
+            yield f"  + {one.mutant.becomes}"
 
 
 def main(arguments: list[str]) -> int:
@@ -345,26 +354,24 @@ def main(arguments: list[str]) -> int:
     )
     os.chdir(root)
     sys.path.insert(0, str(root))
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     verdicts: list[Verdict] = []
-    seconds: dict[str, float] = {}
+    print(
+        f"{'file':<34}{'mutants':>8}{'killed':>8}{'hung':>6}{'accepted':>10}{'survived':>10}{'seconds':>9}", flush=True
+    )
     for target in known.target:
         if options.only and not any(name in target.file for name in options.only):
             continue
         began = time.monotonic()
-        for mutant, outcome in outcomes(root, target, options.jobs):
-            verdicts.append(judged(known, target.file, mutant, outcome))
-        seconds[target.file] = time.monotonic() - began
-    unseen = [one for one in verdicts if one.outcome == "survived" and not one.reason]
-    for one in sorted(unseen, key=lambda one: (one.file, one.mutant.line)):
-        print(f"{one.file}:{one.mutant.line}: in {one.mutant.function or 'the module'}")
-        print(f"  - {one.mutant.was}\n  + {one.mutant.becomes}")
+        mine = [judged(known, target.file, *one) for one in outcomes(root, target, options.jobs)]
+        verdicts += mine
+        print("\n".join([_row(target.file, mine, time.monotonic() - began), *_unseen(mine)]), flush=True)
     old = stale(known, verdicts)
     for entry in old:
         print(f"{entry.file}: stale: {entry.function}: {entry.was} -> {entry.becomes} no longer survives")
-    print("\n".join(_table(verdicts, seconds)))
     if options.json is not None:
         options.json.write_text(json.dumps([one.row() for one in verdicts], indent=1), encoding="utf-8")
-    return 1 if unseen or old else 0
+    return 1 if old or any(_unseen(verdicts)) else 0
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

@@ -125,9 +125,7 @@ def instrument_net_e8(long: Exposure, short: Exposure, added_long: int, added_sh
 
 
 def share_e8(equity_e8: int, ppm: int) -> int:
-    """Give floor(equity x ppm / 1e6), at most LARGEST_E8; nothing of an equity of zero or less."""
-    if equity_e8 <= 0:
-        return 0
+    """Give floor(equity x ppm / 1e6), at most LARGEST_E8; nothing, or less, of an equity of zero or less."""
     if equity_e8 // PPM >= LARGEST_E8 // max(1, ppm):
         return LARGEST_E8
     return mul_ppm(equity_e8, ppm)
