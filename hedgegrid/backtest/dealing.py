@@ -197,6 +197,7 @@ def send(desks: list[Desk], floor: Floor, k: int, ts_ns: int) -> None:
     desk.used.n = 0
     live_ns = ts_ns + desk.rules.latency_ns
     fresh = 0
+    weighed = 0
     for i in range(count):
         if desk.actions[i].kind == actions.RETIRE:
             _retire(desk, desk.actions[i].no)
@@ -210,29 +211,42 @@ def send(desks: list[Desk], floor: Floor, k: int, ts_ns: int) -> None:
         else:
             if fresh == 0:
                 fresh = 1
-                refresh_gate(desks, floor)
+                _refresh(desk, floor, k)
                 order_rate.advance(floor.pace, floor.beats, ts_ns)
+            if action.purpose == ENTRY:
+                # Only an entry is judged by what the whole account comes to.
+                if weighed == 0:
+                    weighed = 1
+                    _weigh_account(desks, floor, k)
+                else:
+                    _weigh(desk, floor, k)
             _place(desk, floor, k, action, ts_ns, live_ns)
     trim_used(desk)
 
 
-def refresh_gate(desks: list[Desk], floor: Floor) -> None:
-    """Bring the gate's view of the account up to the present marks, books and volatilities."""
+def _refresh(desk: Desk, floor: Floor, k: int) -> None:
+    """Bring the gate's view of an instrument up to its present mark and book."""
     count = floor.account.instruments
+    market = desk.market
+    rule = floor.rules[k]
+    rule.mark_ticks = market.mark_ticks
+    rule.mark_ns = market.ts_ns
+    rule.bid_ticks = market.bid_ticks
+    rule.ask_ticks = market.ask_ticks
+    rule.quote_ns = market.ts_ns
+    gate_book.recount(floor.rules[:count], floor.exposures[: 2 * count], desk.booked[: desk.orders_used], k)
+
+
+def _weigh_account(desks: list[Desk], floor: Floor, k: int) -> None:
+    """Bring the account's sums up to the present marks, books and volatilities; instrument ``k`` is fresh already."""
     equity = floor.account.fixed_e8
-    for k in range(count):
-        desk = desks[k]
-        market = desk.market
-        rule = floor.rules[k]
-        rule.mark_ticks = market.mark_ticks
-        rule.mark_ns = market.ts_ns
-        rule.bid_ticks = market.bid_ticks
-        rule.ask_ticks = market.ask_ticks
-        rule.quote_ns = market.ts_ns
-        rule.var_ppm = var.rate_ppm(desk.realised, rule.var_scale)
-        equity += desk.pulse.net_units_e8 * market.mark_ticks
-        gate_book.recount(floor.rules[:count], floor.exposures[: 2 * count], desk.booked[: desk.orders_used], k)
-        _weigh(desk, floor, k)
+    for j in range(floor.account.instruments):
+        desk = desks[j]
+        if j != k:
+            _refresh(desk, floor, j)
+        floor.rules[j].var_ppm = var.rate_ppm(desk.realised, floor.rules[j].var_scale)
+        equity += desk.pulse.net_units_e8 * desk.market.mark_ticks
+        _weigh(desk, floor, j)
     floor.risk.equity_e8 = equity
     floor.risk.balance_ns = floor.account.balance_ns
 
@@ -323,8 +337,6 @@ def _reserve(desk: Desk, floor: Floor, slot: int) -> None:
     count = floor.account.instruments
     k = desk.candidate.instrument
     gate_book.put(floor.rules[k], floor.exposures[: 2 * count], desk.booked[slot], desk.candidate)
-    if desk.candidate.purpose == ENTRY:
-        _weigh(desk, floor, k)
 
 
 def _write_order(desk: Desk, slot: int, action: Action, kind: int, live_ns: int) -> None:

@@ -30,6 +30,9 @@ from hedgegrid.units import PPM
 LARGEST_E8 = 9_000_000_000_000_000_000
 """More than any notional."""
 
+USUAL_E8 = 70_000_000_000_000_000
+"""An equity below this times the largest multiple in settings, 125, is within 64 bits."""
+
 RATIO_MAX_E8 = LARGEST_E8 // PPM
 """The largest divisor of a ratio in ppm that 64 bits admit."""
 
@@ -125,8 +128,12 @@ def instrument_net_e8(long: Exposure, short: Exposure, added_long: int, added_sh
 
 
 def share_e8(equity_e8: int, ppm: int) -> int:
-    """Give floor(equity x ppm / 1e6), at most LARGEST_E8; nothing, or less, of an equity of zero or less."""
-    if equity_e8 // PPM >= LARGEST_E8 // max(1, ppm):
+    """Give floor(equity x ppm / 1e6), at most LARGEST_E8; nothing of an equity of zero or less."""
+    if equity_e8 <= 0:
+        # A large loss times a multiple would leave 64 bits, and come back as room.
+        return 0
+    # No multiple that the settings admit takes a smaller equity out of 64 bits, and dividing by it costs most of this.
+    if equity_e8 >= USUAL_E8 and equity_e8 // PPM >= LARGEST_E8 // max(1, ppm):
         return LARGEST_E8
     return mul_ppm(equity_e8, ppm)
 

@@ -187,6 +187,18 @@ def test_nothing_is_added_without_equity(equity_e8: int, leg: int) -> None:
     assert gate.check() == risk.PASS
 
 
+@pytest.mark.parametrize("equity_e8", [-(10**18), -1, 0])
+def test_a_loss_leaves_no_room_however_large_it_is(equity_e8: int) -> None:
+    """The product would wrap round to a plenty in machine code."""
+    assert worst_case.share_e8(Int64(equity_e8), Int64(125 * PPM)) == 0
+
+
+@pytest.mark.parametrize(("equity_e8", "share"), [(10**18, worst_case.LARGEST_E8), (7 * 10**16, 875 * 10**16)])
+def test_the_largest_equity_has_room_for_anything(equity_e8: int, share: int) -> None:
+    """What leaves 64 bits is more than any notional, and is told as that."""
+    assert worst_case.share_e8(Int64(equity_e8), Int64(125 * PPM)) == share
+
+
 def test_a_mark_that_is_missing_elsewhere_refuses() -> None:
     """Law 9: what another instrument holds or could come to hold is worth nobody knows what; nothing is worth 0."""
     gate = Gate()
