@@ -97,7 +97,7 @@ def simulate(
     shrink: bool,  # noqa: FBT001 - click gives flags so
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    r"""Let the whole bot live through bad weather, in virtual time, and judge it by the laws.
+    """Let the whole bot live through bad weather, in virtual time, and judge it by the laws.
 
     Every seed is a market, an exchange, and a random half of all faults: requests and answers that get lost or come
     late, refusals, limits, events lost, late or doubled, streams that break off, silent markets, actors that fail,
@@ -107,7 +107,7 @@ def simulate(
     \b
     hedgegrid simulate --config configs/replay.toml --seeds 1..100 --hours 24 --jobs 4
     hedgegrid simulate --config configs/replay.toml --seeds 7 --hours 6 --only crash --force 5
-    """
+    """  # noqa: D301 - \b keeps click from rewrapping the examples
     plan = _plan(hours, market_files, force, only, without)
     _report(config_path, [attrs.evolve(plan, seed=seed) for seed in seeds], jobs, shrink=shrink, as_json=as_json)
 

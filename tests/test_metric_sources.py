@@ -188,6 +188,7 @@ class Source:
 
 
 RUNTIME = Source("the runtime's own statistics: tests/ops/test_metrics.py")
+ALERTS = Source("what a receiver on loopback was sent: tests/ops/test_alerting.py")
 WIRE = Source("the stand-in, its clock and the wire: tests/live/test_metrics_wire.py")
 SOURCES: dict[str, Source] = {
     "wallet_quote": Source("the exchange's account", money("wallet_e8")),
@@ -254,6 +255,7 @@ SOURCES: dict[str, Source] = {
     "incidents": Source("the journal's file", lambda t: alone(t.rows("SELECT count(*) FROM incidents")[0][0])),
     "loop_lag_seconds": WIRE,
     "clock_skew_seconds": WIRE,
+    "alerts": ALERTS,
     "dead_letters": RUNTIME,
     "mailbox_depth": RUNTIME,
     "mailbox_peak_depth": RUNTIME,

@@ -70,7 +70,8 @@ async def test_commands_control_a_running_account(tmp_path: Path) -> None:
             assert legs == {"long": bot.held_lots("LONG") / 1_000, "short": bot.held_lots("SHORT") / 1_000}
             limits = await run("risk", "--config", config)
             assert "max_notional_per_leg_quote" in limits.out
-            assert (await run("throttle", "0.5", "--config", config)).out == "asked for: throttle\n"
+            said = (await run("throttle", "0.5", "--config", config)).out
+            assert said == "asked for: throttle 0.5, until the next start, which begins with 1\n"
             assert (await run("pause", "--config", config)).code == 0
             assert (await run("cancel-entries", "--config", config)).code == 0
             await bot.until(lambda: bot.entries() == [])
