@@ -7,6 +7,8 @@ import pytest
 from tests.live.trading_bot import OVER_A_RUNG_BPS, RUNG_LOTS, STEP_BPS, trading
 
 BY_HAND = "newClientOrderId=by-hand"
+FEE_OF_ANOTHER = "the exchange's wallet differs from the books"
+"""Told once the difference has stood for five seconds: until then it may be a fill that travels."""
 
 
 @pytest.mark.asyncio
@@ -41,6 +43,7 @@ async def test_a_foreign_position_is_told_and_left_alone(tmp_path: Path) -> None
         bot.move(OVER_A_RUNG_BPS)
         await bot.until(lambda: bot.held_lots("SHORT") == RUNG_LOTS + 3)
         await bot.settled()
+        await bot.until(lambda: bot.told_of(FEE_OF_ANOTHER))
         await bot.end_and_prove(unlike=lambda line: "by-hand" in line or line.startswith("leg ('BTCUSDT', 'SHORT')"))
         assert bot.held_lots("SHORT") == RUNG_LOTS + 3
 
