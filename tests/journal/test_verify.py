@@ -15,19 +15,27 @@ from hedgegrid.journal import schema
 from hedgegrid.journal.reader import walk_chain
 from hedgegrid.journal.tape import GENESIS, link
 from hedgegrid.journal.verify import VerifyReport, verify
-from hedgegrid.messages.events import EquitySampled, ExecutionBatch, FundingPaid, Liquidated, Message
-from hedgegrid.model.account import SessionMemory
+from hedgegrid.messages.events import (
+    AccountHydrated,
+    EquitySampled,
+    ExecutionBatch,
+    FundingPaid,
+    Liquidated,
+    Message,
+    WalletRead,
+)
+from hedgegrid.model.account import Balance, SessionMemory
 from tests.journal.life import BTC, START_NS, Life, opened
 
 LATCHED: tuple[LatchedEntry, ...] = (("kill", "", START_NS, ()),)
 SESSION = SessionMemory(peak_e8=5, day_base_e8=4, session_base_e8=3, last_e8=2, next_day_ns=START_NS)
 
 
-def journal_of(path: Path, messages: Iterator[Message]) -> Path:
+def journal_of(path: Path, messages: Iterator[Message], *, mode: str = "sim") -> Path:
     """Write messages into a journal, over two boots."""
     whole = list(messages)
     for part in (whole[: len(whole) // 2], whole[len(whole) // 2 :]):
-        journal = opened(path)
+        journal = opened(path, mode=mode)
         for message in part:
             journal.append(message)
         journal.set_latched(LATCHED)
@@ -198,6 +206,46 @@ def test_a_sample_that_is_ahead_of_a_settlement_is_explained_by_it(tmp_path: Pat
     assert only(proved(tmp_path, *before, ahead, fits)) == []
     report = verify(journal_of(tmp_path / "b.db", iter((*before, ahead, differs))))
     assert only(report) == ["every equity sample agrees with the fills before it"]
+
+
+def later_life(life: Life, before: list[Message], *, beyond_e8: int, sampled_e8: int) -> list[Message]:
+    """What a life writes that begins with a wallet beyond the books, and ends before that is explained."""
+    last = before[-1]
+    assert isinstance(last, EquitySampled)
+    sums = {"realised_e8": last.realised_e8, "fees_e8": last.fees_e8, "funding_e8": last.funding_e8}
+    wallet = Balance(wallet_e8=last.wallet_e8 + beyond_e8, **sums)
+    told = AccountHydrated(**life.head(), balance=wallet, foreign_orders=0)
+    grown = {"wallet_e8": last.wallet_e8 + sampled_e8, "equity_e8": last.equity_e8 + sampled_e8}
+    return [told, attrs.evolve(last, **grown)]
+
+
+@pytest.mark.parametrize(("mode", "sampled_e8", "wrong"), [("testnet", -7, 0), ("testnet", -8, 1), ("sim", -7, 1)])
+def test_a_life_too_short_to_explain_its_wallet_verifies(
+    tmp_path: Path, mode: str, sampled_e8: int, wrong: int
+) -> None:
+    """The fee of a trade by hand: samples follow the exchange's word at the start; any other figure stays a lie.
+
+    An exchange in the process keeps our own books: there the wallet may not differ.
+    """
+    life = Life(21)
+    before = list(life.run(60))
+    messages = [*before, *later_life(life, before, beyond_e8=-7, sampled_e8=sampled_e8)]
+    report = verify(journal_of(tmp_path / "a.db", iter(messages), mode=mode))
+    assert only(report) == ["every equity sample agrees with the fills before it"] * wrong
+
+
+def test_what_was_explained_may_not_be_beyond_the_books_again(tmp_path: Path) -> None:
+    """Once the difference is booked, a sample that still has it counts it twice."""
+    life = Life(21)
+    before = list(life.run(60))
+    told, ahead = later_life(life, before, beyond_e8=-7, sampled_e8=-7)
+    assert isinstance(ahead, EquitySampled)
+    booked = WalletRead(**life.head(), wallet_e8=ahead.wallet_e8, unexplained_e8=-7)
+    twice = attrs.evolve(ahead, wallet_e8=ahead.wallet_e8 - 7, equity_e8=ahead.equity_e8 - 7)
+    good = verify(journal_of(tmp_path / "a.db", iter([*before, told, ahead, booked, ahead]), mode="testnet"))
+    assert only(good) == []
+    bad = verify(journal_of(tmp_path / "b.db", iter([*before, told, ahead, booked, ahead, twice]), mode="testnet"))
+    assert only(bad) == ["every equity sample agrees with the fills before it"]
 
 
 def test_a_fill_that_nobody_approved_is_found(tmp_path: Path) -> None:

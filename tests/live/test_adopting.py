@@ -97,8 +97,7 @@ async def test_adopted_position_stays_ours_in_the_next_life(tmp_path: Path) -> N
             await again.settled()
             assert stops(standin, "SHORT") == before != []
             assert len(adopted(again)) == 1
-            await again.end()
-            again.prove_conduct()
+            await again.end_and_prove(unlike=of_others)
 
 
 @pytest.mark.asyncio
