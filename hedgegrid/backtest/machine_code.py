@@ -106,6 +106,7 @@ def _code(folder: Path | None, name: str) -> bytes:
 
 def _keep(path: Path, code: bytes) -> None:
     """Write a file whole: another process may read or write it at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
         file.write(code)
     Path(file.name).replace(path)

@@ -49,15 +49,16 @@ def test_arguments_are_taken_apart_as_the_calling_convention_does() -> None:
 
 def test_code_is_built_once_and_loaded_without_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first call builds and keeps; another process finds it, imports no compiler, and works out the same."""
-    assert not machine_code.is_kept(tmp_path, "close_episode")
+    cache = tmp_path / "not" / "yet" / "made"
+    assert not machine_code.is_kept(cache, "close_episode")
     account = desk.as_array(FLOORS)[0].account
-    machine_code.entry(tmp_path, "close_episode")(account, 1)
+    machine_code.entry(cache, "close_episode")(account, 1)
     assert int(account.worst_ppm) == 100_000
-    assert machine_code.is_kept(tmp_path, "close_episode")
-    assert [path.suffix for path in tmp_path.iterdir()] == [machine_code.SUFFIX], "nothing half-written is left"
+    assert machine_code.is_kept(cache, "close_episode")
+    assert [path.suffix for path in cache.iterdir()] == [machine_code.SUFFIX], "nothing half-written is left"
     monkeypatch.setattr(twins, "built", None)
     again = desk.as_array(FLOORS)[0].account
-    machine_code.entry(tmp_path, "close_episode")(again, 1)
+    machine_code.entry(cache, "close_episode")(again, 1)
     assert int(again.worst_ppm) == 100_000
     script = (
         "import sys; from pathlib import Path; from hedgegrid.backtest import desk, machine_code\n"
@@ -66,5 +67,5 @@ def test_code_is_built_once_and_loaded_without_the_compiler(tmp_path: Path, monk
         "machine_code.entry(Path(sys.argv[1]), 'close_episode')(account, 1)\n"
         "print(int(account.worst_ppm), 'numba' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, capture_output=True, text=True)
+    told = subprocess.run([sys.executable, "-c", script, str(cache)], check=True, capture_output=True, text=True)
     assert told.stdout.split() == ["100000", "False"]
