@@ -334,7 +334,7 @@ class Risk(Actor[RiskMessage]):
             case Hydrated():
                 self._book.set_instrument(message)
             case AccountHydrated():
-                self._book.set_balance(message.balance, message.ts_venue_ns)
+                self._book.set_balance(message.balance, message.ts_venue_ns, of_books=message.of_books)
                 self._session.begin(message.ts_venue_ns)
                 self._step(message, HydratedFact())
                 if self._settings.start_halted:

@@ -86,9 +86,9 @@ class RiskBook:
 
     # --- hydration --------------------------------------------------------------------------------------------------
 
-    def set_balance(self, balance: Balance, ts_ns: int) -> None:
-        """Take the exchange's word on the wallet; settlements up to then are in it."""
-        self._settled_ns = dict.fromkeys(self.names, ts_ns)
+    def set_balance(self, balance: Balance, ts_ns: int, *, of_books: bool = False) -> None:
+        """Take the wallet of ``ts_ns``: the exchange's, with settlements up to then in it, or that of the books."""
+        self._settled_ns = {} if of_books else dict.fromkeys(self.names, ts_ns)
         self.wallet_e8 = balance.wallet_e8
         self.realised_e8 = balance.realised_e8
         self.fees_e8 = balance.fees_e8

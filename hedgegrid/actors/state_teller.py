@@ -1,12 +1,11 @@
 """How the executor tells where things stand: our own books, once all that was asked for before has been sent.
 
-Invariants: what is told is the state after every message that was published before it, and before every later one; the
-positions are ours alone, with the exchange's word on the wallet and the marks.
+Invariants: what is told is the state after every message that was published before it, and before every later one, the
+wallet too: the exchange's may hold a fill that the books have still to hear of, which would then be counted twice. Its
+word on the wallet is taken where the books have none yet; a difference is found by the readings (``hydration``).
 """
 
 from collections.abc import Callable
-
-import attrs
 
 from hedgegrid.actors.executor_notes import StateGathered
 from hedgegrid.actors.order_table import OrderTable
@@ -16,7 +15,6 @@ from hedgegrid.core.doubt import LOOK_NS
 from hedgegrid.errors import Fatal, HedgegridError
 from hedgegrid.messages.commands import Rehydrate
 from hedgegrid.messages.events import AccountHydrated, Hydrated
-from hedgegrid.model.account import Balance
 from hedgegrid.ports import Recollection, Trading
 from hedgegrid.runtime.clock import Clock
 
@@ -87,13 +85,12 @@ class StateTeller:
             )
             self._post.publish(word, strategy_name(name) if asked.instrument else RISK)
         if gathered.balance is not None:
-            # A venue in the process adds up what a bot has earned; a real one tells the wallet alone.
+            # A venue in the process adds up what a bot has earned, and loses no word of it.
             ours = memory.balance if self._polled else None
-            balance = _with_our_sums(gathered.balance, ours)
-            done = AccountHydrated(**self._post.head(asked), balance=balance, foreign_orders=foreign_orders)
+            done = AccountHydrated(
+                **self._post.head(asked),
+                balance=gathered.balance if ours is None else ours,
+                foreign_orders=foreign_orders,
+                of_books=ours is not None,
+            )
             self._post.publish(done, RISK)
-
-
-def _with_our_sums(theirs: Balance, ours: Balance | None) -> Balance:
-    """Give the exchange's wallet with the sums of our books, where they have any."""
-    return theirs if ours is None else attrs.evolve(ours, wallet_e8=theirs.wallet_e8)

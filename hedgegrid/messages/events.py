@@ -328,10 +328,15 @@ class Hydrated(Message):
 
 @attrs.frozen(kw_only=True)
 class AccountHydrated(Message):
-    """Every instrument has been read from the exchange and agrees with the books."""
+    """Every instrument has been read from the exchange and agrees with the books.
+
+    ``of_books``: the wallet is what the books hold, so whatever they are told from here on is to be added; else it is
+    the exchange's, with all in it that happened until then.
+    """
 
     balance: Balance
     foreign_orders: int
+    of_books: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -349,6 +349,22 @@ async def test_a_transfer_is_explained_by_its_message(tmp_path: Path) -> None:
         assert at.journal.totals().wallet_e8 == at.venue.wallet_e8
 
 
+@pytest.mark.asyncio
+async def test_a_restarted_gate_is_told_no_money_that_the_books_have_still_to_hear_of(tmp_path: Path) -> None:
+    """A fill whose word is on its way is in the exchange's wallet already: told with it, it would count twice."""
+    async with desk(tmp_path) as at:
+        request = at.request(qty_lots=10)
+        await at.resting(request)
+        fill = at.venue.fill(request.client_id, 10)
+        at.post.send(Rehydrate(**at.post.head(), instrument="", why="risk started"), EXECUTOR)
+        await at.rest()
+        (done,) = at.heard(AccountHydrated)
+        assert (done.balance.wallet_e8, done.of_books) == (WALLET_E8, True)
+        at.report(told(fill, 0))
+        await at.rest()
+        assert done.balance.wallet_e8 - fill.fee_e8 == at.journal.totals().wallet_e8 == at.venue.wallet_e8
+
+
 # --- the dead-man's switch ------------------------------------------------------------------------------------------
 
 COUNTDOWN = CountdownRule(countdown_ms=120_000, strips_stops=True, arming=Arming.WHEN_SAFE)

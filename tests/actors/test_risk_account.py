@@ -90,6 +90,18 @@ def test_the_wallet_that_was_read_contains_the_settlements_up_to_then() -> None:
     assert one.wallet_e8 == 990 * E8
 
 
+def test_a_wallet_of_the_books_holds_no_settlement_that_they_were_not_told() -> None:
+    """A payment that was charged before a restart and is told after it is paid then, once."""
+    one = book()
+    one.set_balance(Balance(wallet_e8=1_000 * E8, realised_e8=0, fees_e8=0, funding_e8=0), 1_000, of_books=True)
+    paid = FundingPaid(
+        **{**HEAD, "ts_venue_ns": 990}, instrument=BTC, rate_e8=1, mark_ticks=1, long_e8=10 * E8, short_e8=0
+    )
+    one.apply_funding(paid)
+    one.apply_funding(paid)
+    assert (one.wallet_e8, one.funding_e8) == (990 * E8, 10 * E8)
+
+
 def test_what_is_not_ours_counts_in_exposure_and_backs_no_reduction() -> None:
     """Position, equity and the caps know of it; the proof of a reduction and flatness are of our own alone."""
     one = book()

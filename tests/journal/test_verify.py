@@ -25,6 +25,7 @@ from hedgegrid.messages.events import (
     WalletRead,
 )
 from hedgegrid.model.account import Balance, SessionMemory
+from hedgegrid.model.order import Leg, Purpose
 from tests.journal.life import BTC, START_NS, Life, opened
 
 LATCHED: tuple[LatchedEntry, ...] = (("kill", "", START_NS, ()),)
@@ -297,3 +298,25 @@ def test_a_profit_that_is_not_the_ledgers_is_found(tmp_path: Path) -> None:
 
     report = verify(journal_of(tmp_path / "a.db", life_with_another_profit()))
     assert only(report) == ["realised profit is that of the average cost"]
+
+
+def test_a_word_that_came_late_changes_no_profit(tmp_path: Path) -> None:
+    """An entry told after the exit that it preceded: each realised what the average cost was at its trade."""
+
+    def entry_last(batch: ExecutionBatch) -> ExecutionBatch:
+        late = [one for one in batch.events if one.fill is not None and one.fill.purpose is Purpose.ENTRY]
+        late = [one for one in late if one.fill is not None and one.fill.leg is Leg.SHORT]
+        return attrs.evolve(batch, events=(*(one for one in batch.events if one not in late), *late))
+
+    def both(batch: ExecutionBatch) -> bool:
+        """Whether a batch increases the SHORT leg and then reduces it."""
+        short = [one.fill.purpose for one in batch.events if one.fill is not None and one.fill.leg is Leg.SHORT]
+        return short == [Purpose.ENTRY, Purpose.TAKE_PROFIT] and batch.instrument == BTC
+
+    messages = list(Life(21).run(60))
+    assert any(isinstance(one, ExecutionBatch) and both(one) for one in messages)
+    told = [entry_last(one) if isinstance(one, ExecutionBatch) and both(one) else one for one in messages]
+    path = journal_of(tmp_path / "a.db", iter(told))
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT value FROM counters WHERE name = 'realised_differs'").fetchone(), "told out of order"
+    assert only(verify(path)) == []
