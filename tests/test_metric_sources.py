@@ -10,7 +10,7 @@ import asyncio
 import json
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,13 @@ from tests.actors.house import (
     world,
 )
 from tests.core.made import walk
+from tests.ops.exposed import Held, value_at_risk
 from tests.ops.telling import Account
 
 BARS = 100
+FIRST = 110
+"""The first bar's number: midnight is in the middle of them."""
+MIDNIGHT_NS = (FIRST_BAR + 160) * NS_PER_MINUTE
 RATE_E8, SETTLED = 50_000, 20
 """The last settled rate (x 1e8), and the bar at whose beginning it was charged."""
 LEG_NAMES = {leg: leg.name.lower() for leg in Leg}
@@ -61,6 +65,10 @@ class Truth:
     script: Script
     peak_e8: int
     """The highest equity that the exchange's account ever had at a judged mark."""
+    midnight_e8: int
+    """Its equity at the last judged mark of the day before."""
+    closes: Sequence[float]
+    """Of every bar of the tape."""
 
     @property
     def exchange(self) -> Exchange:
@@ -90,6 +98,18 @@ class Truth:
         tier = book.instrument.tiers[0]
         assert gross <= tier.max_notional_e8
         return -(-gross * tier.maintenance_ppm // 1_000_000)
+
+    @property
+    def exposed(self) -> Held:
+        """What the exchange holds of the one instrument, and what that comes to."""
+        book = self.exchange.books[0]
+        worth = [book.accounts[leg].qty_lots * book.market.mark_ticks * book.instrument.unit_e8 for leg in Leg]
+        return Held(
+            equity_e8=self.exchange.equity_e8(),
+            maintenance_e8=self.maintenance_e8(),
+            long_e8=worth[Leg.LONG],
+            short_e8=worth[Leg.SHORT],
+        )
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """Read the journal's file."""
@@ -174,9 +194,20 @@ def money(name: str) -> Callable[[Truth], Values]:
     return lambda truth: alone(getattr(truth.exchange.balance(), name) / CASH_SCALE)
 
 
+def known(value: float | None) -> Values:
+    """The one sample of a family without labels, or none."""
+    return {} if value is None else alone(value)
+
+
+def at_risk(truth: Truth) -> float | None:
+    """What NumPy makes of the exchange's legs and the tape's closes, by the settings."""
+    held = truth.exposed
+    return value_at_risk(held.long_e8 - held.short_e8, truth.closes, lam=0.97, confidence=0.51, horizon_bars=60)
+
+
 def last_bar_end_s() -> float:
     """When the last bar ended."""
-    return (FIRST_BAR + BARS) * NS_PER_MINUTE / NS_PER_S
+    return (FIRST_BAR + FIRST + BARS) * NS_PER_MINUTE / NS_PER_S
 
 
 @attrs.frozen
@@ -208,6 +239,21 @@ SOURCES: dict[str, Source] = {
     "margin_ratio": Source(
         "the same", lambda t: alone(t.maintenance_e8() * 1_000_000 // t.exchange.equity_e8() / 1_000_000)
     ),
+    "daily_loss_quote": Source(
+        "the exchange's equity at midnight and now", lambda t: alone((t.midnight_e8 - t.exposed.equity_e8) / CASH_SCALE)
+    ),
+    "session_loss_quote": Source(
+        "the settings' wallet, and the exchange's equity", lambda t: alone(10_000 - t.exposed.equity_e8 / CASH_SCALE)
+    ),
+    "gross_notional_quote": Source("the exchange's legs", lambda t: alone(t.exposed.gross_e8 / CASH_SCALE)),
+    "net_notional_quote": Source("the same", lambda t: alone(abs(t.exposed.long_e8 - t.exposed.short_e8) / CASH_SCALE)),
+    "leverage_ratio": Source(
+        "the same, and its equity", lambda t: alone(-(-t.exposed.gross_e8 * 1_000_000 // t.exposed.equity_e8) / 1e6)
+    ),
+    "liquidation_distance_ratio": Source(
+        "the exchange's account after every move of its mark", lambda t: known(t.exposed.distance_ratio())
+    ),
+    "value_at_risk_quote": Source("NumPy over the tape's closes and the exchange's legs", lambda t: known(at_risk(t))),
     "bid_price": Source("the market's tape", lambda t: of_btc(float(t.mark))),
     "ask_price": Source("the market's tape", lambda t: of_btc(float(t.mark))),
     "mark_price": Source("the market's tape", lambda t: of_btc(float(t.mark))),
@@ -216,7 +262,7 @@ SOURCES: dict[str, Source] = {
     "bars": Source("the market's tape", lambda _: of_btc(BARS)),
     "funding_rate_ratio": Source("the market's tape", lambda _: of_btc(RATE_E8 / CASH_SCALE)),
     "next_funding_timestamp_seconds": Source(
-        "the market's tape", lambda _: of_btc((FIRST_BAR + SETTLED) * 60 + 8 * 3_600)
+        "the market's tape", lambda _: of_btc((FIRST_BAR + FIRST + SETTLED) * 60 + 8 * 3_600)
     ),
     "funding_interval_seconds": Source("the settings", lambda _: of_btc(8 * 3_600)),
     "projected_funding_quote": Source(
@@ -305,22 +351,38 @@ async def stood_still(script: Script) -> House:
 @pytest.mark.asyncio
 async def test_each_family_is_what_its_source_says(tmp_path: Path) -> None:
     """A scrape in the middle of a run, after fills, fees and a settlement: row by row, to the last digit."""
-    tape = market(walk(2, BARS + 1), numbers=[*range(BARS), BARS + 1_000], funding=[(-460, 5_000), (SETTLED, RATE_E8)])
+    bars = walk(2, BARS + 1)
+    numbers = [*range(FIRST, FIRST + BARS), FIRST + BARS + 1_000]
+    tape = market(bars, numbers=numbers, funding=[(FIRST - 460, 5_000), (FIRST + SETTLED, RATE_E8)])
     equities_e8: list[int] = []
+    before_midnight_e8: list[int] = []
 
     def hook(house: House, actor: Actor[Any], message: Any) -> None:
         if actor.name == "risk" and isinstance(message, MarkPrice) and message.last_of_instant:
             equities_e8.append(simulation(house).exchange.equity_e8())
+            if message.ts_venue_ns < MIDNIGHT_NS:
+                before_midnight_e8.append(equities_e8[-1])
 
     script = Script(before_handle=hook)
-    limits = {"max_open_orders_per_leg": 7}
-    running = asyncio.create_task(boot(settings(tmp_path, risk=limits), tape, script, speed=6_000.0))
+    never = {name: {"enabled": False} for name in ("drawdown", "daily_loss", "session_loss")}
+    limits = {"max_open_orders_per_leg": 7, **never}
+    config = settings(tmp_path, risk=limits, ladder={"base_qty": 12})
+    running = asyncio.create_task(boot(config, tape, script, speed=6_000.0))
     house = await stood_still(script)
     await house.journal.commit()
-    truth = Truth(house=house, script=script, peak_e8=max(10_000 * CASH_SCALE, *equities_e8))
+    truth = Truth(
+        house=house,
+        script=script,
+        peak_e8=max(10_000 * CASH_SCALE, *equities_e8),
+        midnight_e8=before_midnight_e8[-1],
+        closes=[float(bar[3]) for bar in bars[:BARS]],
+    )
     samples = await asyncio.to_thread(scraped, house.http.port)
     assert len(truth.exchange.fills) > 20
     assert truth.exchange.balance().funding_e8 != 0
+    assert len(before_midnight_e8) > BARS
+    assert samples["daily_loss_quote"] != samples["session_loss_quote"]
+    assert samples["liquidation_distance_ratio"].keys() == samples["value_at_risk_quote"].keys() == {()}
     totals = house.journal.totals()
     assert (totals.wallet_e8, totals.fees_e8) == (truth.exchange.balance().wallet_e8, truth.exchange.balance().fees_e8)
     wrong = {}

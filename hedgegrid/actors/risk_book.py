@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import attrs
 
 from hedgegrid.core import gate_book, ledger, var, worst_case
-from hedgegrid.core.account_figures import AccountFigures, Money, legs_held, worth_of
+from hedgegrid.core.account_figures import AccountFigures, Money, at_risk_of, legs_held, worth_of
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.codes import FREE, LONG, NEVER_NS, SHORT
 from hedgegrid.core.gate_records import AccountRisk, Booked, Exposure, InstrumentRisk, Realised, RiskLimits
 from hedgegrid.core.records import LegAccount, MarginTier, table
 from hedgegrid.messages.events import EndReason, ForeignSeen, FundingPaid, Hydrated, OrderEvent, OrderEventKind
-from hedgegrid.model.account import Balance
+from hedgegrid.model.account import Balance, SessionMemory
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Fill, Kind, Leg, OrderRequest, Purpose
 
@@ -387,11 +387,11 @@ class RiskBook:
                 total += ledger.maintenance_e8(gross, self.tiers[index])
         return total
 
-    def figures(self, peak_e8: int) -> AccountFigures:
-        """Give the account as it is held, beside the peak of its equity."""
+    def figures(self, since: SessionMemory) -> AccountFigures:
+        """Give the account as it is held, beside what its equity is measured from."""
         equity_e8 = self.equity_e8()
         legs = legs_held(self.rules, self.accounts, self.foreign)
-        money = worth = None
+        money = worth = at_risk = None
         if self.balance_ns > 0:
             money = Money(
                 wallet_e8=self.wallet_e8,
@@ -405,11 +405,12 @@ class RiskBook:
                 equity_e8=equity_e8,
                 unrealised_e8=equity_e8 - self.wallet_e8,
                 maintenance_e8=self.maintenance_e8(),
-                peak_e8=peak_e8,
+                since=since,
                 balance_ns=self.balance_ns,
                 legs=legs,
             )
-        return AccountFigures(money=money, worth=worth, legs=legs)
+            at_risk = at_risk_of(worth, self.rules, legs)
+        return AccountFigures(money=money, worth=worth, legs=legs, at_risk=at_risk)
 
     def is_all_flat(self) -> bool:
         """Tell whether every leg is zero by our books."""

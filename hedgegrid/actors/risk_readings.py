@@ -48,4 +48,4 @@ class RiskReadings:
 
     def account(self) -> AccountFigures:
         """Give the account as it is held now."""
-        return self._book.figures(self._session.peak_e8)
+        return self._book.figures(self._session.memory)

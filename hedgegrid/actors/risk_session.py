@@ -148,16 +148,7 @@ class SessionControls:
         if self._kept == self._remembered():
             return
         self._kept = self._remembered()
-        state = self._state
-        self._keep(
-            SessionMemory(
-                peak_e8=state.peak_e8,
-                day_base_e8=state.day_base_e8,
-                session_base_e8=state.session_base_e8,
-                last_e8=state.last_e8,
-                next_day_ns=state.next_day_ns,
-            )
-        )
+        self._keep(self.memory)
 
     # --- one instrument ---------------------------------------------------------------------------------------------
 
@@ -188,9 +179,16 @@ class SessionControls:
     # --- for people -------------------------------------------------------------------------------------------------
 
     @property
-    def peak_e8(self) -> int:
-        """The highest equity, less what was drawn since."""
-        return self._state.peak_e8
+    def memory(self) -> SessionMemory:
+        """What the equity is measured from: its peak, and where day and session began, less what was drawn since."""
+        state = self._state
+        return SessionMemory(
+            peak_e8=state.peak_e8,
+            day_base_e8=state.day_base_e8,
+            session_base_e8=state.session_base_e8,
+            last_e8=state.last_e8,
+            next_day_ns=state.next_day_ns,
+        )
 
     def figures(self, now_ns: int) -> tuple[ControlFigure, ...]:
         """Give every control beside its present value."""

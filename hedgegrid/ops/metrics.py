@@ -81,6 +81,7 @@ class AccountCollector(Collector):
         now_ns = self._now_ns()
         reading = self._read_runtime()
         yield from self._money(reading, now_ns)
+        yield from self._at_risk(reading, now_ns)
         yield from self._markets(now_ns)
         yield from self._funding(now_ns)
         yield from self._legs(now_ns)
@@ -112,6 +113,8 @@ class AccountCollector(Collector):
         drawdown = self._gauge(now_ns, "drawdown_ratio", "Loss of equity from its peak.")
         held = self._gauge(now_ns, "maintenance_margin_quote", "Equity that must be held.")
         margin = self._gauge(now_ns, "margin_ratio", "Maintenance margin / equity.")
+        day = self._gauge(now_ns, "daily_loss_quote", "Equity lost since midnight UTC (negative: won).")
+        session = self._gauge(now_ns, "session_loss_quote", "Equity lost since the last reset (negative: won).")
         money = None if reading.account is None else reading.account.money
         if money is not None:
             wallet.put(quote(money.wallet_e8), money.at_ns)
@@ -126,7 +129,28 @@ class AccountCollector(Collector):
             drawdown.put(ratio(worth.drawdown_ppm), worth.at_ns)
             held.put(quote(worth.maintenance_e8), worth.at_ns)
             margin.put(ratio(worth.margin_ppm), worth.at_ns)
-        for gauge in (wallet, realised, fees, funding, equity, unrealised, peak, drawdown, held, margin):
+            day.put(quote(worth.day_loss_e8), worth.at_ns)
+            session.put(quote(worth.session_loss_e8), worth.at_ns)
+        for gauge in (wallet, realised, fees, funding, equity, unrealised, peak, drawdown, held, margin, day, session):
+            yield from gauge.families()
+
+    def _at_risk(self, reading: RuntimeReading, now_ns: int) -> Iterator[Metric]:
+        """Give what the account is exposed to as it is held; a distance only where some move liquidates."""
+        gross = self._gauge(now_ns, "gross_notional_quote", "Both legs of all instruments as held, others' part too.")
+        net = self._gauge(now_ns, "net_notional_quote", "One leg as held less the other, added over instruments.")
+        leverage = self._gauge(now_ns, "leverage_ratio", "Gross notional as held / equity.")
+        distance = self._gauge(
+            now_ns, "liquidation_distance_ratio", "How far all marks may move against the account as held."
+        )
+        at_risk = self._gauge(now_ns, "value_at_risk_quote", "Value at risk of what is held, by [risk.var].")
+        held = None if reading.account is None else reading.account.at_risk
+        if held is not None:
+            gross.put(quote(held.gross_e8), held.at_ns)
+            net.put(quote(held.net_e8), held.at_ns)
+            leverage.put(ratio(held.leverage_ppm), held.at_ns)
+            distance.put(ratio(held.distance_ppm), held.at_ns)
+            at_risk.put(quote(held.var_e8), held.at_ns)
+        for gauge in (gross, net, leverage, distance, at_risk):
             yield from gauge.families()
 
     def _markets(self, now_ns: int) -> Iterator[Metric]:

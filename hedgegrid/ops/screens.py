@@ -151,6 +151,11 @@ def _money(told: Mapping[str, Any]) -> Iterator[str]:
 
     yield f"  equity     {figure('equity')} (wallet {figure('wallet')}, unrealised {figure('unrealised')})"
     yield f"  drawdown   {share('drawdown')} from a peak of {figure('peak')}; margin {share('margin')}"
+    if told["equity"] is not None:
+        far = told["liquidation_distance"]
+        move = "no move liquidates" if far is None else f"a move of {far:.2%} liquidates"
+        leverage = UNKNOWN if told["leverage"] is None else f"{told['leverage']:.2f} x equity"
+        yield f"  held       {figure('gross')} ({leverage}); {move}; value at risk {figure('value_at_risk')}"
     yield f"  since its beginning  realised {figure('realised')}, fees {figure('fees')}, funding {figure('funding')}"
     if told["wallet_age_s"] is not None:
         yield f"  wallet told {_ago(told['wallet_age_s'])}"

@@ -84,7 +84,11 @@ class FillStatus:
 
 @attrs.frozen(kw_only=True)
 class Status:
-    """The account as it is known now; fees and funding are costs since it began, ``drawdown`` and ``margin`` ratios."""
+    """The account as it is known now; fees and funding are costs since it began, ``drawdown`` and ``margin`` ratios.
+
+    ``gross``, ``leverage`` (gross / equity), ``liquidation_distance`` (of all marks; None also where no move does it)
+    and ``value_at_risk`` are of what is held, without any order that rests.
+    """
 
     account: str
     mode: str | None
@@ -97,6 +101,10 @@ class Status:
     peak: float | None
     drawdown: float | None
     margin: float | None
+    gross: float | None
+    leverage: float | None
+    liquidation_distance: float | None
+    value_at_risk: float | None
     realised: float | None
     fees: float | None
     funding: float | None
@@ -131,6 +139,7 @@ def status_of(view: AccountView, reading: RuntimeReading, flatten: FlattenState,
     """Give the account as ``view`` and the gate's books know it."""
     money = None if reading.account is None else reading.account.money
     worth = None if reading.account is None else reading.account.worth
+    held = None if reading.account is None else reading.account.at_risk
     return Status(
         account=view.account,
         mode=view.mode,
@@ -143,6 +152,10 @@ def status_of(view: AccountView, reading: RuntimeReading, flatten: FlattenState,
         peak=None if worth is None else quote(worth.peak_e8),
         drawdown=None if worth is None else ratio(worth.drawdown_ppm),
         margin=None if worth is None else ratio(worth.margin_ppm),
+        gross=None if held is None else quote(held.gross_e8),
+        leverage=None if held is None else ratio(held.leverage_ppm),
+        liquidation_distance=None if held is None else ratio(held.distance_ppm),
+        value_at_risk=None if held is None else quote(held.var_e8),
         realised=None if money is None else quote(money.realised_e8),
         fees=None if money is None else quote(money.fees_e8),
         funding=None if money is None else quote(money.funding_e8),

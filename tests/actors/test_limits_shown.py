@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hedgegrid.app import House
@@ -20,7 +21,8 @@ from hedgegrid.journal.verify import verify
 from hedgegrid.messages.events import BarClosed
 from hedgegrid.model.order import Leg, OpenOrder, Purpose
 from hedgegrid.ops.control import ControlReading
-from tests.actors.house import BTC, Script, boot, market, query, settings, simulation
+from tests.actors.house import BTC, WIDE_VAR, Script, boot, market, query, settings, simulation
+from tests.core.test_var import Z99, ewma
 
 SESSION = (
     "drawdown",
@@ -34,6 +36,8 @@ SESSION = (
 )
 NUMBERLESS = {"permission", "approval_ttl_ms", "duplicate", "self_cross", "reduce_only_proof"}
 UNIT_E8, CASH = 10_000, 10**8
+LEVERAGE, LAMBDA, MAINTENANCE = 20, 0.97, 0.004
+"""As the config has them, and the first margin tier of the instrument."""
 
 
 def expected(house: House) -> dict[str, float | None]:
@@ -85,6 +89,64 @@ async def test_values_are_the_exchanges_own(tmp_path: Path) -> None:
         values = {reading.control: reading.value for reading in readings if reading.control in worked_out}
         assert values == pytest.approx(worked_out)
     assert any((worked_out["max_notional_per_leg_quote"] or 0) > 0 for worked_out, _ in seen)
+
+
+def ratios(house: House, closes: list[int]) -> dict[str, float | None]:
+    """What each control of the equity comes to, by the exchange's account and the bars that have closed."""
+    (book,) = simulation(house).exchange.books
+    mark, legs = book.market.mark_ticks, {leg: book.accounts[leg] for leg in Leg}
+    signs = {Leg.LONG: 1, Leg.SHORT: -1}
+    worth = {leg: legs[leg].qty_lots * mark * UNIT_E8 for leg in Leg}
+    unrealised = sum(signs[leg] * (worth[leg] - legs[leg].cost_e8) for leg in Leg)
+    equity = simulation(house).exchange.balance().wallet_e8 + unrealised
+    entries = [one for one in book.open_orders(conditional=False) if one.purpose is Purpose.ENTRY]
+    full = {
+        leg: worth[leg] + sum(max(one.price_ticks, mark) * one.qty_lots * UNIT_E8 for one in entries if one.leg is leg)
+        for leg in Leg
+    }
+    gross, margin = sum(full.values()), sum(full.values()) * MAINTENANCE
+    fall, rise = full[Leg.LONG] - worth[Leg.SHORT] - margin, full[Leg.SHORT] - worth[Leg.LONG] + margin
+    room = equity - margin
+    distances = [room / rise] if rise > 0 else []
+    distances += [room / fall] if fall > room else []
+    sigma = ewma(np.array(closes, np.float64), LAMBDA) ** 0.5 if len(closes) > 1 else None
+    net = max(abs(full[Leg.LONG] - worth[Leg.SHORT]), abs(full[Leg.SHORT] - worth[Leg.LONG]))
+    at_risk = None if sigma is None else net * sigma * Z99 * 60**0.5 / equity
+    return {
+        "max_leverage": gross / equity,
+        "max_position_ratio": gross / LEVERAGE / equity,
+        "max_margin_ratio": margin / equity,
+        "min_liquidation_distance_ratio": min(distances, default=None),
+        "var": at_risk if at_risk is not None or entries or any(worth.values()) else 0.0,
+    }
+
+
+@pytest.mark.asyncio
+async def test_ratios_of_the_equity_are_the_exchanges_own(tmp_path: Path) -> None:
+    """A small account, whose worst case is several times its equity, at every bar: to the millionth, from outside."""
+    seen: list[tuple[dict[str, float | None], tuple[ControlReading, ...]]] = []
+    closes: list[int] = []
+
+    def hook(house: House, actor: Any, message: Any) -> None:
+        if actor.name == "journal" and isinstance(message, BarClosed):
+            closes.append(message.bar.close_ticks)
+            seen.append((ratios(house, closes), house.controls()))
+
+    config = settings(
+        tmp_path,
+        account={"wallet_quote": 25},
+        venue={"leverage": LEVERAGE},
+        risk={"var": {**WIDE_VAR, "confidence": Decimal("0.99"), "lambda": Decimal(str(LAMBDA))}},
+    )
+    one = await boot(config, market(seed=1, count=60), Script(before_handle=hook))
+    assert one.outcome.exit_code == 0
+    for worked_out, readings in seen:
+        values = {reading.control: reading.value for reading in readings if reading.control in worked_out}
+        for name, figure in worked_out.items():
+            told = values[name]
+            assert told == figure or (told is not None and figure is not None and abs(told - figure) < 5e-6), name
+    assert max(worked_out["max_leverage"] or 0.0 for worked_out, _ in seen) > 1.5
+    assert sum(worked_out["min_liquidation_distance_ratio"] is not None for worked_out, _ in seen) > 30
 
 
 @pytest.mark.asyncio

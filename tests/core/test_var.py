@@ -13,9 +13,10 @@ from hedgegrid.backtest import driver
 from hedgegrid.config.params import instrument_of, var_scale
 from hedgegrid.config.risk import VarConfig
 from hedgegrid.core import session, var, worst_case
+from hedgegrid.core.account_figures import Worth, at_risk_of, legs_held
 from hedgegrid.core.codes import ENTRY, LONG, SHORT
 from hedgegrid.core.gate_records import UNMEASURED, AccountRisk, Exposure, InstrumentRisk, Realised, RiskLimits
-from hedgegrid.core.records import MarginTier, table
+from hedgegrid.core.records import LegAccount, MarginTier, table
 from hedgegrid.units import CASH_SCALE, NS_PER_MINUTE
 from hedgegrid.venues.simulated.arrays import BarArrays, no_funding
 from hedgegrid.venues.simulated.recorded_bars import load_bars
@@ -99,6 +100,72 @@ def test_the_value_at_risk_of_an_account_is_numpys(shared_dir: Path, tmp_path: P
     assert account.unmeasured == 0
     assert expected > 0.1 * notional, "the crash is in it"
     assert 0 <= account.var_e8 / CASH_SCALE - expected <= 1e-6 * notional
+
+
+def test_the_value_at_risk_as_held_is_numpys(shared_dir: Path, tmp_path: Path) -> None:
+    """What is published of three instruments, a part of one not ours: nets added, without orders, to a millionth."""
+    lam, rules, legs = 0.94, table(InstrumentRisk, 3), table(LegAccount, 6)
+    foreign = table(LegAccount, 6)
+    held = ((0.9, 0.2), (3.0, 11.0), (0.0, 80.0))
+    expected, notional = 0.0, 0.0
+    for i, name in enumerate(NAMES):
+        instrument = instrument_of(settings(tmp_path), name)
+        bars = crash(shared_dir, tmp_path, name)
+        rules[i].unit_e8, rules[i].mark_ticks = instrument.unit_e8, int(bars.close_ticks[-1])
+        rules[i].var_ppm = measured(bars, lam, var_scale(VarConfig(), NS_PER_MINUTE))
+        for leg in (LONG, SHORT):
+            legs[2 * i + leg].qty_lots = round(held[i][leg] / float(instrument.lot))
+        foreign[2 * i].qty_lots = legs[2 * i].qty_lots
+        closes = bars.close_ticks.astype(np.float64) * float(instrument.tick)
+        net = abs(2 * held[i][LONG] - held[i][SHORT]) * closes[-1]
+        expected += net * Z99 * np.sqrt(ewma(closes, lam) * MINUTES_A_DAY)
+        notional += net
+    told = at_risk_of(worth(10**15), rules, legs_held(rules, legs, foreign))
+    assert told.var_e8 is not None
+    assert 0 <= told.var_e8 / CASH_SCALE - expected <= 1e-6 * notional
+    assert told.net_e8 / CASH_SCALE == pytest.approx(notional, rel=1e-9)
+
+
+def worth(equity_e8: int) -> Worth:
+    """An account of this equity that needs a tenth of a unit held."""
+    return Worth(
+        equity_e8=equity_e8,
+        unrealised_e8=0,
+        maintenance_e8=10,
+        margin_ppm=None,
+        peak_e8=0,
+        drawdown_ppm=None,
+        day_loss_e8=0,
+        session_loss_e8=0,
+        at_ns=7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("equity_e8", "lots", "var_ppm", "leverage_ppm", "distance_ppm", "var_e8"),
+    [
+        pytest.param(1_000, (0, 0), UNMEASURED, 0, 990 * 10**5, 0, id="flat"),
+        pytest.param(1_000, (20, 0), UNMEASURED, 2_000_000, 497_487, None, id="a volatility that nobody has measured"),
+        pytest.param(1_000, (20, 20), UNMEASURED, 4_000_000, 99_000_000, 0, id="hedged: nothing is lost by a move"),
+        pytest.param(1_000, (5, 0), 10_000, 500_000, None, 5, id="no fall and no rise takes it"),
+        pytest.param(0, (20, 0), 10_000, None, 0, 20, id="no equity is no multiple of anything"),
+        pytest.param(-5, (0, 20), 10_000, None, 0, 20, id="due already"),
+    ],
+)
+def test_what_cannot_be_known_is_absent(
+    equity_e8: int,
+    lots: tuple[int, int],
+    var_ppm: int,
+    leverage_ppm: int | None,
+    distance_ppm: int | None,
+    var_e8: int | None,
+) -> None:
+    """Law 9: without equity there is no leverage, without a volatility no value at risk, without a way no distance."""
+    rules = [InstrumentRisk(unit_e8=1, mark_ticks=100, var_ppm=var_ppm)]
+    held = legs_held(rules, [LegAccount(qty_lots=one) for one in lots], table(LegAccount, 2))
+    told = at_risk_of(worth(equity_e8), rules, held)
+    assert (told.leverage_ppm, told.distance_ppm, told.var_e8) == (leverage_ppm, distance_ppm, var_e8)
+    assert (told.gross_e8, told.at_ns) == (100 * sum(lots), 7)
 
 
 def test_a_volatility_is_missing_before_the_first_return() -> None:

@@ -15,6 +15,7 @@ import pytest
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.model.order import Leg
 from tests.live.trading_bot import BTC, SYMBOL, TradingBot, trading
+from tests.ops.exposed import Held, value_at_risk
 from tests.test_metric_sources import Values, scraped
 from tools.standin.rules import E8
 
@@ -83,8 +84,43 @@ def expected(bot: TradingBot) -> dict[str, Values]:
         "next_funding_timestamp_seconds": {(("instrument", BTC),): exchange.quote(SYMBOL).next_funding_ms / 1_000},
         "unknown_orders": {(): 0.0},
         "foreign_orders": {(): 0.0},
+        "session_loss_quote": {(): exchange.initial_e8 / E8 + summed(bot, "TRANSFER") - account.equity_e8() / E8},
     }
-    return found
+    return found | at_risk_of(bot)
+
+
+def exposed(bot: TradingBot) -> Held:
+    """What the exchange holds of the one instrument."""
+    account, spec = bot.standin.exchange.account, bot.standin.exchange.specs[SYMBOL]
+    worth = {
+        leg: bot.standin.exchange.position(SYMBOL, leg).notional_e8(account.mark(SYMBOL), spec.unit_e8) for leg in LEGS
+    }
+    return Held(
+        equity_e8=account.equity_e8(),
+        maintenance_e8=account.maintenance_e8(),
+        long_e8=worth["LONG"],
+        short_e8=worth["SHORT"],
+    )
+
+
+def closes(bot: TradingBot) -> list[float]:
+    """The exchange's own closes, from long before the start (the market stood still) to the last bar that ended."""
+    return [float(row[4]) for row in bot.standin.market.klines(SYMBOL, "1s", None, None, 300)[:-1]]
+
+
+def at_risk_of(bot: TradingBot) -> dict[str, Values]:
+    """What the exchange's legs are exposed to, worked out anew."""
+    held = exposed(bot)
+    distance = held.distance_ratio()
+    net_e8 = held.long_e8 - held.short_e8
+    at_risk = value_at_risk(net_e8, closes(bot), lam=0.97, confidence=0.51, horizon_bars=3_600)
+    return {
+        "gross_notional_quote": {(): held.gross_e8 / E8},
+        "net_notional_quote": {(): abs(net_e8) / E8},
+        "leverage_ratio": {(): -(-held.gross_e8 * 1_000_000 // held.equity_e8) / 1_000_000},
+        "liquidation_distance_ratio": {} if distance is None else {(): distance},
+        "value_at_risk_quote": {} if at_risk is None else {(): at_risk},
+    }
 
 
 def wrong(bot: TradingBot, samples: dict[str, Values]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import TypeVar
 
 from hedgegrid.core import risk
-from hedgegrid.core.account_figures import AccountFigures, Money, worth_of
+from hedgegrid.core.account_figures import AccountFigures, AtRisk, Money, worth_of
 from hedgegrid.messages import events
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
-from hedgegrid.model.account import Balance, Position
+from hedgegrid.model.account import Balance, Position, SessionMemory
 from hedgegrid.model.grid import GridMemory
 from hedgegrid.model.instrument import Instrument, Tier
 from hedgegrid.model.market import Bar
@@ -170,11 +170,25 @@ class Account:
             equity_e8=equity_e8,
             unrealised_e8=unrealised_e8,
             maintenance_e8=equity_e8 // 8,
-            peak_e8=2 * equity_e8,
+            since=SessionMemory(
+                peak_e8=2 * equity_e8,
+                day_base_e8=equity_e8 + 7,
+                session_base_e8=equity_e8 - 9,
+                last_e8=equity_e8,
+                next_day_ns=self.now_ns,
+            ),
             balance_ns=self.now_ns,
             legs=(),
         )
-        self.books = AccountFigures(money=money, worth=worth, legs=())
+        at_risk = AtRisk(
+            gross_e8=3 * equity_e8,
+            net_e8=equity_e8,
+            leverage_ppm=3_000_000,
+            distance_ppm=250_000,
+            var_e8=equity_e8 // 10,
+            at_ns=worth.at_ns,
+        )
+        self.books = AccountFigures(money=money, worth=worth, legs=(), at_risk=at_risk)
 
     def quote(self, bid_ticks: int, ask_ticks: int, name: str = BTC) -> None:
         """A best bid and ask."""

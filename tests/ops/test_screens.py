@@ -136,6 +136,8 @@ def test_a_leg_without_its_stop_is_told_in_capitals() -> None:
     assert any(line.strip().startswith("long  0.01 at 100,000, 0.004 WITHOUT A STOP") for line in lines)
     assert any("feed_stale of BTC/USDT:USDT" in line for line in lines)
     assert any("equity     10,000.00 (wallet 10,005.00, unrealised -5.00)" in line for line in lines)
+    held = "held       30,000.00 (3.00 x equity); a move of 25.00% liquidates; value at risk 1,000.00"
+    assert any(held in line for line in lines)
     assert any("last fill" in line and "long entry 0.01 at 100,000" in line for line in lines)
     account.rest(attrs.evolve(stop, client_id="s2", qty_lots=4))
     assert any("stops cover it" in line for line in status_of_account(account))
@@ -149,5 +151,6 @@ def test_nothing_is_a_number_before_it_is_known() -> None:
     text = "\n".join(status_of_account(Account()))
     assert "equity     not known (wallet not known, unrealised not known)" in text
     assert "drawdown   not known" in text
+    assert "held  " not in text
     assert "long  not known" in text
     assert "funding: no rate is known" in text
