@@ -40,6 +40,8 @@ from hedgegrid.runtime.clock import Clock
 
 READS_MAX: Final = 10
 """Readings of a start that may disagree before it fails."""
+UNREAD_MAX: Final = 150
+"""Readings of a start that may fail before it does, about twenty minutes: an exchange under maintenance comes back."""
 CALLED_AFTER: Final = 3
 """Readings in a row that disagree before the difference is called one."""
 RACED_MAX: Final = 10
@@ -123,7 +125,7 @@ class Hydration:
     # --- a start ----------------------------------------------------------------------------------------------------
 
     async def begin(self, read_now: Callable[[], Awaitable[ExchangeRead]], clock: Clock) -> None:
-        """Read until both sides agree. Raises Fatal if they never do."""
+        """Read until both sides agree. Raises Fatal if they never do, or the exchange cannot be read for long."""
         memory = await self._memory.recall()
         for remembered in memory.orders:
             self._table.remember(remembered.record, remembered.request)
@@ -131,21 +133,24 @@ class Hydration:
         self._foreign.recall(memory.foreign)
         for one in memory.positions:
             self._held[one.instrument, one.leg] = one.qty_lots
+        disagreed = unread = 0
         why = ""
-        for attempt in range(READS_MAX):
-            if attempt:
-                await clock.sleep(LOOK_NS)
+        while disagreed < READS_MAX and unread < UNREAD_MAX:
             read = await read_now()
             if memory.first_boot:
                 self._refuse_a_lost_past(read)
             plan = await self._apply(read, ())
             if plan is not None and plan.agreed:
                 return
-            why = f"the exchange cannot be read: {read.error}" if plan is None else _differences(plan)
-        raise Fatal(
-            f"the exchange and the journal disagree after {READS_MAX} reads: {why}; "
-            "look at the account, then start again"
-        )
+            if plan is None:
+                why = f"the exchange cannot be read: {read.error}; wait until it can be"
+                await clock.sleep(_unread_wait_ns(read, unread))
+                unread += 1
+            else:
+                why = f"the exchange and the journal disagree after {READS_MAX} reads: {_differences(plan)}"
+                await clock.sleep(LOOK_NS)
+                disagreed += 1
+        raise Fatal(f"{why}; look at the account, then start again")
 
     def _refuse_a_lost_past(self, read: ExchangeRead) -> None:
         """An account without a past has no orders: where the exchange shows some, the journal is lost. Raises Fatal.
@@ -275,8 +280,7 @@ class Hydration:
         self._failures += 1
         if self._failures == CALLED_AFTER:
             self._report(read, "the exchange cannot be read", {"error": read.error})
-        wait_ns = min(LOOK_NS << min(self._failures - 1, 8), LOOK_MAX_NS)
-        return wait_ns if read.until_ns is None else max(wait_ns, read.until_ns - read.ts_recv_ns)
+        return _unread_wait_ns(read, self._failures - 1)
 
     def _on_difference(self, read: ExchangeRead, plan: Plan) -> int:
         """Read again soon; what outlives several readings pauses, and is told once an episode."""
@@ -372,6 +376,12 @@ def _event_of(mark: Mark) -> OrderEvent:
         qty_lots=mark.event.qty_lots if amended else 0,
         detail=mark.event.cause,
     )
+
+
+def _unread_wait_ns(read: ExchangeRead, failures: int) -> int:
+    """Give how long to wait after a reading that failed, ``failures`` having failed before it; a ban is sat out."""
+    wait_ns = min(LOOK_NS << min(failures, 8), LOOK_MAX_NS)
+    return wait_ns if read.until_ns is None else max(wait_ns, read.until_ns - read.ts_recv_ns)
 
 
 def _differences(plan: Plan) -> str:

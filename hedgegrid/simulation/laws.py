@@ -6,7 +6,7 @@ act.
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -149,6 +149,8 @@ class Judge:
         self._last_held: dict[Leg, int] = {}
         self._flat_words = 0
         self._path = Path()
+        self.barred: Callable[[], bool] = lambda: False
+        """Tells whether the exchange takes nothing from this life now: what cannot be done is not held against it."""
         self.violations: list[Violation] = []
         self.longest_bare_ns = 0
         """The longest that a leg stood without its stop while a life could act."""
@@ -271,7 +273,7 @@ class Judge:
             (bare, self._bare_since_ns, Law.UNPROTECTED, UNPROTECTED_STORM_NS),
             (over, self._over_since_ns, Law.EXCESS, EXCESS_STORM_NS),
         ):
-            if not bad:
+            if not bad or self.barred():
                 since.pop(key, None)
                 continue
             age_ns = now_ns - since.setdefault(key, now_ns)

@@ -3,7 +3,6 @@
 import asyncio
 import io
 from contextlib import ExitStack
-from typing import Final
 
 from rich.console import Console
 
@@ -12,11 +11,9 @@ from hedgegrid.config.schema import AccountConfig
 from hedgegrid.lifecycle import Life
 from hedgegrid.messages.commands import Flatten, Pause, Resume
 from hedgegrid.ops.readings import every_child
+from hedgegrid.simulation.weather import MADE
 from hedgegrid.simulation.world import SeededWorld
 from hedgegrid.worlds.world import RunOptions
-
-OURS: Final = "a fault of the simulation"
-"""Why an actor failed that was made to fail."""
 
 
 class SeededLife(Life):
@@ -54,7 +51,7 @@ class SeededLife(Life):
 
     def kill(self, name: str) -> None:
         """Have an actor fail where it is."""
-        self.house.supervisor.kill_child(name, OURS)
+        self.house.supervisor.kill_child(name, MADE)
 
     def act(self, choice: int) -> None:
         """Do what an operator can do: flatten, pause, or resume (0, 1, others)."""

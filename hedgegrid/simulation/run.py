@@ -7,6 +7,7 @@ what holds then is judged at the end.
 
 import asyncio
 import hashlib
+import random
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -19,10 +20,10 @@ from hedgegrid.config.schema import AccountConfig
 from hedgegrid.model.market import MarketUpdate
 from hedgegrid.ports import PrivateEvent
 from hedgegrid.simulation.laws import Caps, Judge, Violation
-from hedgegrid.simulation.life import OURS, SeededLife
+from hedgegrid.simulation.life import SeededLife
 from hedgegrid.simulation.loop import LoopClock, SeededLoop
 from hedgegrid.simulation.venue import Venue
-from hedgegrid.simulation.weather import Fault, Strike, Weather
+from hedgegrid.simulation.weather import MADE, Fault, Strike, Weather
 from hedgegrid.simulation.wire import Wire, Word
 from hedgegrid.simulation.world import SeededWorld
 from hedgegrid.units import NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS, NS_PER_S, cash_e8
@@ -41,6 +42,8 @@ HARM_MS: Final = (1, 20_000)
 """How often an actor could fail."""
 OPERATOR_CHOICES: Final = 3
 """Of four acts two resume: an account that stays paused shows little."""
+VISIT_S: Final = (900, 5_400)
+"""How often somebody looks in, and lifts what latched."""
 RUBBISH_MAX: Final = 5_000
 NOBODY: Final = ("127.0.0.1", 0)
 
@@ -111,6 +114,8 @@ class Simulation:
             order_e8=cash_e8(config.risk.max_order_notional_quote),
         )
         self._judge = Judge(self._venue, caps)
+        self._judge.barred = lambda: self._wire is None or self._wire.is_barred
+        self._visits = random.Random(f"{plan.seed} visits")  # noqa: S311 - repeatable is the point
         self._trace = hashlib.sha256()
         self._boots = 0
         self._orders = 0
@@ -200,7 +205,7 @@ class Simulation:
 
     def _judge_end(self, life: SeededLife, living: "asyncio.Task[None]") -> None:
         """Tell the judge of a life that ended as failed."""
-        if OURS in life.failure:
+        if MADE in life.failure:
             # The supervisor gave up over failures that were made here: as it should.
             return
         if life.failure:
@@ -217,7 +222,8 @@ class Simulation:
                 return
 
     async def _harm(self, life: SeededLife) -> None:
-        """Let actors fail now and then, wherever they are, and an operator act."""
+        """Let actors fail now and then, wherever they are, and an operator act; somebody looks in all the same."""
+        visit_ns = self._clock.now_ns() + self._visits.randint(*VISIT_S) * NS_PER_S
         while True:
             await self._clock.sleep(self._weather.between(Fault.ACTOR_FAILS, *HARM_MS) * NS_PER_MS)
             names = life.actors()
@@ -225,6 +231,9 @@ class Simulation:
                 life.kill(names[self._weather.between(Fault.ACTOR_FAILS, 0, len(names) - 1)])
             if names and self._weather.strikes_now(Fault.OPERATOR, self._clock.now_ns(), "a person"):
                 life.act(self._weather.between(Fault.OPERATOR, 0, OPERATOR_CHOICES))
+            if names and visit_ns <= self._clock.now_ns() < self._end_ns - CALM_NS:
+                visit_ns = self._clock.now_ns() + self._visits.randint(*VISIT_S) * NS_PER_S
+                life.act(OPERATOR_CHOICES)
 
     # --- what passes ------------------------------------------------------------------------------------------------
 

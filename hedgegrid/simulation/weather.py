@@ -12,6 +12,8 @@ from typing import Final
 import attrs
 
 PPM: Final = 1_000_000
+MADE: Final = "a fault of the simulation"
+"""What the words of an error say that was made here, where a life may end by it."""
 
 
 class Fault(StrEnum):
@@ -59,6 +61,46 @@ class Fault(StrEnum):
     """The process dies; exchange and disk live on."""
     TORN_WRITE = "torn_write"
     """What was being written to the journal when the process died is there in part."""
+    ANSWER_TORN = "answer_torn"
+    """It took effect, and what came back breaks off in the middle."""
+    BANNED = "banned"
+    """418: nothing is taken until a time that is told."""
+    MAINTENANCE = "maintenance"
+    """The exchange is down for minutes, its streams too."""
+    KEY_REFUSED = "key_refused"
+    """-2015: the key may do nothing any more, for a while."""
+    CLOCK_REFUSED = "clock_refused"
+    """-1021: the exchange finds the requests' time wrong, for a while."""
+    REDUCE_REFUSED = "reduce_refused"
+    """-2022: an exit is not taken."""
+    MODE_REFUSED = "mode_refused"
+    """-4061: an order is not of the account's position mode."""
+    POST_ONLY_REFUSED = "post_only_refused"
+    """-5022: an entry would have taken."""
+    REDUCE_ONLY = "reduce_only"
+    """The instrument takes nothing but reductions for a while."""
+    RULES_CHANGED = "rules_changed"
+    """The instrument's filters have changed: no entry fits them, until the bot's rules are the exchange's again."""
+    BATCH_IN_PART = "batch_in_part"
+    """Of a batch the first part is taken, the rest refused."""
+    STREAM_HALF_OPEN = "stream_half_open"
+    """The private stream is silent, and nobody knows before its ping finds no answer."""
+    LISTEN_KEY_EXPIRED = "listen_key_expired"
+    """The private stream ends by the exchange's word, and begins anew a little later."""
+    BAR_LOST = "bar_lost"
+    """A closed bar never comes: a hole in the sequence."""
+    BOOK_FROZEN = "book_frozen"
+    """Best bid and ask stand still while the market moves."""
+    BOOK_CROSSED = "book_crossed"
+    """A quote that is crossed or zero: it is dropped, the one before stands."""
+    RATE_MISSING = "rate_missing"
+    """The funding rate is absent for a while."""
+    RATE_FLIPPED = "rate_flipped"
+    """The funding rate is told with the other sign for a while."""
+    FUNDING_LATE = "funding_late"
+    """A settlement is told minutes after it was charged."""
+    FLOOD = "flood"
+    """More words at once than a mailbox holds."""
 
 
 RATE_PPM: Final = {
@@ -83,6 +125,26 @@ RATE_PPM: Final = {
     Fault.OPERATOR: 10_000,
     Fault.CRASH: 600,
     Fault.TORN_WRITE: 500_000,
+    Fault.ANSWER_TORN: 6_000,
+    Fault.BANNED: 400,
+    Fault.MAINTENANCE: 300,
+    Fault.KEY_REFUSED: 100,
+    Fault.CLOCK_REFUSED: 600,
+    Fault.REDUCE_REFUSED: 6_000,
+    Fault.MODE_REFUSED: 300,
+    Fault.POST_ONLY_REFUSED: 10_000,
+    Fault.REDUCE_ONLY: 1_000,
+    Fault.RULES_CHANGED: 1_000,
+    Fault.BATCH_IN_PART: 8_000,
+    Fault.STREAM_HALF_OPEN: 1_000,
+    Fault.LISTEN_KEY_EXPIRED: 1_000,
+    Fault.BAR_LOST: 5_000,
+    Fault.BOOK_FROZEN: 1_000,
+    Fault.BOOK_CROSSED: 3_000,
+    Fault.RATE_MISSING: 300,
+    Fault.RATE_FLIPPED: 300,
+    Fault.FUNDING_LATE: 300_000,
+    Fault.FLOOD: 300,
 }
 """How often each strikes where it is on, of the occasions that it has."""
 

@@ -24,6 +24,8 @@ from hedgegrid.model.market import Bar, MarketUpdate
 from hedgegrid.model.order import Fill, Kind, OpenOrder, OrderRequest
 from hedgegrid.ports import FillCursors, OrderLook, PrivateEvent, VenueBatch
 from hedgegrid.runtime.clock import Clock
+from hedgegrid.simulation.outages import Outages, refused
+from hedgegrid.simulation.prices import Prices
 from hedgegrid.simulation.venue import Account, Venue
 from hedgegrid.simulation.weather import Fault, Weather
 from hedgegrid.units import NS_PER_MS, NS_PER_S
@@ -35,6 +37,8 @@ VALIDITY_NS: Final = 4 * NS_PER_S
 POLL_NS: Final = 20 * NS_PER_S
 """How long a lost event can go unnoticed."""
 ACCOUNTS_KEPT: Final = 64
+FLOOD_EVENTS: Final = 6_000
+"""More than any mailbox holds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +51,8 @@ class Word:
     instrument: str = ""
     requests: tuple[OrderRequest, ...] = ()
     names: tuple[str, ...] = ()
+    until_ns: int = 0
+    """Of ``banned``, which the exchange says: nothing may be asked for before that."""
 
 
 class Wire:
@@ -70,9 +76,9 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
         self._accounts: deque[Account] = deque(maxlen=ACCOUNTS_KEPT)
         self._silent_until_ns = 0
-        self._dark_until_ns = 0
-        self._throttled_until_ns = 0
         self._last_event_ns = 0
+        self._outages = Outages(weather, clock, banned=self._banned)
+        self._prices = Prices(weather, clock, self._show_now)
         self.account_ns: int | None = None
         """When the bot was last shown the account."""
         self.cut = False
@@ -90,31 +96,27 @@ class Wire:
 
     def seen(self, updates: tuple[MarketUpdate, ...]) -> None:
         """Bring prices and bars to the bot."""
-        now_ns = self._clock.now_ns()
-        if self.cut or self._show is None:
-            return
-        if now_ns < self._dark_until_ns:
-            return
-        if self._weather.strikes_now(Fault.MARKET_SILENT, now_ns, "market stream"):
-            self._dark_until_ns = now_ns + self._weather.between(Fault.MARKET_SILENT, 10, 400) * NS_PER_S
-            return
-        if updates[0].bar is None and self._weather.strikes_now(Fault.MARKET_OUTLIER, now_ns, "quote"):
-            # One quote far away; the mark, which comes from an index, stays.
-            factor = self._weather.between(Fault.MARKET_OUTLIER, 80, 120)
-            updates = tuple(
-                attrs.evolve(one, bid_ticks=one.bid_ticks * factor // 100, ask_ticks=one.ask_ticks * factor // 100)
-                for one in updates
-            )
+        if not self.cut and self._show is not None and not self._outages.dark:
+            self._prices.seen(updates)
+
+    def _show_now(self, updates: tuple[MarketUpdate, ...]) -> None:
+        assert self._show is not None, "prices come to whoever asked for them"
         self._show(updates)
 
     def heard(self, events: Sequence[PrivateEvent]) -> None:
         """Bring what the exchange says about the account, one event after the other unless the weather is bad."""
         now_ns = self._clock.now_ns()
         for event in events:
-            if self._weather.strikes_now(Fault.STREAM_BREAKS, now_ns, "private stream"):
-                self._break_stream(now_ns)
-            if now_ns < self._silent_until_ns:
+            self._break_stream(now_ns)
+            if now_ns < self._silent_until_ns or self._outages.dark:
                 continue
+            if isinstance(event, FundingPaid) and self._weather.strikes_now(Fault.FUNDING_LATE, now_ns, "settlement"):
+                late_s = self._weather.between(Fault.FUNDING_LATE, 30, 900)
+                self._at(now_ns + late_s * NS_PER_S, event)
+                continue
+            if self._weather.strikes_now(Fault.FLOOD, now_ns, _what(event)):
+                for _ in range(FLOOD_EVENTS):
+                    self._at(now_ns + self._delay_ns(), event)
             if self._weather.strikes_now(Fault.EVENT_LOST, now_ns, _what(event)):
                 self._later(POLL_NS, lambda: self._tell(_gap("an event was lost")))
                 continue
@@ -129,9 +131,14 @@ class Wire:
                 self._at(when_ns + self._delay_ns(), event)
 
     def _break_stream(self, now_ns: int) -> None:
-        self._silent_until_ns = now_ns + self._weather.between(Fault.STREAM_BREAKS, 1, 60) * NS_PER_S
-        self._tell(_gap("the stream broke off"))
-        self._later(self._silent_until_ns - now_ns, lambda: self._tell(_gap("the stream stands again")))
+        """Let the private stream end, if so drawn: by what sign the bot learns of it differs."""
+        for fault, (shortest_s, longest_s, told) in _BREAKS.items():
+            if not self._weather.strikes_now(fault, now_ns, "private stream"):
+                continue
+            self._silent_until_ns = now_ns + self._weather.between(fault, shortest_s, longest_s) * NS_PER_S
+            if told:
+                self._tell(_gap("the stream broke off"))
+            self._later(self._silent_until_ns - now_ns, lambda: self._tell(_gap("the stream stands again")))
 
     def _at(self, when_ns: int, event: PrivateEvent) -> None:
         self._clock.call_at(when_ns, lambda: self._tell(event))
@@ -156,8 +163,12 @@ class Wire:
     ) -> tuple[OrderEvent, ...]:
         """Send orders; retire stops once their successors stand. One answer a request."""
         self._say("place", instrument, tuple(requests), tuple(retires))
-        await self._alive()
-        answers = await asyncio.gather(*(self._place_one(request) for request in requests))
+        await self._passed("orders")
+        taken = self._part_of(requests)
+        answers = [
+            *await asyncio.gather(*(self._place_one(request) for request in requests[:taken])),
+            *(refused(one.client_id, EndReason.REFUSED, "the rest of the batch") for one in requests[taken:]),
+        ]
         bare = {
             request.leg
             for request, answer in zip(requests, answers, strict=True)
@@ -172,9 +183,17 @@ class Wire:
             self._tell(self._batch(instrument, tuple(said)))
         return tuple(answers)
 
+    def _part_of(self, requests: Sequence[OrderRequest]) -> int:
+        """Give how many of a batch are taken up at all."""
+        if len(requests) < 2 or not self._weather.strikes_now(  # noqa: PLR2004 - a batch has two
+            Fault.BATCH_IN_PART, self._clock.now_ns(), f"batch of {len(requests)}"
+        ):
+            return len(requests)
+        return self._weather.between(Fault.BATCH_IN_PART, 1, len(requests) - 1)
+
     async def _place_one(self, request: OrderRequest) -> OrderEvent:
         """Send one order, and say what its sender would know."""
-        refused = self._refusal(request.client_id)
+        refused = self._outages.refuses(request)
         if refused is not None:
             await self._clock.sleep(self._delay_ns())
             return refused
@@ -190,24 +209,11 @@ class Wire:
         if weather.strikes_now(Fault.ANSWER_LOST, now_ns, name):
             return await self._no_answer(name)
         answer = await answered
+        if weather.strikes_now(Fault.ANSWER_TORN, now_ns, name):
+            answer = OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=name, detail="the answer breaks off")
         await self._clock.sleep(self._delay_ns())
         await self._alive()
         return answer
-
-    def _refusal(self, name: str) -> OrderEvent | None:
-        """Give the answer of an exchange that does not take an order, or None."""
-        now_ns, weather = self._clock.now_ns(), self._weather
-        if now_ns < self._throttled_until_ns:
-            return _refused(name, EndReason.RATE_LIMITED, "429")
-        for fault, reason in _REFUSALS.items():
-            if weather.strikes_now(fault, now_ns, name):
-                return _refused(name, reason, fault.value)
-        if weather.strikes_now(Fault.THROTTLED, now_ns, name):
-            self._throttled_until_ns = now_ns + weather.between(Fault.THROTTLED, 1, 30) * NS_PER_S
-            return _refused(name, EndReason.RATE_LIMITED, "429")
-        if weather.strikes_now(Fault.BUSY_UNKNOWN, now_ns, name):
-            return OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=name, detail="503")
-        return None
 
     async def _no_answer(self, name: str) -> OrderEvent:
         """Wait in vain."""
@@ -224,12 +230,12 @@ class Wire:
     async def amend(self, instrument: str, requests: Sequence[OrderRequest]) -> tuple[OrderEvent, ...]:
         """Refuse amendments: this exchange has none."""
         self._say("amend", instrument, names=tuple(one.client_id for one in requests))
-        return tuple(_refused(one.client_id, EndReason.NOT_SENT, "no amendments") for one in requests)
+        return tuple(refused(one.client_id, EndReason.NOT_SENT, "no amendments") for one in requests)
 
     async def cancel(self, instrument: str, client_ids: Sequence[str]) -> None:
         """Ask for cancels. Raises OutcomeUnknown where one was lost, after all were tried; Transient where none was."""
         self._say("cancel", instrument, names=tuple(client_ids))
-        await self._alive()
+        await self._passed("cancel")
         now_ns = self._clock.now_ns()
         if self._weather.strikes_now(Fault.BUSY, now_ns, "cancel"):
             await self._clock.sleep(self._delay_ns())
@@ -268,7 +274,7 @@ class Wire:
     async def _read(self, what: str) -> Account:
         """Read the account: late, stale or not at all, as the weather is."""
         self._say(what)
-        await self._alive()
+        await self._passed(what)
         now_ns, weather = self._clock.now_ns(), self._weather
         if weather.strikes_now(Fault.READ_FAILS, now_ns, what):
             await self._clock.sleep(self._delay_ns())
@@ -309,7 +315,7 @@ class Wire:
     async def look_up(self, instrument: str, client_id: str, *, conditional: bool) -> OrderLook:  # noqa: ARG002
         """Ask for one order. Raises Transient."""
         self._say("look_up", instrument, names=(client_id,))
-        await self._alive()
+        await self._passed("look_up")
         await self._clock.sleep(self._delay_ns())
         if self._weather.strikes_now(Fault.READ_FAILS, self._clock.now_ns(), f"look at {client_id}"):
             raise Transient("look_up: 503")
@@ -356,6 +362,24 @@ class Wire:
 
     # --- the line ---------------------------------------------------------------------------------------------------
 
+    async def _passed(self, what: str) -> None:
+        """Return where the exchange takes requests at all. Raises Transient, Fatal."""
+        await self._alive()
+        error = self._outages.hinders(what)
+        if error is not None:
+            await self._clock.sleep(self._delay_ns())
+            await self._alive()
+            raise error
+
+    @property
+    def is_barred(self) -> bool:
+        """Whether the exchange takes nothing at all now, or this life is over."""
+        return self.cut or self._outages.hinders_all
+
+    def _banned(self, until_ns: int) -> None:
+        """Let the log have until when nothing may be asked for."""
+        self._log(Word(ts_ns=self._clock.now_ns(), boot=self._boot, kind="banned", until_ns=until_ns))
+
     async def _alive(self) -> None:
         """Never return to a life that is over."""
         if self.cut:
@@ -395,11 +419,12 @@ class MarketSide:
         return await self._wire.history(instrument, count)
 
 
-_REFUSALS: Final = {Fault.BUSY: EndReason.RATE_LIMITED, Fault.MARGIN_REFUSED: EndReason.MARGIN}
-
-
-def _refused(client_id: str, reason: EndReason, detail: str) -> OrderEvent:
-    return OrderEvent(kind=OrderEventKind.REJECTED, client_id=client_id, reason=reason, detail=detail)
+_BREAKS: Final = {
+    Fault.STREAM_BREAKS: (1, 60, True),
+    Fault.STREAM_HALF_OPEN: (20, 60, False),
+    Fault.LISTEN_KEY_EXPIRED: (1, 5, True),
+}
+"""How a private stream ends: for how long (seconds), and whether the bot is told as it happens."""
 
 
 def _gap(why: str) -> StreamGap:

@@ -147,17 +147,39 @@ async def test_a_difference_that_stays_pauses_and_is_told_once(tmp_path: Path) -
 
 @pytest.mark.asyncio
 async def test_a_start_that_never_agrees_fails(tmp_path: Path) -> None:
-    """Law 3: nothing is sent on an account that nobody understands; an exchange that cannot be read is no better."""
+    """Law 3: nothing is sent on an account that nobody understands; an exchange that never comes back is no better."""
     async with desk(tmp_path) as at:
         await held(at)
         venue = at.venue
-    for way in ("off", "down"):
+    for way, why, after_s in (("off", "disagree after 10 reads", 30), ("down", "cannot be read", 1_500)):
         venue.off_lots = {(BTC, Leg.LONG): -1} if way == "off" else {}
-        venue.faults["positions"] = deque([Transient("busy")] * READS_MAX if way == "down" else [])
+        venue.faults["positions"] = deque([Transient("busy")] * 1_000 if way == "down" else [])
         async with desk(tmp_path, venue=venue, started=False) as again:
-            with pytest.raises(Fatal, match="disagree after 10 reads"):
-                await again.wait(30)
+            with pytest.raises(Fatal, match=why):
+                await again.wait(after_s)
             assert again.executor.progress > READS_MAX, "a start that waits for the exchange does not hang"
+
+
+@pytest.mark.asyncio
+async def test_a_start_waits_for_an_exchange_that_is_down(tmp_path: Path) -> None:
+    """Minutes of maintenance end no start, nor the run whose executor was restarted in them; a ban is sat out."""
+    async with desk(tmp_path) as at:
+        await held(at)
+        venue = at.venue
+    venue.faults["positions"] = deque([Transient("maintenance")] * 4 * READS_MAX)
+    async with desk(tmp_path, venue=venue, started=False) as again:
+        await again.wait(400)
+        assert not venue.faults["positions"]
+        await again.resting(again.request())
+    banned = Transient("418")
+    banned.until_ns = venue.clock.now_ns() + 100 * SECOND
+    venue.faults["positions"] = deque([banned])
+    before = len(venue.called("positions"))
+    async with desk(tmp_path, venue=venue, started=False) as again:
+        await again.wait(99)
+        assert len(venue.called("positions")) == before + 1
+        await again.wait(2)
+        assert len(venue.called("positions")) > before + 1
 
 
 @pytest.mark.asyncio
