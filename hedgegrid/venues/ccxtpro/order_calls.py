@@ -1,7 +1,7 @@
 """Orders as requests on the wire: planned in one place, and signed before they may be sent.
 
-Invariants: nothing is sent here; a plan is used once, for the very orders, rules and channel that it was made for; a
-signature is given out for the very request that it was made for, and not after ``FRESH_NS``.
+Invariants: nothing leaves from here; a plan is used once, for the very orders, rules and channel that it was made for;
+a signature is given out once, for the very request that it was made for, and not after ``FRESH_NS``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,9 +12,11 @@ import attrs
 from hedgegrid.model.order import OrderRequest
 from hedgegrid.units import NS_PER_MS
 from hedgegrid.venues.ccxtpro.budget import CallKind
+from hedgegrid.venues.ccxtpro.held import HeldRequest
 from hedgegrid.venues.ccxtpro.order_requests import BATCH_MAX, Params, chunks, is_conditional, reduces
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
 from hedgegrid.venues.ccxtpro.session import Session
+from hedgegrid.venues.ccxtpro.wire import Prepared
 from hedgegrid.venues.ccxtpro.ws_api import OrderSocket
 
 FRESH_NS: Final = 250 * NS_PER_MS
@@ -94,7 +96,7 @@ def _of_orders(chunk: tuple[Part, ...], kind: CallKind, *, by_socket: bool) -> O
 
 
 class SignedCalls:
-    """Signatures of requests that are about to be sent, of each instrument those of its newest batch."""
+    """Requests that are about to be sent, signed and ready to leave, of each instrument those of its newest batch."""
 
     def __init__(self, session: Session, socket: OrderSocket | None) -> None:
         """Sign as ``session``'s wire does, or as ``socket`` does what goes by it."""
@@ -103,19 +105,40 @@ class SignedCalls:
         self._signed: dict[str, list[tuple[OrderCall, int, Any]]] = {}
 
     def sign(self, instrument: str, calls: Iterable[OrderCall]) -> None:
-        """Sign an instrument's next requests; what was signed for it before is forgotten."""
+        """Make an instrument's next requests ready; what was made ready for it before, and not taken, is forgotten."""
+        self.forget(instrument)
         now_ns = self._session.venue_ns()
-        self._signed[instrument] = [(call, now_ns, self._sign(call)) for call in calls]
+        self._signed[instrument] = [(call, now_ns, self._ready(call)) for call in calls]
+
+    def forget(self, instrument: str) -> None:
+        """Let go of what was made ready and is not wanted."""
+        for _, _, made in self._signed.pop(instrument, ()):
+            _drop(made)
 
     def take(self, instrument: str, call: OrderCall) -> Any:  # noqa: ANN401 - each channel has its own form
-        """Give the signed form of a request, made anew where it was not signed or was signed too long ago."""
+        """Give a request as it leaves, made anew where it was not made ready or that was too long ago."""
         now_ns = self._session.venue_ns()
-        for known, signed_ns, signed in self._signed.get(instrument, ()):
-            if known is call and 0 <= now_ns - signed_ns <= FRESH_NS:
-                return signed
-        return self._sign(call)
+        signed = self._signed.get(instrument, [])
+        for place, (known, signed_ns, made) in enumerate(signed):
+            if known is call:
+                del signed[place]
+                if 0 <= now_ns - signed_ns <= FRESH_NS:
+                    return made
+                _drop(made)
+                break
+        return self._made(call)
 
-    def _sign(self, call: OrderCall) -> Any:  # noqa: ANN401 - as above
+    def _made(self, call: OrderCall) -> Any:  # noqa: ANN401 - as above
         if call.by_socket and self._socket is not None:
-            return self._socket.signed(call.params)
+            return self._socket.written(call.method, call.params)
         return self._session.wire.prepared(call.method, call.params)
+
+    def _ready(self, call: OrderCall) -> Any:  # noqa: ANN401 - as above
+        made = self._made(call)
+        return self._session.wire.held(made) if isinstance(made, Prepared) else made
+
+
+def _drop(made: object) -> None:
+    """Give up a request that is held back; what is only written needs nothing."""
+    if isinstance(made, HeldRequest):
+        made.drop()

@@ -76,7 +76,7 @@ class OrderDesk:
     # --- placing ----------------------------------------------------------------------------------------------------
 
     def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
-        """Sign what ``place`` will send of these orders. Orders that go in parts are left to it."""
+        """Make ready what ``place`` will send of these orders. Orders that go in parts are left to it."""
         listed = self._listed[instrument]
         single = [one for one in requests if len(slices_of(one, listed)) == 1]
         plan = self._plans[instrument] = self._planned(single, listed)
@@ -151,6 +151,7 @@ class OrderDesk:
         plan = self._plans.pop(instrument, None)
         if plan is not None and plan.fits(due, listed, by_socket=self._by_socket):
             return plan
+        self._signed.forget(instrument)
         return self._planned(due, listed)
 
     def _planned(self, orders: Sequence[OrderRequest], listed: ListedInstrument) -> Plan:

@@ -24,7 +24,7 @@ from hedgegrid.venues.ccxtpro.budget import BAN_NS, Admitted, Budget, CallKind
 from hedgegrid.venues.ccxtpro.errors import CLOCK, KEYS, Verdict, classify
 from hedgegrid.venues.ccxtpro.parse_market import server_ns
 from hedgegrid.venues.ccxtpro.scaling import BadPayloadError, read_json
-from hedgegrid.venues.ccxtpro.wire import LostError, NotSentError, Prepared, PublicWire, Reply
+from hedgegrid.venues.ccxtpro.wire import LostError, NotSentError, PublicWire, Ready, Reply
 
 TIME_SAMPLES: Final = 5
 READ_PATIENCE_MS: Final = 5_000
@@ -163,7 +163,7 @@ class Session:
         weight: int = 1,
         orders: int = 0,
         patience_ms: int | None = None,
-        made: Callable[[], Prepared] | None = None,
+        made: Callable[[], Ready] | None = None,
     ) -> Any:  # noqa: ANN401 - an answer is any JSON
         """Call one of ccxt's implicit methods with raw parameters and give the answer's JSON, fractions as text.
 

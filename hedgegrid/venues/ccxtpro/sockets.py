@@ -132,13 +132,13 @@ class KeptSocket:
         """Whether a connection stands and its streams are acknowledged."""
         return self._opened_ns is not None
 
-    async def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message. NotSentError where no connection stands, LostError where it broke meanwhile."""
+    async def send(self, message: Mapping[str, Any] | str) -> None:
+        """Send a message, or its text. NotSentError where no connection stands, LostError where it broke meanwhile."""
         connection = self._connection
         if connection is None or connection.closed():
             raise NotSentError(f"{self._name}: not connected")
         try:
-            await connection.send(dict(message))
+            await connection.send(message if isinstance(message, str) else dict(message))
         except (OSError, RuntimeError) as error:
             raise LostError(f"{self._name}: the connection was lost ({type(error).__name__})") from None
 

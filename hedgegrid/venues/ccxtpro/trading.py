@@ -194,7 +194,7 @@ class CcxtTrading:
     # --- orders -----------------------------------------------------------------------------------------------------
 
     def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
-        """Sign what ``place`` will be asked to send, while the caller waits for something else."""
+        """Make ready to leave what ``place`` will be asked to send, while the caller waits for something else."""
         self._desk.prepare(instrument, requests)
 
     async def place(

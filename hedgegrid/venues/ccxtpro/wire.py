@@ -14,7 +14,9 @@ Invariants:
 import asyncio
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -25,6 +27,7 @@ import yarl
 
 from hedgegrid.errors import Fatal
 from hedgegrid.venues.ccxtpro.endpoints import Endpoints
+from hedgegrid.venues.ccxtpro.held import HeldBody, HeldRequest
 from hedgegrid.venues.ccxtpro.lean_ccxt import BinanceUsdm, SocketClient
 
 CONNECT_S: Final = 5.0
@@ -61,6 +64,10 @@ class Prepared:
     body: bytes | None = attrs.field(repr=False)
 
 
+Ready = Prepared | HeldRequest[Reply]
+"""What ``PublicWire.request`` sends: a request that was made, or one that is under way already and held back."""
+
+
 class _Exchange(BinanceUsdm):  # type: ignore[misc]  # ccxt ships no types
     """ccxt.pro's exchange with our HTTP and our tap."""
 
@@ -89,10 +96,10 @@ class _Exchange(BinanceUsdm):  # type: ignore[misc]  # ccxt ships no types
             body=None if body is None else body.encode(),
         )
 
-    async def send(self, made: Prepared) -> Reply:
-        """Send what ccxt made and signed, and give the answer as it came."""
+    async def send(self, made: Prepared, body: HeldBody | None = None) -> Reply:
+        """Send what ccxt made and signed, with ``body`` in place of its own, and give the answer as it came."""
         async with self.http.request(
-            made.method, made.url, data=made.body, headers=made.headers, allow_redirects=False
+            made.method, made.url, data=body or made.body, headers=made.headers, allow_redirects=False
         ) as response:
             return Reply(status=response.status, headers=response.headers, body=await response.read())
 
@@ -184,6 +191,7 @@ class PublicWire:
         self._exchange = self._made({})
         self._streams = frozenset({endpoints.public(), endpoints.market()})
         self._connections: set[Connection] = set()
+        self._held: weakref.WeakSet[HeldRequest[Reply]] = weakref.WeakSet()
 
     def _made(self, options: dict[str, Any]) -> _Exchange:
         """Make ccxt's object with our addresses and none of its habits."""
@@ -210,13 +218,23 @@ class PublicWire:
         made: Prepared = getattr(self._exchange, method)(dict(params))
         return made
 
-    async def request(self, made: Prepared) -> Reply:
+    def held(self, made: Prepared) -> Ready:
+        """Make a request ready to leave, as far as that can be done: one without a body cannot be held back."""
+        if made.body is None:
+            return made
+        one = HeldRequest(made.body, partial(self._exchange.send, made))
+        self._held.add(one)
+        return one
+
+    async def request(self, made: Ready) -> Reply:
         """Send a request. NotSentError, LostError."""
         try:
-            reply = await self._exchange.send(made)
+            reply = await (made.reply() if isinstance(made, HeldRequest) else self._exchange.send(made))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSentError(f"no connection ({type(error).__name__})") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if isinstance(made, HeldRequest) and not made.has_left:
+                raise NotSentError(f"the connection ended before the request left ({type(error).__name__})") from None
             raise LostError(f"the connection was lost ({type(error).__name__})") from None
         return reply
 
@@ -258,7 +276,9 @@ class PublicWire:
         await connection.hang_up()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; what was held back does not leave any more."""
+        for one in tuple(self._held):
+            one.drop()
         for connection in tuple(self._connections):
             await self.drop(connection)
         await self._exchange.http.close()

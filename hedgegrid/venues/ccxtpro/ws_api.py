@@ -10,6 +10,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import attrs
+import orjson
+
 from hedgegrid.errors import Transient
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.units import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_S
@@ -21,6 +24,14 @@ from hedgegrid.venues.ccxtpro.wire import LostError, NotSentError, TradingWire
 
 _INTERVALS_NS: Final = {"SECOND": NS_PER_S, "MINUTE": NS_PER_MINUTE, "HOUR": NS_PER_HOUR, "DAY": NS_PER_DAY}
 _OK: Final = 200
+
+
+@attrs.frozen(kw_only=True)
+class Written:
+    """A message as it will leave, with the number by which its answer is known. It holds secrets."""
+
+    number: str
+    text: str = attrs.field(repr=False)
 
 
 class OrderSocket:
@@ -63,9 +74,12 @@ class OrderSocket:
         """Tell how the socket is."""
         return self._socket.health()
 
-    def signed(self, params: Mapping[str, object]) -> Mapping[str, object]:
-        """Give the parameters of a message with key, timestamp and signature."""
-        return self._wire.signed(params)
+    def written(self, method: str, params: Mapping[str, object]) -> Written:
+        """Write a message as it will leave: numbered, signed, in text."""
+        self._sent += 1
+        number = str(self._sent)
+        message = {"id": number, "method": method, "params": self._wire.signed(params)}
+        return Written(number=number, text=orjson.dumps(message).decode())
 
     async def call(
         self,
@@ -75,23 +89,21 @@ class OrderSocket:
         kind: CallKind,
         weight: int = 1,
         orders: int = 0,
-        made: Callable[[], Mapping[str, object]] | None = None,
+        made: Callable[[], Written] | None = None,
     ) -> Any:  # noqa: ANN401 - an answer is any JSON
         """Ask ``method`` (order.place, order.cancel, order.status, algoOrder.place ..) with the exchange's own names.
 
-        ``made`` gives the signed parameters where somebody has signed them already; it is asked when they may leave.
+        ``made`` gives the message where somebody has written it already; it is asked when it may leave.
         Gives the result. Raises what ``Session.call`` does; Transient where the socket is not up.
         """
         if not self.connected:
             raise Transient(f"{method}: the order socket is not connected")
         await self._session.admitted(kind, weight, orders, 0)
-        self._sent += 1
-        request_id = str(self._sent)
-        answer = self._waiting[request_id] = asyncio.get_running_loop().create_future()
+        message = self.written(method, params) if made is None else made()
+        answer = self._waiting[message.number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._session.timeout_s):
-                signed = self.signed(params) if made is None else made()
-                await self._socket.send({"id": request_id, "method": method, "params": signed})
+                await self._socket.send(message.text)
                 told = await answer
         except NotSentError as error:
             raise Transient(f"{method}: {error}") from None
@@ -100,7 +112,7 @@ class OrderSocket:
         except TimeoutError:
             raise self._session.lost(kind, f"{method}: no answer within {self._session.timeout_s:g} s") from None
         finally:
-            self._waiting.pop(request_id, None)
+            self._waiting.pop(message.number, None)
         return self._result(method, kind, told)
 
     def _result(self, method: str, kind: CallKind, told: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
