@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from tools import mutate, reasons
 from tools.mutants import mutants
 
 ROOT = Path(__file__).parents[1]
@@ -102,8 +103,46 @@ def test_a_reason_is_good_for_a_survivor_alone(tmp_path: Path) -> None:
     assert judged(tmp_path, test, TARGET + accepted(*EDGE)).code == 0
     it = judged(tmp_path, STRONG, TARGET + accepted(*EDGE) + accepted("gone", "x = 1", "x = 2"))
     assert it.code == 1
-    assert "stale: fits: " in it.said
-    assert "stale: gone: x = 1" in it.said
+    assert f"stale: fits: {EDGE[1]} -> {EDGE[2]} no longer survives" in it.said
+    assert "stale: gone: x = 1 -> x = 2 is no slip of it any more" in it.said
+
+
+def test_a_reason_is_good_for_one_slip(tmp_path: Path) -> None:
+    """The same slip at two places of a function needs two reasons, and a third is one too many."""
+    line = "    if held > LIMIT:\n        return False\n"
+    name = ("fits", "return False", "return True")
+    found = [(one, "survived") for one in mutants(MODULE.replace("    if w", line + line + "    if w"))]
+    found = [(one, outcome) for one, outcome in found if one.name == name]
+    told = []
+    for count in (1, 2, 3):
+        known = listed(tmp_path, TARGET + count * accepted(*name))
+        verdicts, left = reasons.reasoned(known, "cap.py", found)
+        told.append((sum(1 for one in verdicts if one.reason), [why for _, why in left]))
+    assert told == [(1, []), (2, []), (2, ["no longer survives"])]
+
+
+def listed(folder: Path, settings: str) -> reasons.Settings:
+    """What a list says of the made module."""
+    for name, text in {"cap.py": MODULE, "test_cap.py": STRONG, "mutants.toml": settings}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return reasons.known(folder / "mutants.toml", folder)
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    (TARGET.replace("test_cap", "test_gone"), "test_gone.py: is not there"),
+    (TARGET.replace("cap.py", "gone.py", 1), "gone.py: is not there"),
+    (TARGET + accepted(*EDGE).replace("cap.py", "moved.py"), "moved.py: stale: fits: no target"),
+])  # fmt: skip
+def test_a_list_that_speaks_of_nothing_fails(tmp_path: Path, settings: str, said: str) -> None:
+    """A file that moved is said to be gone: nothing judged is nothing proven."""
+    with pytest.raises(SystemExit, match=said):
+        listed(tmp_path, settings)
+
+
+def test_a_name_that_fits_no_target_fails() -> None:
+    """Whoever mistypes a file is told so, and not that all is well."""
+    with pytest.raises(SystemExit, match="no target has any of fundin9 in its path"):
+        mutate.main(["fundin9"])
 
 
 def test_a_test_that_fails_unchanged_proves_nothing(tmp_path: Path) -> None:

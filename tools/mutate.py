@@ -28,12 +28,12 @@ from types import CodeType
 from typing import IO, Any, Final
 
 import attrs
-import cattrs
 import pytest
-import tomli
 from hypothesis import HealthCheck, Phase, settings
 
+from tools import reasons
 from tools.mutants import Mutant, mutants
+from tools.reasons import Accepted, Target, Verdict
 
 POLL_S: Final = 0.005
 SLOWEST: Final = 5
@@ -57,54 +57,6 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-
-
-@attrs.frozen(kw_only=True)
-class Target:
-    """A file below the root, and the tests that have to see its slips, the quickest first."""
-
-    file: str
-    tests: tuple[str, ...]
-
-    @property
-    def module(self) -> str:
-        """The name under which it is imported."""
-        return self.file.removesuffix(".py").replace("/", ".")
-
-
-@attrs.frozen(kw_only=True)
-class Accepted:
-    """A survivor that is known, by file and name, and why no test can or need see it."""
-
-    file: str
-    function: str
-    was: str
-    becomes: str
-    reason: str = attrs.field(validator=attrs.validators.min_len(10))
-
-
-@attrs.frozen(kw_only=True)
-class Settings:
-    """What `tools/mutants.toml` says."""
-
-    target: tuple[Target, ...]
-    accepted: tuple[Accepted, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class Verdict:
-    """What became of a mutant: ``killed``, ``hung`` (killed by the clock) or ``survived``; accepted with a reason."""
-
-    file: str
-    mutant: Mutant
-    outcome: str
-    reason: str = ""
-
-    def row(self) -> dict[str, str | int]:
-        """It as JSON has it."""
-        one = self.mutant
-        place: dict[str, str | int] = {"file": self.file, "line": one.line, "function": one.function}
-        return {**place, "was": one.was, "becomes": one.becomes, "outcome": self.outcome, "reason": self.reason}
 
 
 # --- forks -----------------------------------------------------------------------------------------------------------
@@ -308,26 +260,6 @@ def outcomes(root: Path, target: Target, jobs: int) -> Iterator[tuple[Mutant, st
 # --- what it comes to ------------------------------------------------------------------------------------------------
 
 
-def judged(known: Settings, file: str, mutant: Mutant, outcome: str) -> Verdict:
-    """Give a verdict, with the reason where a survivor is accepted."""
-    reasons = [
-        one.reason for one in known.accepted if (one.file, one.function, one.was, one.becomes) == (file, *mutant.name)
-    ]
-    reason = reasons[0] if reasons and outcome == "survived" else ""
-    return Verdict(file=file, mutant=mutant, outcome=outcome, reason=reason)
-
-
-def stale(known: Settings, verdicts: Sequence[Verdict]) -> list[Accepted]:
-    """Accepted survivors of the files that were judged, which no longer survive, or are not there."""
-    files = {one.file for one in verdicts}
-    alive = {(one.file, *one.mutant.name) for one in verdicts if one.outcome == "survived"}
-    return [
-        one
-        for one in known.accepted
-        if one.file in files and (one.file, one.function, one.was, one.becomes) not in alive
-    ]
-
-
 def _row(file: str, verdicts: Sequence[Verdict], seconds: float) -> str:
     """A file's line of the table."""
     count = {name: sum(1 for one in verdicts if one.outcome == name) for name in ("killed", "hung", "survived")}
@@ -349,26 +281,26 @@ def main(arguments: list[str]) -> int:
     """Judge the mutants of all targets, or of those named; 1 where a slip goes unseen or a reason is stale."""
     options = _options(arguments)
     root = options.root.resolve()
-    known = cattrs.Converter(forbid_extra_keys=True).structure(
-        tomli.loads(options.settings.read_text(encoding="utf-8")), Settings
-    )
+    known = reasons.known(options.settings, root)
+    targets = [one for one in known.target if not options.only or any(name in one.file for name in options.only)]
+    if not targets:
+        raise SystemExit(f"no target has any of {', '.join(options.only)} in its path")
     os.chdir(root)
     sys.path.insert(0, str(root))
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     verdicts: list[Verdict] = []
+    old: list[tuple[Accepted, str]] = []
     print(
         f"{'file':<34}{'mutants':>8}{'killed':>8}{'hung':>6}{'accepted':>10}{'survived':>10}{'seconds':>9}", flush=True
     )
-    for target in known.target:
-        if options.only and not any(name in target.file for name in options.only):
-            continue
+    for target in targets:
         began = time.monotonic()
-        mine = [judged(known, target.file, *one) for one in outcomes(root, target, options.jobs)]
+        mine, left = reasons.reasoned(known, target.file, list(outcomes(root, target, options.jobs)))
         verdicts += mine
+        old += left
         print("\n".join([_row(target.file, mine, time.monotonic() - began), *_unseen(mine)]), flush=True)
-    old = stale(known, verdicts)
-    for entry in old:
-        print(f"{entry.file}: stale: {entry.function}: {entry.was} -> {entry.becomes} no longer survives")
+    for entry, why in old:
+        print(f"{entry.file}: stale: {entry.function}: {entry.was} -> {entry.becomes} {why}")
     if options.json is not None:
         options.json.write_text(json.dumps([one.row() for one in verdicts], indent=1), encoding="utf-8")
     return 1 if old or any(_unseen(verdicts)) else 0

@@ -240,7 +240,7 @@ def _check_reducing(
     """Refuse a reducing order only where it is a duplicate or more than its leg holds for its class."""
     # Numbers only grow: one above all that were counted in is new.
     newest_no = max(long.newest_no, short.newest_no)
-    if (newest_no == 0 or order.no <= newest_no) and find(booked, order.no) >= 0:
+    if order.no <= newest_no and find(booked, order.no) >= 0:
         return DUPLICATE
     if order.purpose == BACKSTOP:
         return PASS

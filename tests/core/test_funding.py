@@ -99,6 +99,13 @@ def test_apply_scales_or_empties_the_paying_ladder(left: int, ppm: int) -> None:
         assert rung.in_ladder == (0 if paying and ppm == 0 else 1)
 
 
+def test_no_rung_is_touched_where_nothing_is_due() -> None:
+    """A cheap rate, or one whose settlement is far, costs the decision nothing: no rung is looked at."""
+    settings = made.params(funding_mode=FUNDING_HALT, funding_max_e8=30_000, funding_window_ns=WINDOW)
+    funding.apply(settings, known(30_000), [], NEXT_NS)
+    funding.apply(settings, known(100_000), [], NEXT_NS - WINDOW - 1)
+
+
 @pytest.mark.parametrize(("rate_e8", "emptied"), [(100_000, [1, 2]), (-100_000, [1, 2, 3])])
 def test_apply_reaches_every_rung_of_a_leg_and_no_other(rate_e8: int, emptied: list[int]) -> None:
     """Legs of different lengths: all of the one that pays goes, and none of the one that receives."""

@@ -1,12 +1,15 @@
 """Permission: nothing increases while a reason stands, and nothing forgets one."""
 
 import json
+import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hedgegrid.core import permission
 from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason, cancels_entries, figures_of, is_latched
 from hedgegrid.core.permission import (
     TRANSITIONS,
@@ -170,6 +173,15 @@ def test_every_listed_change_of_mode_happens() -> None:
                 known.add(after)
                 fresh.append(after)
     assert seen == {(mode, event, target) for (mode, event), targets in TRANSITIONS.items() for target in targets}
+
+
+@pytest.mark.parametrize(("rule", "event", "rest"), [
+    (permission.step, "no event", (0,)), (permission._fact, Tick(), ()),
+])  # fmt: skip
+def test_what_is_no_event_is_not_taken_for_one(rule: Any, event: object, rest: tuple[int, ...]) -> None:
+    """An event that nobody has a rule for fails by its name, and is never passed over."""
+    with pytest.raises(AssertionError, match=f"unreachable, but got: {re.escape(repr(event))}"):
+        rule(told(*READY), event, *rest)
 
 
 def test_start_to_active() -> None:
