@@ -200,25 +200,31 @@ class RememberedOrder:
 
 
 @attrs.frozen(kw_only=True)
-class Recollection:
-    """What the journal remembers of the account, for hydration.
+class Books:
+    """What every reading of the exchange is compared with.
 
     ``fill_cursors`` lag behind the newest fills, so that one that came out of order is read again; ``applied`` are the
     fills from there on that the journal has. ``positions`` are what its fills add up to; ``first_boot``: this account
-    has no past. ``lots``, ``unbooked``, ``grids`` and ``foreign`` are by instrument; ``balance`` is None while nobody
-    has said what the account began with.
+    has no past. ``grids`` and ``foreign`` are by instrument; ``balance`` is None while nobody has said what the account
+    began with.
     """
 
     first_boot: bool
-    orders: tuple[RememberedOrder, ...]
     applied: frozenset[FillKey]
     fill_cursors: FillCursors
     positions: tuple[Position, ...]
     foreign: Mapping[str, ForeignSeen]
     balance: Balance | None
+    grids: Mapping[str, GridMemory]
+
+
+@attrs.frozen(kw_only=True)
+class Recollection(Books):
+    """All that the journal remembers of the account: ``lots`` and ``unbooked`` are by instrument."""
+
+    orders: tuple[RememberedOrder, ...]
     lots: Mapping[str, tuple[OpenLot, ...]]
     unbooked: Mapping[str, tuple[UnbookedEntry, ...]]
-    grids: Mapping[str, GridMemory]
     next_sequence: int
 
 
@@ -227,6 +233,10 @@ class Memory(Protocol):
 
     async def recall(self) -> Recollection:
         """Read what the journal holds, everything appended so far included. Raises Fatal."""
+        ...
+
+    def books(self) -> Books:
+        """Give the part of it that a reading is compared with; it is in memory, and cheap. Raises Fatal."""
         ...
 
     def order(self, client_id: str) -> RememberedOrder | None:

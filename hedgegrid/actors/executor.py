@@ -296,8 +296,7 @@ class Executor(Actor[ExecutorMessage]):
     # --- reading the exchange ---------------------------------------------------------------------------------------
 
     async def _read_now(self) -> ExchangeRead:
-        memory = await self._memory.recall()
-        return await self._reader.read(memory.fill_cursors, self._sender.queued)
+        return await self._reader.read(self._memory.books().fill_cursors, self._sender.queued)
 
     def _begin_read(self) -> None:
         """Have the exchange read beside the mailbox; where a reading is under way, once more after it."""
@@ -358,8 +357,7 @@ class Executor(Actor[ExecutorMessage]):
 
     def _note_all(self) -> None:
         """Look through the table after a reading has changed it."""
-        for record in self._table.records.values():
-            self._resolving.note(record)
+        self._resolving.note_all()
         for name in self._names:
             self._switch.on_fill(name)
 

@@ -15,7 +15,7 @@ from hedgegrid.messages.events import ForeignSeen, Incident, Message
 from hedgegrid.model.account import Position
 from hedgegrid.model.grid import AdoptedLot, OpenLot
 from hedgegrid.model.order import Fill, Leg, Purpose
-from hedgegrid.ports import Recollection
+from hedgegrid.ports import Books
 
 
 class Foreign:
@@ -72,7 +72,7 @@ class Foreign:
         return frozenset(fill_key(fill) for fill in fills if fill.trade_id <= newest.get(fill.instrument, 0))
 
     def take(
-        self, plan: Plan, held: Iterable[Position], memory: Recollection, cause: Message, to: tuple[str, ...]
+        self, plan: Plan, held: Iterable[Position], memory: Books, cause: Message, to: tuple[str, ...]
     ) -> tuple[tuple[str, AdoptedLot], ...]:
         """Take what a reading shows; tell ``to`` and a person where it is new. A reading in doubt moves no position.
 
@@ -109,7 +109,7 @@ class Foreign:
         return tuple(taken)
 
     def _adopted(
-        self, name: str, positions: Iterable[Position], plan: Plan, memory: Recollection, newest: int
+        self, name: str, positions: Iterable[Position], plan: Plan, memory: Books, newest: int
     ) -> tuple[AdoptedLot, ...]:
         """Give the lots of an instrument's foreign positions; none where they are left alone.
 

@@ -20,7 +20,17 @@ from hedgegrid.core.doubt import LOOK_MAX_NS, LOOK_NS
 from hedgegrid.core.order_state import LifeEventKind
 from hedgegrid.core.pause import ACCOUNT, Reason
 from hedgegrid.core.reconcile import reconcile
-from hedgegrid.core.reconcile_views import Absence, EvidenceRule, LegLots, LocalView, Mark, Plan, held
+from hedgegrid.core.reconcile_views import (
+    Absence,
+    EvidenceRule,
+    FillKey,
+    LegLots,
+    LocalView,
+    Mark,
+    Plan,
+    fill_key,
+    held,
+)
 from hedgegrid.core.records import GridParams
 from hedgegrid.errors import Fatal
 from hedgegrid.messages.commands import ClearReason, RaiseReason
@@ -35,7 +45,7 @@ from hedgegrid.messages.events import (
     WalletRead,
 )
 from hedgegrid.model.order import Fill, Leg, Purpose
-from hedgegrid.ports import Memory
+from hedgegrid.ports import Books, Memory
 from hedgegrid.runtime.clock import Clock
 
 READS_MAX: Final = 10
@@ -183,7 +193,7 @@ class Hydration:
         self._told = False
         if after_gap:
             self._clear_gap(read)
-        wait_ns = await self._compare_wallets(read)
+        wait_ns = self._compare_wallets(read)
         self._unresolved = self._unresolved + 1 if plan.unresolved else 0
         if self._unresolved:
             again_ns = min(LOOK_NS << min(self._unresolved, 8), LOOK_MAX_NS)
@@ -216,29 +226,36 @@ class Hydration:
         view = read.view
         if view is None:
             return None
-        memory = await self._memory.recall()
-        for fill in view.fills:
+        books = self._memory.books()
+        # Readings overlap widely: what is applied already is left out, and costs one look.
+        fills = tuple(one for one in view.fills if not self._is_applied(books, fill_key(one)))
+        for fill in fills:
             self._table.know(fill.client_id)
-        foreign_fills = [fill for fill in view.fills if not self._table.is_ours_or_forced(fill)]
+        foreign_fills = [fill for fill in fills if not self._table.is_ours_or_forced(fill)]
         # An account without a past knows nothing of what others hold in it: whatever is not ours is foreign.
-        unknown = self._first and memory.first_boot and not self._memory.newest_trades() and not memory.foreign
+        unknown = self._first and books.first_boot and not self._memory.newest_trades() and not books.foreign
         local = LocalView(
             account=self._account,
             orders=self._table.sent_records(self._queued()),
-            applied=memory.applied | frozenset(self._table.applied) | self._foreign.counted(foreign_fills),
-            positions=held(memory.positions),
+            applied=self._foreign.counted(foreign_fills),
+            positions=held(books.positions),
             foreign=None if unknown else self._foreign.legs(),
             absences=self._absences,
         )
-        plan = reconcile(local, view, self._evidence)
+        plan = reconcile(
+            local, view if len(fills) == len(view.fills) else attrs.evolve(view, fills=fills), self._evidence
+        )
         self._absences = plan.absences
         self._carry_out(plan, to)
-        after = await self._memory.recall()
-        for instrument, one in self._foreign.take(plan, read.positions, after, read, to):
+        for instrument, one in self._foreign.take(plan, read.positions, self._memory.books(), read, to):
             self._held[instrument, one.lot.leg] += one.lot.qty_lots
         if plan.agreed:
             self._first = False
         return plan
+
+    def _is_applied(self, books: Books, key: FillKey) -> bool:
+        """Tell whether the positions have a fill: by the journal, or by what is on its way there."""
+        return key in books.applied or key in self._table.applied
 
     def _carry_out(self, plan: Plan, to: tuple[str, ...]) -> None:
         """Adopt, tell the fills and the marks, and keep the cancels for the executor."""
@@ -335,15 +352,15 @@ class Hydration:
         """Tell a risk actor that is new what the account holds that is not ours."""
         self._foreign.tell_again(cause)
 
-    async def _compare_wallets(self, read: ExchangeRead) -> int | None:
+    def _compare_wallets(self, read: ExchangeRead) -> int | None:
         """Compare the wallet that was read with ours; a difference that stays is told with both figures."""
-        memory = await self._memory.recall()
-        if not self._polled or read.balance is None or memory.balance is None:
+        ours = self._memory.books().balance
+        if not self._polled or read.balance is None or ours is None:
             return None
         if self._table.fills != read.fills_before:
             self._post.send(WalletRead(**self._post.head(read), wallet_e8=None), RISK)
             return None
-        ours_e8, theirs_e8 = memory.balance.wallet_e8, read.balance.wallet_e8
+        ours_e8, theirs_e8 = ours.wallet_e8, read.balance.wallet_e8
         judged = wallet.judge(ours_e8=ours_e8, theirs_e8=theirs_e8, last_difference_e8=self._wallet_difference_e8)
         now_ns = read.ts_recv_ns
         if self._wallet_difference_e8 is None:

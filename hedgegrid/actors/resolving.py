@@ -72,6 +72,13 @@ class Resolving:
         if state in _LIVES and name in self._unwanted:
             self._agenda.put_first(LOOK, self._clock.now_ns() + doubt.LOOK_NS)
 
+    def note_all(self) -> None:
+        """Take note of every order that may have changed: those that live, and those that something waits for."""
+        waited_for = self._doubts.keys() | self._unwanted.keys()
+        for name, record in self._table.records.items():
+            if not is_terminal(record.state) or name in waited_for:
+                self.note(record)
+
     def sent(self, instrument: str, cancels: Iterable[str]) -> None:
         """Take note that something was sent: these cancels, and perhaps orders."""
         for name in cancels:

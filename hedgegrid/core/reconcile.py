@@ -62,6 +62,8 @@ def reconcile(local: LocalView, venue: VenueView, rule: EvidenceRule) -> Plan:
             rule=rule,
         )
         for name, record in table.items()
+        # Most have ended long ago: of one that nobody shows any more there is nothing to say.
+        if name in ours or not is_terminal(record.state)
     ]
     after = {one.record.client_id: one.record for one in marked}
     own, foreign, leg_differences = _legs(local, venue, own_fills, foreign_fills)

@@ -34,6 +34,7 @@ from hedgegrid.model.order import Fill, OpenOrder
 
 NO_GENERATION: Final = -1
 """The generation of an adopted order: a client id does not carry it."""
+_RESTING: Final = (OrderState.WORKING, OrderState.PARTIAL)
 
 
 def adopted(known: dict[str, OrderRecord], ours: dict[str, OpenOrder], fills: list[Fill]) -> tuple[OrderRecord, ...]:
@@ -187,13 +188,20 @@ def _found(record: OrderRecord, qty_lots: int, filled_lots: int, in_flight: bool
         difference = _order_difference(DifferenceKind.ENDED_BUT_OPEN, record, filled_lots)
         revived = record.state is not OrderState.FILLED
         return Judged(record=record, ended_but_open=revived, differences=(difference,))
+    left_lots = qty_lots - filled_lots
+    if (
+        record.state in _RESTING
+        and not record.close_all
+        and left_lots == record.remaining_lots > 0
+        and filled_lots == record.filled_lots
+    ):
+        return Judged(record=record)
     cancel_in_flight = record.state is OrderState.CANCELLING and in_flight
     kinds = [LifeEventKind.FOUND_WORKING]
     if record.state is OrderState.CANCELLING and not in_flight:
         kinds.insert(0, LifeEventKind.OUTCOME_UNKNOWN)
     events = [LifeEvent(kind=kind, ts_ns=read_ns, cause=f"open at {read_ns}") for kind in kinds]
     differences: tuple[Difference, ...] = ()
-    left_lots = qty_lots - filled_lots
     if filled_lots != record.filled_lots or (left_lots <= 0 and not record.close_all):
         differences = (_order_difference(DifferenceKind.FILLED, record, filled_lots),)
     elif left_lots != record.remaining_lots and not record.close_all:

@@ -187,6 +187,11 @@ class SqliteJournal:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
+    @property
+    def rows(self) -> int:
+        """How many rows the tape has: what is read changes only as it grows."""
+        return self._row
+
     def live_orders(self) -> tuple[StoredOrder, ...]:
         """Give the orders that have not ended, oldest first: intents not heard of since and UNKNOWN ones too."""
         return tuple(entry.stored() for entry in self._state.orders.live.values())

@@ -8,7 +8,7 @@ from hedgegrid.journal.journal import SqliteJournal, Totals
 from hedgegrid.model.account import Balance
 from hedgegrid.model.grid import GridMemory, OpenLot
 from hedgegrid.model.order import OrderRequest
-from hedgegrid.ports import Recollection, RememberedOrder
+from hedgegrid.ports import Books, Recollection, RememberedOrder
 
 
 class JournalMemory:
@@ -20,24 +20,44 @@ class JournalMemory:
         self._instruments = tuple(instruments)
         self._stride = order_no_stride
         self._first_boot = not journal.past_boots
+        self._books: Books | None = None
+        self._row = 0
+        """The tape's row up to which ``_books`` is what the journal holds."""
 
     async def recall(self) -> Recollection:
         """Give what the journal holds by now."""
         journal = self._journal
         sequence = (journal.max_order_sequence() // self._stride + 1) * self._stride
+        books = self.books()
         return Recollection(
-            first_boot=self._first_boot,
+            first_boot=books.first_boot,
+            applied=books.applied,
+            fill_cursors=books.fill_cursors,
+            positions=books.positions,
+            foreign=books.foreign,
+            balance=books.balance,
+            grids=books.grids,
             orders=tuple(_remembered(stored) for stored in journal.live_orders()),
-            applied=journal.recent_fills(),
-            fill_cursors=journal.lagging_cursors(),
-            positions=tuple(leg.position for leg in journal.legs() if leg.position.qty_lots > 0),
-            foreign=journal.foreign(),
-            balance=_balance(journal.totals()),
             lots={name: tuple(_lot(lot) for lot in journal.open_lots(name)) for name in self._instruments},
             unbooked={name: journal.unbooked_entries(name) for name in self._instruments},
-            grids=self._grids(),
             next_sequence=sequence,
         )
+
+    def books(self) -> Books:
+        """Give what readings are compared with; anew only where the tape has grown."""
+        journal = self._journal
+        if self._books is None or self._row != journal.rows:
+            self._row = journal.rows
+            self._books = Books(
+                first_boot=self._first_boot,
+                applied=journal.recent_fills(),
+                fill_cursors=journal.lagging_cursors(),
+                positions=tuple(leg.position for leg in journal.legs() if leg.position.qty_lots > 0),
+                foreign=journal.foreign(),
+                balance=_balance(journal.totals()),
+                grids=self._grids(),
+            )
+        return self._books
 
     def order(self, client_id: str) -> RememberedOrder | None:
         """Give an order of any boot."""

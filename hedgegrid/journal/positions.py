@@ -63,6 +63,8 @@ class Positions:
         self._settlements: dict[tuple[str, int], int] = {}
         self._lot_keys: dict[tuple[str, Leg, int], int] = {}
         self._trade_ids: dict[str, int] = {}
+        self._recently: tuple[frozenset[FillKey], dict[str, int]] | None = None
+        self._recent_at = 0
         self.legs: dict[tuple[str, Leg], LegEntry] = {}
         self.open: dict[tuple[str, Leg], dict[int, LotEntry]] = {}
         self.lot_counters: dict[str, int] = {}
@@ -302,16 +304,21 @@ class Positions:
 
         Without any while there are few fills: then they are read from where the books began.
         """
-        if len(self._keys) <= OVERLAP_FILLS:
-            return {}
-        cursors = self.fill_cursors()
-        for instrument, trade_id, _ in islice(reversed(self._keys), OVERLAP_FILLS):
-            cursors[instrument] = min(cursors[instrument], trade_id - 1)
-        return cursors
+        return self._recent()[1]
 
     def recent_fills(self) -> frozenset[FillKey]:
         """Give the keys of the newest fills."""
-        return frozenset(self._keys)
+        return self._recent()[0]
+
+    def _recent(self) -> tuple[frozenset[FillKey], dict[str, int]]:
+        """Give keys and cursors, worked out anew where a fill came: every reading of the exchange asks."""
+        if self._recent_at != self.fills or self._recently is None:
+            cursors = self.fill_cursors() if len(self._keys) > OVERLAP_FILLS else {}
+            for instrument, trade_id, _ in islice(reversed(self._keys), OVERLAP_FILLS if cursors else 0):
+                cursors[instrument] = min(cursors[instrument], trade_id - 1)
+            self._recently = (frozenset(self._keys), cursors)
+            self._recent_at = self.fills
+        return self._recently
 
     def settled_ns(self, instrument: str) -> int:
         """Give the time of an instrument's newest settlement that was counted, 0 for none."""
