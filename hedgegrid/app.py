@@ -56,7 +56,7 @@ from hedgegrid.journal.lock import AccountLock, locks_folder
 from hedgegrid.journal.memory import JournalMemory
 from hedgegrid.journal.opening import open_journal
 from hedgegrid.kill_switch import KillSwitch
-from hedgegrid.messages.commands import Flatten, Kill, Pause
+from hedgegrid.messages.commands import Flatten, Kill, Pause, Throttle
 from hedgegrid.messages.events import Incident, Message
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.alerting import Alerting
@@ -200,7 +200,7 @@ class House:
         self.activity = Activity()
         self.sinks = sinks
         self.router = Router(on_dead_letter=sinks.on_dead_letter, on_overflow=sinks.on_overflow)
-        self.view = AccountView(config.account.name, self.instruments)
+        self.view = AccountView(config.account.name, self.instruments, throttle_ppm=journal.throttle_ppm())
         self.post = Post(router=self.router, journal=journal, clock=self.clock, tap=self.view.observe)
         self.memory = JournalMemory(journal, [one.name for one in self.instruments], order_no_stride=INSTRUMENTS_MAX)
         self.times = SourceTimes()
@@ -454,12 +454,14 @@ class House:
         self._mending = states != {ChildState.RUNNING}
 
     def tell(self, message: Message) -> None:
-        """Bring the operator's word to risk; one that pauses is latched first, for the actor may fail before it hears.
+        """Bring the operator's word to risk; what outlives a restart is kept first: the actor may fail before it hears.
 
-        Risk, and every life to come, goes on with what is latched.
+        Risk, and every life to come, goes on with what is latched, and with the last throttle.
         """
         if isinstance(message, Pause | Flatten | Kill):
             self.journal.set_latched(with_word(self.journal.latched(), message, self.clock.now_ns()))
+        elif isinstance(message, Throttle):
+            self.journal.set_throttle(message.factor_ppm)
         self.post.publish(message, RISK)
 
     # --- figures ----------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ from hedgegrid.runtime.ending import Ending
 from hedgegrid.runtime.interpreter import real_time, settle_memory
 from hedgegrid.runtime.router import DeadLetter
 from hedgegrid.runtime.specs import EscalationError
-from hedgegrid.units import NS_PER_S
+from hedgegrid.units import NS_PER_S, PPM
 from hedgegrid.venues.simulated.opening import LIQUIDATED, MARKET_ENDED
 from hedgegrid.worlds.choosing import world_of
 from hedgegrid.worlds.world import Errand, ErrandKind, RunOptions
@@ -210,6 +210,9 @@ class Life:
         """Trade, or do the one errand that the run is for."""
         errand = self.house.options.errand
         if errand is None:
+            if self.house.view.throttle_ppm != PPM:
+                factor = self.house.view.throttle_ppm / PPM
+                tell(f"throttle {factor:g} of an earlier run stands: `hedgegrid throttle 1` lifts it")
             await self._tell_warm_up(tell)
             self._greet(tell)
             if self.house.options.speed is not None:

@@ -127,9 +127,9 @@ def resume(config: Path | None, new_peak: bool) -> None:  # noqa: FBT001 - a fla
 @click.argument("factor", type=click.FloatRange(0.0, 1.0))
 @CONFIG
 def throttle(factor: float, config: Path | None) -> None:
-    """Scale the quantity of a running account's new entries by FACTOR, 0 to 1. A start begins with 1 again."""
+    """Scale the quantity of a running account's new entries by FACTOR, 0 to 1, over restarts too, until it is 1."""
     asked = _ask(config, "/api/v1/throttle", {"factor": factor})["asked"]
-    click.echo(f"asked for: {asked} {factor:g}, until the next start, which begins with 1")
+    click.echo(f"asked for: {asked} {factor:g}")
 
 
 @click.command("cancel-entries")

@@ -271,6 +271,10 @@ class RiskMemory(Protocol):
         """Take what the session controls remember from here on."""
         ...
 
+    def throttle_ppm(self) -> int:
+        """Give the operator's factor on the quantity of new entries, as it was said last."""
+        ...
+
 
 class Journal(Protocol):
     """The durable record of a run."""

@@ -94,7 +94,6 @@ _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
             events.HistoryLoaded: REFUSE,
             events.Hydrated: REFUSE,
             events.RefusedBatch: REFUSE,
-            commands.Throttle: REFUSE,
             commands.Wake: REFUSE,
         },
         (events.PermissionView, commands.CancelEntries, commands.Flatten),

@@ -23,13 +23,19 @@ class PermissionWords:
         names: Sequence[str],
         action: Callable[[Reason], ControlAction],
         closes: Callable[[PermissionState, str], tuple[Leg, ...]],
+        throttle_ppm: int,
     ) -> None:
-        """``names`` are the instruments; ``action`` gives what a reason does, ``closes`` the legs being closed."""
+        """``names`` are the instruments; ``action`` gives what a reason does, ``closes`` the legs being closed.
+
+        ``throttle_ppm`` is what the operator said last, perhaps in an earlier life.
+        """
         self._post = post
         self._names = tuple(names)
         self._action = action
         self._closes = closes
-        self._views: dict[str, tuple[bool, bool, tuple[Leg, ...]]] = {}
+        self.throttle_ppm = throttle_ppm
+        """The operator's factor on the quantity of new entries."""
+        self._views: dict[str, tuple[bool, bool, tuple[Leg, ...], int]] = {}
         self._told_executor: dict[str, bool] = {}
         self.unready = set(names)
         """The instruments whose strategies are not ready yet."""
@@ -80,12 +86,18 @@ class PermissionWords:
             ) or state.mode in (permission.Mode.FLATTENING, permission.Mode.HALTED)
             closes = self._closes(state, name)
             view = PermissionView(
-                **self._post.head(cause), instrument=name, may_add=may_add, hold_entries=hold, closes=closes
+                **self._post.head(cause),
+                instrument=name,
+                may_add=may_add,
+                hold_entries=hold,
+                closes=closes,
+                throttle_ppm=self.throttle_ppm,
             )
             if self._told_executor.get(name) is not may_add:
                 self._told_executor[name] = may_add
                 self._post.send(view, EXECUTOR)
-            if self._views.get(name) == (may_add, hold, closes) or name in self.unready:
+            told = (may_add, hold, closes, self.throttle_ppm)
+            if self._views.get(name) == told or name in self.unready:
                 continue
-            self._views[name] = (may_add, hold, closes)
+            self._views[name] = told
             self._post.send(view, strategy_name(name))

@@ -124,7 +124,9 @@ class Risk(Actor[RiskMessage]):
             keep=memory.set_session,
         )
         self._flattening = Flattening(post, self._book, clock, self._session.action)
-        self._words = PermissionWords(post, self._book.names, self._session.action, self._flattening.closes)
+        self._words = PermissionWords(
+            post, self._book.names, self._session.action, self._flattening.closes, memory.throttle_ppm()
+        )
         self._keep_latched = memory.set_latched
         self._on_liquidated = on_liquidated
         self._sampled_ns = 0
@@ -368,7 +370,10 @@ class Risk(Actor[RiskMessage]):
                 # The last sample of a run: what a liquidation or the last fills left behind.
                 self._sampled_ns = 0
                 self._sample_equity(message)
-            case CancelEntries() | Throttle():
+            case Throttle():
+                self._words.throttle_ppm = message.factor_ppm
+                self._words.tell_views(message, self._permission)
+            case CancelEntries():
                 self._tell_strategies(message)
             case ExchangeErred():
                 self._step_if(message, self._breaker.erred(message, self.clock.now_ns()))

@@ -27,7 +27,6 @@ from hedgegrid.messages.commands import (
     IntentBatch,
     NeedHistory,
     Rehydrate,
-    Throttle,
     Wake,
 )
 from hedgegrid.messages.events import (
@@ -65,7 +64,6 @@ StrategyMessage = (
     | RefusedBatch
     | CancelEntries
     | Flatten
-    | Throttle
     | Wake
 )
 
@@ -130,8 +128,6 @@ class Strategy(Actor[StrategyMessage]):
                 self._tables.state.rate_known = 0
             case PermissionView():
                 self._on_permission(message)
-            case Throttle():
-                self._tables.state.throttle_ppm = message.factor_ppm
             case BarClosed() if not self._hydrated:
                 self._take_bars((message.bar,) if self._warm else ())
             case _ if not self._hydrated:
@@ -266,6 +262,7 @@ class Strategy(Actor[StrategyMessage]):
         t = self._tables
         t.state.may_add = 1 if view.may_add else 0
         t.state.hold_entries = 1 if view.hold_entries else 0
+        t.state.throttle_ppm = view.throttle_ppm
         for leg in Leg:
             if leg not in view.closes:
                 closing.ask(t.state, leg, 0)

@@ -22,7 +22,7 @@ from hedgegrid.journal.entries import Row, StoredLot, StoredOrder
 from hedgegrid.journal.projections import Projections
 from hedgegrid.journal.quotes import QuoteTape
 from hedgegrid.journal.reader import Boot, one_line
-from hedgegrid.journal.tape import KINDS, Latched, SessionKept, encode, link
+from hedgegrid.journal.tape import KINDS, Latched, SessionKept, ThrottleKept, encode, link
 from hedgegrid.journal.writer import Batch, Writer
 from hedgegrid.messages.events import ForeignSeen, GridMoved, MarkPrice, Message, Quote
 from hedgegrid.model.account import Position, SessionMemory
@@ -153,6 +153,13 @@ class SqliteJournal:
             now_ns = self._state.last_ts_ns
             self.append(SessionKept(seq=0, cause_seq=0, ts_venue_ns=now_ns, ts_recv_ns=now_ns, memory=memory))
 
+    def set_throttle(self, factor_ppm: int) -> None:
+        """Take the operator's factor on the quantity of new entries from here on, for the boots to come."""
+        if factor_ppm != self._state.throttle_ppm:
+            now_ns = self._state.last_ts_ns
+            kept = ThrottleKept(seq=0, cause_seq=0, ts_venue_ns=now_ns, ts_recv_ns=now_ns, factor_ppm=factor_ppm)
+            self.append(kept)
+
     def displaced(self) -> str:
         """Say that the file, or its log, is not where it was when it was opened; "" where both are.
 
@@ -271,6 +278,10 @@ class SqliteJournal:
         what its samples tell.
         """
         return self._state.session
+
+    def throttle_ppm(self) -> int:
+        """Give the operator's factor on the quantity of new entries; a whole one where nobody has said any."""
+        return self._state.throttle_ppm
 
     def last_trips(self) -> tuple[LastTrip, ...]:
         """Give the newest trip of every control that ever tripped, of this boot and of those before."""

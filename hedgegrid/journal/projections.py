@@ -12,8 +12,8 @@ from hedgegrid.core.permission import LatchedEntry
 from hedgegrid.journal.changes import Archive, Changes, Moment, Notes, Write
 from hedgegrid.journal.orders import Orders
 from hedgegrid.journal.positions import Positions
-from hedgegrid.journal.schema import ACCOUNT, EQUITY, FOREIGN, GRID, LATCHES, PERMISSION, SESSION
-from hedgegrid.journal.tape import Latched, SessionKept, text
+from hedgegrid.journal.schema import ACCOUNT, EQUITY, FOREIGN, GRID, LATCHES, PERMISSION, SESSION, THROTTLE
+from hedgegrid.journal.tape import Latched, SessionKept, ThrottleKept, text
 from hedgegrid.journal.tripped import Tripped
 from hedgegrid.messages.events import (
     AccountChanged,
@@ -35,6 +35,7 @@ from hedgegrid.messages.events import (
     WalletRead,
 )
 from hedgegrid.model.account import Balance, SessionMemory
+from hedgegrid.units import PPM
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +69,7 @@ class Projections:
         self.foreign: dict[str, ForeignSeen] = {}
         self.latched: tuple[LatchedEntry, ...] = ()
         self.session: SessionMemory | None = None
+        self.throttle_ppm = PPM
         self.last_ts_ns = 0
         self.samples = 0
         self.permission_changes = 0
@@ -153,12 +155,8 @@ class Projections:
                 self.tripped.changed(at, message)
                 moved = (message.before, message.after, message.change, message.reason, message.scope)
                 self.changes.put(PERMISSION, at.row, (at.row, at.ts_ns, *moved, text(message.figures)))
-            case Latched():
-                self.latched = message.entries
-                self.changes.put(LATCHES, 1, (1, at.row, text(message.entries)))
-            case SessionKept():
-                self.session = message.memory
-                self.changes.put(SESSION, 1, (1, at.row, *attrs.astuple(message.memory)))
+            case Latched() | SessionKept() | ThrottleKept():
+                self._keep(at, message)
             case AccountChanged():
                 self._shift(message.delta_e8)
             case WalletRead():
@@ -170,6 +168,19 @@ class Projections:
                 self.changes.put(FOREIGN, message.instrument, (message.instrument, at.row, text(message)))
             case _:
                 self._note(at, message)
+
+    def _keep(self, at: Moment, message: Latched | SessionKept | ThrottleKept) -> None:
+        """Write what stands from here on, over restarts too."""
+        match message:
+            case Latched():
+                self.latched = message.entries
+                self.changes.put(LATCHES, 1, (1, at.row, text(message.entries)))
+            case SessionKept():
+                self.session = message.memory
+                self.changes.put(SESSION, 1, (1, at.row, *attrs.astuple(message.memory)))
+            case ThrottleKept():
+                self.throttle_ppm = message.factor_ppm
+                self.changes.put(THROTTLE, 1, (1, at.row, message.factor_ppm))
 
     def _note(self, at: Moment, message: Message) -> None:
         """Write what a person should know."""

@@ -207,6 +207,9 @@ def restore(projections: Projections, connection: sqlite3.Connection) -> None:
     if latched is not None:
         projections.latched = msgspec.json.decode(latched[0], type=tuple[LatchedEntry, ...])
     projections.session = _session(connection, projections.opening)
+    throttled = connection.execute("SELECT factor_ppm FROM throttle").fetchone()
+    if throttled is not None:
+        (projections.throttle_ppm,) = throttled
     projections.last_ts_ns = one("SELECT coalesce((SELECT ts_ns FROM tape ORDER BY row DESC LIMIT 1), 0)")
 
 

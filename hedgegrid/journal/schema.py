@@ -15,7 +15,7 @@ from hedgegrid.errors import Fatal
 
 APPLICATION_ID: Final = 0x48474A31
 """Marks an SQLite file as a journal of ours ("HGJ1")."""
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 
 @attrs.frozen(kw_only=True)
@@ -300,6 +300,12 @@ SESSION: Final = Table(
     key=("one",),
     changing=("row", "peak_e8", "day_base_e8", "session_base_e8", "last_e8", "next_day_ns"),
 )
+THROTTLE: Final = Table(
+    name="throttle",
+    columns=("one INTEGER NOT NULL", "row INTEGER NOT NULL", "factor_ppm INTEGER NOT NULL"),
+    key=("one",),
+    changing=("row", "factor_ppm"),
+)
 COUNTERS: Final = Table(
     name="counters",
     columns=("name TEXT NOT NULL", "value INTEGER NOT NULL"),
@@ -327,6 +333,7 @@ PROJECTED: Final = (
     FOREIGN,
     LATCHES,
     SESSION,
+    THROTTLE,
     COUNTERS,
 )
 """The tables that a replay of the tape gives."""
@@ -362,6 +369,7 @@ MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {
     1: (SESSION.create,),
     2: (FOREIGN.create,),
     3: (TRIPPED.create, _REASONS_THAT_ROSE, _REFUSALS),
+    4: (THROTTLE.create,),
 }
 """Statements that lead from a version to the next one; a version that is not listed cannot be read any more."""
 

@@ -37,6 +37,13 @@ class SessionKept(Message):
     memory: SessionMemory
 
 
+@attrs.frozen(kw_only=True)
+class ThrottleKept(Message):
+    """The operator's factor on the quantity of new entries, in ppm, from here on; it outlives a restart as well."""
+
+    factor_ppm: int
+
+
 def _kinds() -> Mapping[str, type[Message]]:
     found = {
         name: one
@@ -44,7 +51,7 @@ def _kinds() -> Mapping[str, type[Message]]:
         for name, one in inspect.getmembers(module, inspect.isclass)
         if issubclass(one, Message) and one not in (Message, Quote, MarkPrice)
     }
-    return MappingProxyType({**found, "Latched": Latched, "SessionKept": SessionKept})
+    return MappingProxyType({**found, "Latched": Latched, "SessionKept": SessionKept, "ThrottleKept": ThrottleKept})
 
 
 KINDS: Final = _kinds()

@@ -10,6 +10,7 @@ from hedgegrid.model.account import Balance, Position
 from hedgegrid.model.grid import AdoptedLot, GridMemory, OpenLot, UnbookedEntry
 from hedgegrid.model.market import Bar, MarketUpdate
 from hedgegrid.model.order import Fill, Leg, OpenOrder, OrderRequest
+from hedgegrid.units import PPM
 
 
 @attrs.frozen(kw_only=True)
@@ -374,13 +375,14 @@ class PermissionView(Message):
     """What may be done for an instrument now: add entries at all, and whether its resting entries must go.
 
     The strategy decides by it; the executor sends by it what was approved before. ``closes``: the legs that may be
-    closed at the market; a flatten of any other has been given up, or is done.
+    closed at the market; a flatten of any other is over. ``throttle_ppm``: the operator's factor on new entries.
     """
 
     instrument: str
     may_add: bool
     hold_entries: bool
     closes: tuple[Leg, ...] = ()
+    throttle_ppm: int = PPM
 
 
 @attrs.frozen(kw_only=True)

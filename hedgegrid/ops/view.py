@@ -208,8 +208,8 @@ class AccountView:
     notices_total: int
     _handlers: dict[type, Callable[[Any], None]]
 
-    def __init__(self, account: str, instruments: Iterable[Instrument]) -> None:
-        """Know nothing yet of ``account`` but the rules of the instruments that it trades."""
+    def __init__(self, account: str, instruments: Iterable[Instrument], *, throttle_ppm: int = PPM) -> None:
+        """Know nothing yet of ``account`` but the rules of what it trades, and the throttle of an earlier run."""
         self.account = account
         self.instruments = {one.name: InstrumentView(rules=one, unit_e8=one.unit_e8) for one in instruments}
         self.orders = OpenOrders(self.instruments)
@@ -220,7 +220,7 @@ class AccountView:
         self.mode_since_ns = None
         self.reasons, self.refusals, self.rejections, self.restarts = {}, {}, {}, {}
         self.cancels = self.incidents = 0
-        self.throttle_ppm, self.throttle_ns, self.last_fill = PPM, None, None
+        self.throttle_ppm, self.throttle_ns, self.last_fill = throttle_ppm, None, None
         self.liquidated = False
         self.flatten = FlattenView()
         self.steps = self.market_first_ns = self.market_ns = None

@@ -136,7 +136,8 @@ def test_changed_rules_are_refused_while_something_is_open(tmp_path: Path) -> No
 
 def test_an_older_journal_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Schema changes migrate, in one transaction: the journal of an older version goes on with its state."""
-    gone = ("DROP TABLE latches", "DROP TABLE session", "DROP TABLE foreign_holdings", "DROP TABLE tripped")
+    names = ("latches", "session", "foreign_holdings", "tripped", "throttle")
+    gone = tuple(f"DROP TABLE {name}" for name in names)
     sql(path, "ALTER TABLE orders RENAME COLUMN cause TO reason", *gone, "PRAGMA user_version = 0")
     first = ("ALTER TABLE orders RENAME COLUMN reason TO cause", schema.LATCHES.create)
     steps = {0: first, **schema.MIGRATIONS}
@@ -152,7 +153,8 @@ def test_an_older_journal_is_brought_up_to_date(path: Path, monkeypatch: pytest.
 
 def test_a_journal_from_before_the_session_controls_remembers_its_samples(path: Path) -> None:
     """Its peak is the highest equity that was ever sampled, not the wallet of the day of the upgrade."""
-    sql(path, "DROP TABLE session", "DROP TABLE foreign_holdings", "DROP TABLE tripped", "PRAGMA user_version = 1")
+    names = ("session", "foreign_holdings", "tripped", "throttle")
+    sql(path, *(f"DROP TABLE {name}" for name in names), "PRAGMA user_version = 1")
     with closing(sqlite3.connect(path)) as connection:
         samples = [row[0] for row in connection.execute("SELECT equity_e8 FROM equity ORDER BY row")]
     journal = opened(path)
@@ -177,7 +179,7 @@ def test_a_journal_from_before_the_trips_were_kept_finds_them_in_its_tape(path: 
         journal.append(message)
     trips = {(one.control, one.scope): one for one in journal.last_trips()}
     journal.close("done")
-    sql(path, "DROP TABLE tripped", "PRAGMA user_version = 3")
+    sql(path, "DROP TABLE tripped", "DROP TABLE throttle", "PRAGMA user_version = 3")
     again = opened(path)
     assert {(one.control, one.scope): one for one in again.last_trips()} == trips
     again.close("done")

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from hedgegrid.errors import Fatal
-from hedgegrid.journal.tape import GENESIS, KINDS, Latched, SessionKept, decode, encode, link
+from hedgegrid.journal.tape import GENESIS, KINDS, Latched, SessionKept, ThrottleKept, decode, encode, link
 from hedgegrid.messages import commands, events
 from hedgegrid.messages.events import Incident, MarkPrice, Message, Quote
 from tests.journal.life import START_NS, Life
@@ -57,7 +57,7 @@ def test_every_message_but_quotes_has_a_place_on_the_tape() -> None:
         for one in vars(module).values()
         if isinstance(one, type) and issubclass(one, Message)
     }
-    assert set(KINDS.values()) == messages - {Message, Quote, MarkPrice} | {Latched, SessionKept}
+    assert set(KINDS.values()) == messages - {Message, Quote, MarkPrice} | {Latched, SessionKept, ThrottleKept}
 
 
 def test_messages_come_back_as_they_were() -> None:

@@ -41,6 +41,7 @@ def journal_of(path: Path, messages: Iterator[Message], *, mode: str = "sim") ->
             journal.append(message)
         journal.set_latched(LATCHED)
         journal.set_session(SESSION)
+        journal.set_throttle(500_000)
         journal.close("done")
     return path
 
@@ -115,6 +116,7 @@ PLANTED = [
     ("UPDATE grid SET payload = '{}'", "the table grid"),
     ("UPDATE latches SET entries = '[]'", "the table latches"),
     ("UPDATE session SET peak_e8 = peak_e8 + 1", "the table session"),
+    ("UPDATE throttle SET factor_ppm = 1000000", "the table throttle"),
     ("UPDATE counters SET value = 0", "the table counters"),
     ("UPDATE account SET wallet_e8 = wallet_e8 + 1", "the table account"),
     (
