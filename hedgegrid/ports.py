@@ -284,7 +284,7 @@ class Journal(Protocol):
         ...
 
     def commit(self) -> Awaitable[None]:
-        """Begin to bring all that was appended to disk; what is returned has to be awaited, and ends once it is there.
+        """Begin to bring all that was appended to disk; what is returned can be awaited, and ends once it is there.
 
         Raises Fatal (disk full, write error).
         """

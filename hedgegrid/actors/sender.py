@@ -5,7 +5,7 @@ turn comes, or for which there must be no new risk now, is not sent, and nothing
 permission was told; of what was asked for there is one answer each.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 
@@ -67,6 +67,8 @@ class Sender:
         self._permitted: set[str] = set()
         """Instruments for which risk allows to add."""
         self._boxes: dict[str, Outbox[Job]] = {}
+        self._begun: dict[str, Awaitable[None]] = {}
+        """The commits of jobs that come next, by instrument."""
         self.queued: set[str] = set()
         """Orders that wait to be sent."""
         self.moved_ns = clock.now_ns()
@@ -83,9 +85,13 @@ class Sender:
             box.close()
 
     def put(self, job: Job) -> None:
-        """Take a job."""
+        """Take a job. Fatal where the journal has failed."""
         self.queued.update(one.request.client_id for one in job.approved)
-        self._boxes[job.instrument].put(job)
+        box = self._boxes[job.instrument]
+        if box.depth == 0:
+            # Its turn is the next: the disk need not wait for that.
+            self._begun[job.instrument] = self._journal.commit()
+        box.put(job)
 
     def permit(self, instrument: str, *, may_add: bool) -> None:
         """Take risk's word on an instrument: what was approved before a pause, and still waits, is not sent in it."""
@@ -111,7 +117,7 @@ class Sender:
     async def _send(self, job: Job) -> None:
         """Send a job, and bring its answer to the mailbox."""
         self.moved_ns = self._clock.now_ns()
-        durable = self._journal.commit()
+        durable = self._begun.pop(job.instrument, None) or self._journal.commit()
         try:
             if job.approved:
                 # The disk takes its time: what can be done without sending is done meanwhile.

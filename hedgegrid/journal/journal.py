@@ -7,9 +7,9 @@ what fails once stays failed.
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -69,6 +69,22 @@ class Start:
     chain: bytes
 
 
+class _UnderWay:
+    """A commit under way: awaited, it ends with ``then`` once the disk has it. Nobody need await it."""
+
+    __slots__ = ("_then", "_waiting")
+
+    def __init__(self, waiting: asyncio.Future[None] | None, then: Callable[[], None]) -> None:
+        """``waiting``: what ends when the disk has it, None where it has it already."""
+        self._waiting = waiting
+        self._then = then
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self._waiting is not None:
+            yield from self._waiting
+        self._then()
+
+
 class SqliteJournal:
     """A journal that is open for writing; ``opening.open_journal`` makes it."""
 
@@ -126,17 +142,15 @@ class SqliteJournal:
             self._after_write()
 
     def commit(self) -> Awaitable[None]:
-        """Begin to write all that was appended; what is returned has to be awaited, and returns once it is on disk.
+        """Begin to write all that was appended; what is returned can be awaited, once, and returns once it is on disk.
 
         Raises Fatal (disk full, write error).
         """
         if self._broken:
             raise Fatal(self._broken)
-        return self._written(self._writer.begin(self._batch()))
+        return _UnderWay(self._writer.begin(self._batch()), self._written)
 
-    async def _written(self, waiting: asyncio.Future[None] | None) -> None:
-        if waiting is not None:
-            await waiting
+    def _written(self) -> None:
         if self._writer.failure:
             raise Fatal(self._writer.failure)
         self._after_write()

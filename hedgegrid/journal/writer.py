@@ -10,6 +10,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -140,7 +141,8 @@ class ThreadWriter:
 
     While the thread has nothing to do, a small batch's statements run where ``begin`` is called: they only fill pages
     in memory, and a thread would contend with its caller for the interpreter at every row. What waits for the disk is
-    the commit, and that is the thread's.
+    the commit, and that is the thread's: the caller steps aside once, so that it begins now and not when the caller
+    has nothing left to do.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, committed_row: int) -> None:
@@ -171,6 +173,7 @@ class ThreadWriter:
         if self.failure:
             return None
         self._hand(_Job(batch=batch, done=done, opened=opened))
+        time.sleep(0)  # lets the interpreter go for as long as the thread takes to reach the disk, and no longer
         return done
 
     def _open(self, batch: Batch) -> bool:
