@@ -27,6 +27,39 @@ class StuckError(RuntimeError):
     """Nothing is ready and no timer is set, or nothing lets time move on."""
 
 
+def _nothing() -> None:
+    """Be called in place of what was cancelled."""
+
+
+class Handle(asyncio.TimerHandle):
+    """What is to be called; asyncio's own handles do the same, and keep more than a simulation has use for."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[object, ...],
+        context: contextvars.Context | None,
+        when: float,
+    ) -> None:
+        """Call ``callback`` with ``args`` in ``context`` (None: the loop's own); ``when`` by the loop's time."""
+        self._callback = callback
+        self._args = args
+        self._context = context
+        self._when = when
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Do not call."""
+        self._cancelled = True
+        self._callback, self._args = _nothing, ()
+
+    def __repr__(self) -> str:
+        """Say what is to be called."""
+        return f"<Handle {'cancelled' if self._cancelled else self._callback!r}>"
+
+
 class SeededLoop(asyncio.AbstractEventLoop):
     """An asyncio loop in virtual time."""
 
@@ -36,8 +69,8 @@ class SeededLoop(asyncio.AbstractEventLoop):
         self.passes = 0
         self._start_ns = start_ns
         self._chance = random.Random(seed) if shuffled else None  # noqa: S311 - repeatable is the point
-        self._ready: list[asyncio.Handle] = []
-        self._timers: list[tuple[int, int, asyncio.TimerHandle]] = []
+        self._ready: list[Handle] = []
+        self._timers: list[tuple[int, int, Handle]] = []
         self._sequence = 0
         self._passes_now = 0
         self._stopping = False
@@ -52,20 +85,22 @@ class SeededLoop(asyncio.AbstractEventLoop):
         return (self.now_ns - self._start_ns) / NS_PER_S
 
     def call_at_ns(self, when_ns: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> asyncio.TimerHandle:
-        """Call back at ``when_ns`` since the epoch; a past time is now, in a later pass."""
+        """Call back at ``when_ns`` since the epoch, in no context; a past time is now, in a later pass."""
         return self._set_timer(when_ns, callback, args, None)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: object, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """Call back at ``when`` seconds of ``time()``."""
-        return self._set_timer(self._start_ns + round(when * NS_PER_S), callback, args, context)
+        when_ns = self._start_ns + round(when * NS_PER_S)
+        return self._set_timer(when_ns, callback, args, context or contextvars.copy_context())
 
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: object, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """Call back ``delay`` seconds from now."""
-        return self._set_timer(self.now_ns + round(delay * NS_PER_S), callback, args, context)
+        when_ns = self.now_ns + round(delay * NS_PER_S)
+        return self._set_timer(when_ns, callback, args, context or contextvars.copy_context())
 
     def _set_timer(
         self,
@@ -74,19 +109,17 @@ class SeededLoop(asyncio.AbstractEventLoop):
         args: tuple[object, ...],
         context: contextvars.Context | None,
     ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle((when_ns - self._start_ns) / NS_PER_S, callback, args, self, context)
+        handle = Handle(callback, args, context, (when_ns - self._start_ns) / NS_PER_S)
         self._sequence += 1
+        # A cancelled timer stays where it is, and is skipped when its time comes.
         heapq.heappush(self._timers, (max(when_ns, self.now_ns), self._sequence, handle))
         return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Leave a cancelled timer where it is: it is skipped when its time comes."""
 
     def call_soon(
         self, callback: Callable[..., object], *args: object, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """Call back in the next pass."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = Handle(callback, args, context or contextvars.copy_context(), 0.0)
         self._ready.append(handle)
         return handle
 
@@ -131,12 +164,25 @@ class SeededLoop(asyncio.AbstractEventLoop):
         if self._chance is not None and len(batch) > 1:
             self._chance.shuffle(batch)
         for handle in batch:
-            if not handle.cancelled():
-                handle._run()  # noqa: SLF001 - how every loop runs a handle
+            if not handle._cancelled:  # noqa: SLF001 - here and below: a loop and its handles are one
+                self._call(handle)
+
+    def _call(self, handle: Handle) -> None:
+        """Call what is due; an error of it that nobody takes goes to whoever is told of such."""
+        callback, args, context = handle._callback, handle._args, handle._context  # noqa: SLF001
+        try:
+            if context is None:
+                callback(*args)
+            else:
+                context.run(callback, *args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # broad: as in asyncio, a loop outlives its callbacks
+            self.call_exception_handler({"message": f"exception in {callback!r}", "exception": error})
 
     def _move_time(self) -> None:
         timers = self._timers
-        while timers and timers[0][2].cancelled():
+        while timers and timers[0][2]._cancelled:  # noqa: SLF001
             heapq.heappop(timers)
         if not timers:
             raise StuckError(f"nothing is ready at {self.now_ns} ns, and no timer is set")
@@ -216,6 +262,7 @@ class SeededLoop(asyncio.AbstractEventLoop):
         error = context.get("exception")
         raise RuntimeError(context["message"]) from (error if isinstance(error, BaseException) else None)
 
+    async def shutdown_asyncgens(self) -> None:
         """Do nothing: generators are closed by whoever opened them."""
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109

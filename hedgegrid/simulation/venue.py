@@ -28,7 +28,7 @@ _ENDS = (OrderEventKind.CANCELLED, OrderEventKind.REJECTED, OrderEventKind.EXPIR
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """The whole account as a read shows it, at ``ts_ns``."""
+    """The whole account as a read shows it, from ``ts_ns`` on."""
 
     ts_ns: int
     positions: tuple[Position, ...]
@@ -62,6 +62,8 @@ class Venue:
         self._points: list[Point | None] = [None] * len(self.names)
         self._filled: dict[str, int] = {}
         self._number = 0
+        self._shown: Account | None = None
+        """The account since it changed last; None where it has to be made anew."""
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -112,6 +114,8 @@ class Venue:
             said += more
             if not more and not done:
                 break
+        if exchange.changed:
+            self._shown = None
         exchange.mark_saved()
         if said:
             self.hear(said)
@@ -168,7 +172,12 @@ class Venue:
     # --- reads ------------------------------------------------------------------------------------------------------
 
     def account(self) -> Account:
-        """Show the account as it is now."""
+        """Show the account as it is now, since when it has been so."""
+        if self._shown is None or self.exchange.changed:
+            self._shown = self._account()
+        return self._shown
+
+    def _account(self) -> Account:
         books = self.exchange.books
         return Account(
             ts_ns=self.clock.now_ns(),

@@ -9,6 +9,7 @@ everything that passes is noted in ``log``, by the moment at which the bot said 
 
 import asyncio
 import random
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -293,7 +294,9 @@ class Wire:
     def remember(self) -> None:
         """Keep the account as it is, for reads that will be stale; called after everything that changes it."""
         if Fault.READ_STALE in self._weather.on:
-            self._accounts.append(self._venue.account())
+            account = self._venue.account()
+            if not self._accounts or self._accounts[-1] is not account:
+                self._accounts.append(account)
 
     def _older(self, age_ns: int) -> Account | None:
         """Give the account as it was ``age_ns`` ago, as far as it is remembered."""
@@ -327,7 +330,9 @@ class Wire:
     async def fills_since(self, cursors: FillCursors) -> tuple[Fill, ...]:
         """Read the fills above their instrument's cursor. Raises Transient."""
         fills = (await self._read("fills")).fills
-        return tuple(fill for fill in fills if fill.trade_id > cursors.get(fill.instrument, 0))
+        lowest = min((cursors.get(name, 0) for name in self._venue.names), default=0)
+        first = bisect_right(fills, lowest, key=lambda fill: fill.trade_id)
+        return tuple(fill for fill in fills[first:] if fill.trade_id > cursors.get(fill.instrument, 0))
 
     async def funding_since(self, ts_ns: int) -> tuple[FundingPaid, ...]:
         """Read the settlements after ``ts_ns``. Raises Transient."""
@@ -364,7 +369,8 @@ class Wire:
 
     async def _passed(self, what: str) -> None:
         """Return where the exchange takes requests at all. Raises Transient, Fatal."""
-        await self._alive()
+        if self.cut:
+            await self._alive()
         error = self._outages.hinders(what)
         if error is not None:
             await self._clock.sleep(self._delay_ns())
