@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 
@@ -68,18 +67,17 @@ from hedgegrid.ops.readings import Pace, RuntimeReading, every_child
 from hedgegrid.ops.view import AccountView
 from hedgegrid.runtime.activity import MENDING_PASSES, Activity
 from hedgegrid.runtime.fence import Pulse
-from hedgegrid.runtime.router import DeadLetter, Router
+from hedgegrid.runtime.router import Router
 from hedgegrid.runtime.specs import (
     Child,
     ChildSpec,
     ChildState,
-    EscalationError,
-    Hooks,
     Restart,
     RestartLimits,
     Strategy,
 )
 from hedgegrid.runtime.supervisor import Supervisor
+from hedgegrid.sinks import Sinks, hooks_of
 from hedgegrid.units import NS_PER_S, ns_from_ms
 from hedgegrid.worlds.world import Bound, Past, RunOptions, World
 
@@ -98,7 +96,7 @@ Tell = Callable[[str], None]
 
 
 async def open_house(
-    world: World, config: AccountConfig, options: RunOptions, stack: ExitStack, tell: Tell, sinks: "Sinks"
+    world: World, config: AccountConfig, options: RunOptions, stack: ExitStack, tell: Tell, sinks: Sinks
 ) -> "House":
     """Open all that an account needs to live in ``world``, under ``stack``; ``tell`` gets what a person should know."""
     if len(config.grid) > INSTRUMENTS_MAX:
@@ -115,7 +113,7 @@ async def open_house(
 
 
 async def _furnished(
-    config: AccountConfig, options: RunOptions, world: World, stack: ExitStack, tell: Tell, sinks: "Sinks"
+    config: AccountConfig, options: RunOptions, world: World, stack: ExitStack, tell: Tell, sinks: Sinks
 ) -> "House":
     """Prepare the world, open the journal, and wire the house."""
     await world.prepare(tell)
@@ -135,6 +133,7 @@ async def _furnished(
         boot_wall_ns=time.time_ns(),
         market=world.identity,
         quotes_kept=1_000_000 if config.journal.record_quotes else 0,
+        opens=options.journal_opens,
     )
     stack.callback(journal.close, "failed", clean=False)
     # The first boot says whose it is: a start that was refused here has left a boot of its own.
@@ -150,34 +149,6 @@ async def _furnished(
     return House(config, options, world, journal, kill_switch, sinks)
 
 
-class Sinks(Protocol):
-    """Who is told what no actor can act on."""
-
-    def on_dead_letter(self, letter: DeadLetter) -> None:
-        """Take a message that nobody could take."""
-        ...
-
-    def on_overflow(self, name: str, message: object) -> None:
-        """Take the word that an actor's mailbox is full."""
-        ...
-
-    def on_child_error(self, child_id: str, error: BaseException) -> None:
-        """Take a failure that no restart follows."""
-        ...
-
-    def on_restart(self, child_id: str, error: BaseException | None, attempt: int) -> None:
-        """Take the word that an actor will be restarted."""
-        ...
-
-    async def on_give_up(self, error: EscalationError) -> None:
-        """Act for the last time before everything is stopped."""
-        ...
-
-    def on_liquidated(self) -> None:
-        """Take the word that the exchange closed everything."""
-        ...
-
-
 class House:
     """One account's parts."""
 
@@ -188,7 +159,7 @@ class House:
         world: World,
         journal: SqliteJournal,
         kill_switch: KillSwitch,
-        sinks: "Sinks",
+        sinks: Sinks,
     ) -> None:
         """Wire the parts; nothing runs yet. ``sinks`` is told what nobody else can act on."""
         self.config = config
@@ -250,11 +221,7 @@ class House:
             backoff_max_ns=ns_from_ms(settings.backoff_max_ms),
             stable_ns=settings.stable_s * NS_PER_S,
         )
-        hooks = Hooks(
-            on_child_error=self.sinks.on_child_error,
-            on_restart=self.sinks.on_restart,
-            on_give_up=self.sinks.on_give_up,
-        )
+        hooks = hooks_of(self.sinks)
         # Timeouts are of market time: at N times the speed an actor gets N times as much of it.
         timeout_ns = ns_from_ms(settings.shutdown_timeout_ms) * math.ceil(max(1.0, self.options.speed or 1.0))
 

@@ -40,11 +40,19 @@ _ACTS: Final = ("warming", "active", "reducing", "flattening", "halted")
 class Guard:
     """Guards one house for as long as ``run`` runs."""
 
-    def __init__(self, house: House, *, fail: Callable[[str], None], notifier: Notifier) -> None:
-        """``fail`` ends the run in one line."""
+    def __init__(
+        self,
+        house: House,
+        *,
+        fail: Callable[[str], None],
+        notifier: Notifier,
+        wall_ns: Callable[[], int] = time.monotonic_ns,  # ambient: actors that hang are found by the wall
+    ) -> None:
+        """``fail`` ends the run in one line; ``wall_ns`` is the wall's time."""
         self._house = house
         self._fail = fail
         self._notifier = notifier
+        self._wall_ns = wall_ns
         limits = health_limits(house.config)
         self._look_ns = max(1, limits.heartbeat_ns // BEATS)
         self._hangs = HangGuard(
@@ -87,7 +95,7 @@ class Guard:
             await self._vigil.stop()
 
     def _look(self) -> None:
-        wall_ns = time.monotonic_ns()  # ambient: actors that hang are found by the wall
+        wall_ns = self._wall_ns()
         self._well |= self._hangs.look(wall_ns)
         self._house.pace.note(wall_ns, self._hangs.moved_ns, self._house.clock.now_ns())
         executor = next((one for one in self._children() if one.id == EXECUTOR), None)

@@ -47,7 +47,7 @@ from hedgegrid.ports import PrivateEvent, VenueBatch
 from hedgegrid.runtime.ending import Ending
 from hedgegrid.runtime.interpreter import real_time, settle_memory
 from hedgegrid.runtime.router import DeadLetter
-from hedgegrid.runtime.specs import EscalationError
+from hedgegrid.runtime.specs import EscalationError, exit_now
 from hedgegrid.units import NS_PER_S, PPM
 from hedgegrid.venues.simulated.opening import LIQUIDATED, MARKET_ENDED
 from hedgegrid.worlds.choosing import world_of
@@ -331,9 +331,13 @@ class Life:
 
     def _on_actors_ended(self, task: asyncio.Task[None]) -> None:
         """An end that nobody asked for is a failure."""
-        if task.cancelled() or self._closing:
+        if task.cancelled():
             return
         error = task.exception()
+        if self._closing:
+            if error is not None:
+                logger.error("the actors did not end as they should: {}", error)
+            return
         self.fail(f"the actors gave up: {error}" if error is not None else "the actors ended")
 
     # --- beside it --------------------------------------------------------------------------------------------------
@@ -440,6 +444,10 @@ class Life:
         house = self.house
         told = ActorRestarted(**house.post.head(), actor=child_id, error=type(error).__name__, attempt=attempt)
         house.post.publish(told)
+
+    def on_unstoppable(self, child_id: str) -> None:
+        """End at once: nothing else can stop an actor that ignores its cancellation."""
+        exit_now(child_id)
 
     async def on_give_up(self, error: EscalationError) -> None:
         """Latch the pause and take away what could add risk, without any actor's help."""

@@ -68,13 +68,15 @@ def open_journal(  # noqa: PLR0913 - a boot has this many facts, each with its n
     boot_wall_ns: int,
     market: str = "",
     quotes_kept: int = 0,
+    opens: type[sqlite3.Connection] = sqlite3.Connection,
 ) -> SqliteJournal:
     """Open an account's journal and begin a boot on it; the caller holds the account's lock.
 
     ``wallet_e8`` is what the account began with (None: the first AccountHydrated tells), ``boot_wall_ns`` the wall
     time, ``market`` the identity of a simulated market; ``threaded`` writes in a thread (real time), else inline
-    (virtual time); ``quotes_kept`` > 0 records quotes and marks and keeps about that many. Fatal, in one line, for a
-    file that is torn, broken, newer, of another account or mode, or that cannot be written; nothing is deleted.
+    (virtual time); ``quotes_kept`` > 0 records quotes and marks and keeps about that many; ``opens`` is the connection
+    that writes. Fatal, in one line, for a file that is torn, broken, newer, of another account or mode, or that cannot
+    be written; nothing is deleted.
     """
     identity = Identity(
         account=account,
@@ -90,7 +92,7 @@ def open_journal(  # noqa: PLR0913 - a boot has this many facts, each with its n
             _make(path, identity)
         rows, chain = _prove(path, identity)
         archive = undo.enter_context(closing(connect(path, read_only=True)))
-        connection = undo.enter_context(closing(connect(path, read_only=False)))
+        connection = undo.enter_context(closing(connect(path, read_only=False, opens=opens)))
         _configure(connection, synchronous)
         boots = read_boots(connection)
         start = Start(epoch=_next_epoch(identity, boots), past_boots=boots, rows=rows, chain=chain)

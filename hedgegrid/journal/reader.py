@@ -81,11 +81,11 @@ def one_line(path: Path) -> Iterator[None]:
         raise Fatal(f"journal {path}: {error} (nothing was deleted)") from error
 
 
-def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool, opens: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
     """Open a connection that commits when told to, and waits a few seconds for other connections."""
     mode = "ro" if read_only else "rw"
     uri = f"file:{quote(str(path))}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0, factory=opens)
 
 
 def first_damage(connection: sqlite3.Connection) -> str:

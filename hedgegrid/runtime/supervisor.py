@@ -153,6 +153,15 @@ class Supervisor:
                 return True
         return False
 
+    def find(self, child_id: str) -> Child | None:
+        """Give the child of this id (of any depth) that lives now; for tests of what happens to one."""
+        for slot in self._slots:
+            if slot.spec.id == child_id:
+                return slot.child
+            if isinstance(slot.child, Supervisor) and (found := slot.child.find(child_id)) is not None:
+                return found
+        return None
+
     def statuses(self) -> tuple[ChildStatus, ...]:
         """Return every child as it is now, in order of start, with the children of nested supervisors."""
         return tuple(slot.status() for slot in self._slots)

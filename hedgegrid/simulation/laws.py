@@ -50,6 +50,8 @@ class Law(StrEnum):
     LATCH_KEPT = "a latch outlives the process"
     BOOKS_AGREE = "after the calm the journal is the exchange"
     JOURNAL_SOUND = "the journal proves itself"
+    ONE_WRITER = "a second instance leaves the account alone"
+    DISK_LOST = "what cannot be written is not risked"
     LIVES_ON = "the bot ends only where it says why"
 
 
@@ -151,6 +153,8 @@ class Judge:
         self._path = Path()
         self.barred: Callable[[], bool] = lambda: False
         """Tells whether the exchange takes nothing from this life now: what cannot be done is not held against it."""
+        self.disk_failed: Callable[[], bool] = lambda: False
+        """Tells whether the journal's disk has failed in this life."""
         self.violations: list[Violation] = []
         self.longest_bare_ns = 0
         """The longest that a leg stood without its stop while a life could act."""
@@ -164,9 +168,13 @@ class Judge:
         self._read = set()
         self._alive_since_ns = None
 
-    def died(self) -> None:
-        """The life is over; what latched before it must stand in the next."""
-        if self._reader is not None or self._path.exists():
+    def died(self, left: Path) -> None:
+        """The life is over, and its journal is ``left``; what latched before it must stand in the next."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self._path = left
+        if left.exists():
             self._latched = self._journal().standing()
             self._resumes = self._journal().resumes()
             self._judge_flat(self._journal().said_flat())
@@ -193,6 +201,10 @@ class Judge:
             self._reader = JournalReader(self._path)
         return self._reader
 
+    def second(self, word: Word) -> None:
+        """A second instance has said something to the exchange."""
+        self._break(Law.ONE_WRITER, word.ts_ns, f"boot {self._boot}: {word.kind}")
+
     # --- the wire ---------------------------------------------------------------------------------------------------
 
     def word(self, word: Word) -> None:
@@ -215,6 +227,8 @@ class Judge:
 
     def _judge_entry(self, request: OrderRequest, ts_ns: int) -> None:
         """Judge an order that can increase a leg."""
+        if self.disk_failed():
+            self._break(Law.DISK_LOST, ts_ns, f"{request.client_id}, boot {self._boot}")
         journal = self._journal()
         standing = journal.standing()
         if standing or (self._latched - standing and journal.resumes() == self._resumes):

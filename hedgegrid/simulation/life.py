@@ -2,29 +2,44 @@
 
 import asyncio
 import io
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Final
 
 from rich.console import Console
 
 from hedgegrid.app import open_house
 from hedgegrid.config.schema import AccountConfig
+from hedgegrid.guarding import Guard
 from hedgegrid.lifecycle import Life
 from hedgegrid.messages.commands import Flatten, Pause, Resume
 from hedgegrid.ops.readings import every_child
+from hedgegrid.runtime.actor import Actor
 from hedgegrid.simulation.weather import MADE
 from hedgegrid.simulation.world import SeededWorld
+from hedgegrid.units import NS_PER_S
 from hedgegrid.worlds.world import RunOptions
+
+GUARDED_NS: Final = 300 * NS_PER_S
+"""How long the guard looks once something hangs."""
 
 
 class SeededLife(Life):
     """A life in virtual time."""
 
-    def __init__(self, config: AccountConfig, world: SeededWorld, options: RunOptions) -> None:
-        """Live by ``config`` in ``world``; nothing is opened yet."""
+    def __init__(
+        self, config: AccountConfig, world: SeededWorld, options: RunOptions, *, die: Callable[[str], None]
+    ) -> None:
+        """Live by ``config`` in ``world``; nothing is opened yet. ``die`` ends the process where it stands."""
         super().__init__()
         self._config = config
         self._world = world
         self._options = options
+        self._die = die
+        self.deaf: list[asyncio.Task[None]] = []
+        """Tasks that ignored their cancellation: they go on until ``released``, and nobody hears them."""
+        self.released = asyncio.Event()
+        self._guarding: asyncio.Task[None] | None = None
         self.failure = ""
         """Why it failed, in one line; "" where it did not."""
 
@@ -38,6 +53,8 @@ class SeededLife(Life):
             try:
                 await self._live(Console(file=io.StringIO()), self._hear)
             finally:
+                if self._guarding is not None:
+                    self._guarding.cancel()
                 await house.world.close()
                 self.failure = self._failure
             house.journal.close(self._failure or self._ended, clean=not self._failure)
@@ -53,13 +70,56 @@ class SeededLife(Life):
         """Have an actor fail where it is."""
         self.house.supervisor.kill_child(name, MADE)
 
+    def hang(self, name: str, *, deaf: bool) -> None:
+        """Have an actor come back from its next message never; ``deaf``: its cancellation does not help either."""
+        child = self.house.supervisor.find(name)
+        if not isinstance(child, Actor):
+            return
+        # A method of its own, in front of the class's.
+        vars(child)["handle"] = self._stay_deaf if deaf else _stay
+        self._watch_for_a_while()
+
+    def _watch_for_a_while(self) -> None:
+        """Let the guard look, by this life's clock; without what hangs it would see nothing, and cost much."""
+        if self._guarding is not None and not self._guarding.done():
+            return
+        guard = Guard(self.house, fail=self.fail, notifier=self._notifier, wall_ns=self.house.clock.now_ns)
+        self._guarding = asyncio.get_running_loop().create_task(self._guard_for_a_while(guard), name="guard")
+
+    async def _guard_for_a_while(self, guard: Guard) -> None:
+        guarding = asyncio.get_running_loop().create_task(guard.run(), name="guard's looks")
+        try:
+            await self.house.clock.sleep(GUARDED_NS)
+        finally:
+            guarding.cancel()
+            await asyncio.gather(guarding, return_exceptions=True)
+
+    async def _stay_deaf(self, _: object) -> None:
+        """Wait until this life is long over, whoever cancels it."""
+        task = asyncio.current_task()
+        assert task is not None, "an actor handles its messages in its task"
+        self.deaf.append(task)
+        while not self.released.is_set():
+            try:
+                await self.released.wait()
+            except asyncio.CancelledError:
+                # On purpose: this is the fault.
+                continue
+        raise asyncio.CancelledError
+
+    def on_unstoppable(self, child_id: str) -> None:
+        """End at once, as a run does: here the process dies."""
+        self._die(f"{child_id} could not be stopped")
+
     def act(self, choice: int) -> None:
-        """Do what an operator can do: flatten, pause, or resume (0, 1, others)."""
+        """Do what an operator can do: flatten, pause, the kill switch, or resume (0, 1, 2, others)."""
         house = self.house
         if choice == 0:
             house.tell(Flatten(**house.post.head()))
         elif choice == 1:
             house.tell(Pause(**house.post.head()))
+        elif choice == 2:  # noqa: PLR2004 - the third of the choices
+            house.kill_switch.throw("a person")
         else:
             house.tell(Resume(**house.post.head(), new_peak=True))
 
@@ -72,3 +132,8 @@ class SeededLife(Life):
 
     def _begin_end(self) -> None:
         """Set no deadline of the wall's time."""
+
+
+async def _stay(_: object) -> None:
+    """Wait for what never comes."""
+    await asyncio.get_running_loop().create_future()

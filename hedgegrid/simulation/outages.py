@@ -11,6 +11,7 @@ from hedgegrid.errors import Fatal, HedgegridError, Transient
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import OrderRequest, Purpose
 from hedgegrid.runtime.clock import Clock
+from hedgegrid.simulation.life_clock import LifeClock
 from hedgegrid.simulation.weather import MADE, Fault, Weather
 from hedgegrid.units import NS_PER_S
 
@@ -40,10 +41,11 @@ _WORDS: Final = {
 class Outages:
     """What one line refuses at the moment."""
 
-    def __init__(self, weather: Weather, clock: Clock, *, banned: BanTold) -> None:
-        """Nothing is refused yet; ``banned`` hears of every limit whose end was told."""
+    def __init__(self, weather: Weather, clock: Clock, life_clock: LifeClock, *, banned: BanTold) -> None:
+        """Nothing is refused yet; ``banned`` hears of every limit whose end was told, by the bot's own clock."""
         self._weather = weather
         self._clock = clock
+        self._life_clock = life_clock
         self._banned = banned
         self._until_ns: dict[Fault, int] = {}
         self._limited_until_ns = 0
@@ -66,7 +68,7 @@ class Outages:
         if now_ns < self._limited_until_ns:
             self._banned(self._limited_until_ns)
             error = Transient("418: banned")
-            error.until_ns = self._limited_until_ns
+            error.until_ns = self._limited_until_ns + self._life_clock.offset_ns
             return error
         for fault, (shortest_s, longest_s) in _SPELLS.items():
             if self._lasts(fault, what, shortest_s, longest_s):
@@ -98,7 +100,8 @@ class Outages:
         if weather.strikes_now(Fault.THROTTLED, now_ns, name):
             self._limited_until_ns = now_ns + weather.between(Fault.THROTTLED, 1, 30) * NS_PER_S
             self._banned(self._limited_until_ns)
-            return refused(name, EndReason.RATE_LIMITED, "429", self._limited_until_ns)
+            ends_ns = self._limited_until_ns + self._life_clock.offset_ns
+            return refused(name, EndReason.RATE_LIMITED, "429", ends_ns)
         if weather.strikes_now(Fault.BUSY_UNKNOWN, now_ns, name):
             return OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=name, detail="503")
         return None

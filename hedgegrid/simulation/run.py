@@ -7,20 +7,22 @@ what holds then is judged at the end.
 
 import asyncio
 import hashlib
-import random
-import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 import attrs
+from loguru import logger
 
 from hedgegrid.config.params import instrument_of, venue_rules
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.model.market import MarketUpdate
 from hedgegrid.ports import PrivateEvent
+from hedgegrid.simulation.disk import Disk
+from hedgegrid.simulation.harm import Harm
 from hedgegrid.simulation.laws import Caps, Judge, Violation
 from hedgegrid.simulation.life import SeededLife
+from hedgegrid.simulation.life_clock import LifeClock
 from hedgegrid.simulation.loop import LoopClock, SeededLoop
 from hedgegrid.simulation.venue import Venue
 from hedgegrid.simulation.weather import MADE, Fault, Strike, Weather
@@ -38,13 +40,10 @@ DOWN_S: Final = (1, 120)
 """How long a dead process stays dead."""
 OCCASION_NS: Final = 30 * NS_PER_S
 """How often a process could die."""
-HARM_MS: Final = (1, 20_000)
-"""How often an actor could fail."""
-OPERATOR_CHOICES: Final = 3
-"""Of four acts two resume: an account that stays paused shows little."""
-VISIT_S: Final = (900, 5_400)
-"""How often somebody looks in, and lifts what latched."""
-RUBBISH_MAX: Final = 5_000
+CLOCK_OFF_MS: Final = (500, 2_000, 60_000)
+"""How wrong a clock can be, one of these."""
+SECOND_S: Final = 60.0
+"""How long a second instance is given to leave."""
 NOBODY: Final = ("127.0.0.1", 0)
 
 
@@ -88,7 +87,6 @@ class Simulation:
         if plan.hours < HOURS_MIN:
             raise ValueError(f"{plan.hours} hours: give {HOURS_MIN} or more, the last quarter of an hour is calm")
         self._plan = plan
-        self._folder = folder
         market: Literal["recorded", "synthetic"] = "recorded" if plan.market_files else "synthetic"
         self._config = config = attrs.evolve(config, sim=attrs.evolve(config.sim, seed=plan.seed, market=market))
         instruments = tuple(instrument_of(config, grid.instrument) for grid in config.grid)
@@ -115,7 +113,11 @@ class Simulation:
         )
         self._judge = Judge(self._venue, caps)
         self._judge.barred = lambda: self._wire is None or self._wire.is_barred
-        self._visits = random.Random(f"{plan.seed} visits")  # noqa: S311 - repeatable is the point
+        self._disk = Disk(folder, self._weather, self._clock)
+        self._disk.crash = self._crash
+        self._judge.disk_failed = lambda: self._disk.failed_ns is not None
+        self._dead = asyncio.Event()
+        self._deaf: list[asyncio.Task[None]] = []
         self._trace = hashlib.sha256()
         self._boots = 0
         self._orders = 0
@@ -148,92 +150,125 @@ class Simulation:
         self._venue.hear = self._on_account
         self._venue.moved = self._on_moved
         walking = asyncio.get_running_loop().create_task(self._venue.walk(self._end_ns), name="market")
-        path = self._folder / "0" / "journal.db"
-        await self._live_once(path, walking)
+        await self._live_once(walking)
         while not walking.done():
             await self._clock.sleep(self._weather.between(Fault.CRASH, *DOWN_S) * NS_PER_S)
-            path = self._next_disk(path)
-            await self._live_once(path, walking)
+            self._disk.turn()
+            await self._live_once(walking)
         await walking
-        return path
+        await asyncio.gather(*self._deaf, return_exceptions=True)
+        return self._disk.left
 
-    def _next_disk(self, path: Path) -> Path:
-        """Give the next life the disk as the last one left it, with half a transaction at its end if so drawn."""
-        folder = self._folder / str(self._boots)
-        shutil.copytree(path.parent, folder)
-        journal = folder / path.name
-        if self._weather.strikes_now(Fault.TORN_WRITE, self._clock.now_ns(), "journal"):
-            count = self._weather.between(Fault.TORN_WRITE, 1, RUBBISH_MAX)
-            rubbish = bytes(self._weather.between(Fault.TORN_WRITE, 0, 255) for _ in range(count))
-            with journal.with_name(f"{journal.name}-wal").open("ab") as file:
-                file.write(rubbish)
-        return journal
-
-    async def _live_once(self, path: Path, walking: "asyncio.Task[None]") -> None:
+    async def _live_once(self, walking: "asyncio.Task[None]") -> None:
         """Let the bot live until it dies, or until the market ends and it is stopped."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._boots += 1
-        wire = self._wire = Wire(
-            self._venue, self._weather, self._clock, boot=self._boots, seed=self._plan.seed, log=self._on_word
+        self._dead = dead = asyncio.Event()
+        life_clock = LifeClock(self._loop, self._clock_is_off())
+        wire = self._wire = self._new_wire(self._boots, life_clock, self._on_word)
+        self._judge.born(self._boots, self._disk.path)
+        life = self._new_life(wire, life_clock)
+        harm = Harm(
+            self._weather,
+            self._clock,
+            life,
+            life_clock,
+            seed=f"{self._plan.seed} visits {self._boots}",
+            second=self._second,
+            stop=lambda: life.end("stopped by SIGTERM"),
         )
-        self._judge.born(self._boots, path)
-        life = self._new_life(path, wire)
         loop = asyncio.get_running_loop()
         living = loop.create_task(life.live(), name="life")
-        dying = loop.create_task(self._die_sometime(), name="death")
-        harming = loop.create_task(self._harm(life), name="harm")
-        await asyncio.wait((living, dying, walking), return_when=asyncio.FIRST_COMPLETED)
-        killed = dying.done() and not walking.done() and not living.done()
-        if killed:
-            wire.cut = True
-            living.cancel()
-        else:
+        waiting = loop.create_task(dead.wait(), name="death")
+        others = [
+            waiting,
+            loop.create_task(self._die_sometime(), name="fate"),
+            loop.create_task(harm.run(), name="harm"),
+        ]
+        await asyncio.wait((living, waiting, walking), return_when=asyncio.FIRST_COMPLETED)
+        if not dead.is_set() and walking.done():
             life.end("the simulation is over")
-        await asyncio.wait((living,))
-        for task in (dying, harming):
+            await asyncio.wait((living, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if dead.is_set():
+            living.cancel()
+            await asyncio.gather(living, return_exceptions=True)
+        for task in others:
             task.cancel()
-        if not killed:
+        if not dead.is_set():
             self._judge_end(life, living)
-        self._judge.died()
+        life.released.set()
+        self._deaf += life.deaf
+        self._judge.died(self._disk.left)
 
-    def _new_life(self, path: Path, wire: Wire) -> SeededLife:
+    def _crash(self, where: str) -> None:
+        """Let the process die here: nothing is said or heard any more, and the disk is what it is now."""
+        if self._dead.is_set() or self._wire is None:
+            return
+        logger.debug("the process dies {}", where)
+        self._wire.cut = True
+        self._disk.keep()
+        self._dead.set()
+
+    def _clock_is_off(self) -> int:
+        """Draw by how much the next life's clock is wrong."""
+        if self._weather.strikes_now(Fault.CLOCK_JUMPS, self._clock.now_ns(), "the machine's clock"):
+            most_ms = CLOCK_OFF_MS[self._weather.between(Fault.CLOCK_JUMPS, 0, len(CLOCK_OFF_MS) - 1)]
+            return self._weather.between(Fault.CLOCK_JUMPS, -most_ms, most_ms) * NS_PER_MS
+        return 0
+
+    def _new_wire(self, boot: int, life_clock: LifeClock, log: Callable[[Word], None]) -> Wire:
+        return Wire(
+            self._venue,
+            self._weather,
+            self._clock,
+            boot=boot,
+            seed=self._plan.seed,
+            log=log,
+            life_clock=life_clock,
+            crash=self._crash,
+        )
+
+    def _new_life(self, wire: Wire, life_clock: LifeClock) -> SeededLife:
         """Make a life; whoever starts it after a crash resumes it every other time, as a person might."""
-        config = attrs.evolve(self._config, journal=attrs.evolve(self._config.journal, path=str(path)))
-        world = SeededWorld(self._venue, wire, self._clock, account=config.account.name)
+        path = str(self._disk.path)
+        config = attrs.evolve(self._config, journal=attrs.evolve(self._config.journal, path=path))
+        world = SeededWorld(self._venue, wire, life_clock, account=config.account.name)
         resumed = self._boots > 1 and self._weather.between(Fault.CRASH, 0, 1) == 1
-        return SeededLife(config, world, RunOptions(listen=NOBODY, speed=None, resume=resumed, new_peak=resumed))
+        options = RunOptions(
+            listen=NOBODY, speed=None, resume=resumed, new_peak=resumed, journal_opens=self._disk.opens()
+        )
+        return SeededLife(config, world, options, die=self._crash)
+
+    async def _second(self) -> None:
+        """Start another instance beside the one that lives: it has to leave without a word."""
+        life_clock = LifeClock(self._loop)
+        wire = self._new_wire(self._boots, life_clock, self._judge.second)
+        life = self._new_life(wire, life_clock)
+        living = asyncio.get_running_loop().create_task(life.live(), name="second life")
+        await asyncio.wait((living,), timeout=SECOND_S)
+        wire.cut = True
+        living.cancel()
+        await asyncio.gather(living, return_exceptions=True)
 
     def _judge_end(self, life: SeededLife, living: "asyncio.Task[None]") -> None:
-        """Tell the judge of a life that ended as failed."""
-        if MADE in life.failure:
-            # The supervisor gave up over failures that were made here: as it should.
+        """Tell the judge of a life that ended as failed, unless it ended by what was done to it."""
+        if living.cancelled():
             return
-        if life.failure:
-            self._judge.failed(f"boot {self._boots}: {life.failure}")
-        elif not living.cancelled() and living.exception() is not None:
-            self._judge.failed(f"boot {self._boots}: {living.exception()!r}")
+        error = living.exception()
+        failure = life.failure or ("" if error is None else f"{type(error).__name__}: {error}")
+        made = MADE in failure
+        full = self._disk.failed_ns is not None and "cannot be written" in failure
+        # A stop in bad weather may have to leave what it could not see gone, and says so.
+        unseen = not self._weather.is_calm(self._clock.now_ns()) and failure.endswith("look at the exchange")
+        if failure and not (made or full or unseen):
+            self._judge.failed(f"boot {self._boots}: {failure}")
 
     async def _die_sometime(self) -> None:
-        """Return at the moment of a crash."""
+        """Crash at a moment that is drawn."""
         while True:
             await self._clock.sleep(OCCASION_NS)
             if self._weather.strikes_now(Fault.CRASH, self._clock.now_ns(), "process"):
                 await self._clock.sleep(self._weather.between(Fault.CRASH, 0, OCCASION_NS // NS_PER_MS) * NS_PER_MS)
-                return
-
-    async def _harm(self, life: SeededLife) -> None:
-        """Let actors fail now and then, wherever they are, and an operator act; somebody looks in all the same."""
-        visit_ns = self._clock.now_ns() + self._visits.randint(*VISIT_S) * NS_PER_S
-        while True:
-            await self._clock.sleep(self._weather.between(Fault.ACTOR_FAILS, *HARM_MS) * NS_PER_MS)
-            names = life.actors()
-            if names and self._weather.strikes_now(Fault.ACTOR_FAILS, self._clock.now_ns(), "an actor"):
-                life.kill(names[self._weather.between(Fault.ACTOR_FAILS, 0, len(names) - 1)])
-            if names and self._weather.strikes_now(Fault.OPERATOR, self._clock.now_ns(), "a person"):
-                life.act(self._weather.between(Fault.OPERATOR, 0, OPERATOR_CHOICES))
-            if names and visit_ns <= self._clock.now_ns() < self._end_ns - CALM_NS:
-                visit_ns = self._clock.now_ns() + self._visits.randint(*VISIT_S) * NS_PER_S
-                life.act(OPERATOR_CHOICES)
+                self._crash("at any moment")
 
     # --- what passes ------------------------------------------------------------------------------------------------
 

@@ -101,6 +101,34 @@ class Fault(StrEnum):
     """A settlement is told minutes after it was charged."""
     FLOOD = "flood"
     """More words at once than a mailbox holds."""
+    DISK_FULL = "disk_full"
+    """The journal's disk has no room for another page."""
+    DISK_FAILS = "disk_fails"
+    """The journal's disk cannot bring a transaction to rest."""
+    DISK_BUSY = "disk_busy"
+    """Another program holds the journal's file for longer than is waited for."""
+    CRASH_AT_WRITE = "crash_at_write"
+    """The process dies before or after a commit that nobody is told of; what was written may be torn."""
+    CRASH_AT_SEND = "crash_at_send"
+    """The process dies as an order leaves: before it, or behind it."""
+    CRASH_AT_ANSWER = "crash_at_answer"
+    """The process dies with the answer to an order in hand."""
+    ACTOR_HANGS = "actor_hangs"
+    """An actor comes back from no message any more."""
+    CANCEL_SWALLOWED = "cancel_swallowed"
+    """An actor that hangs ignores its cancellation too."""
+    RESTART_STORM = "restart_storm"
+    """An actor fails, and fails again each time that it is restarted."""
+    LOOP_BLOCKED = "loop_blocked"
+    """Something holds the event loop for seconds."""
+    SUSPENDED = "suspended"
+    """The machine sleeps; its own clock knows nothing of it afterwards."""
+    CLOCK_JUMPS = "clock_jumps"
+    """The machine's clock is set forward or back while the bot is down, and is wrong from then on."""
+    SECOND_INSTANCE = "second_instance"
+    """Somebody starts the bot a second time."""
+    STOPPED = "stopped"
+    """A person stops the bot, whatever it is doing, and starts it again."""
 
 
 RATE_PPM: Final = {
@@ -145,6 +173,20 @@ RATE_PPM: Final = {
     Fault.RATE_FLIPPED: 300,
     Fault.FUNDING_LATE: 300_000,
     Fault.FLOOD: 300,
+    Fault.DISK_FULL: 400,
+    Fault.DISK_FAILS: 500,
+    Fault.DISK_BUSY: 500,
+    Fault.CRASH_AT_WRITE: 500,
+    Fault.CRASH_AT_SEND: 4_000,
+    Fault.CRASH_AT_ANSWER: 3_000,
+    Fault.ACTOR_HANGS: 1_500,
+    Fault.CANCEL_SWALLOWED: 500,
+    Fault.RESTART_STORM: 1_000,
+    Fault.LOOP_BLOCKED: 2_000,
+    Fault.SUSPENDED: 1_000,
+    Fault.CLOCK_JUMPS: 300_000,
+    Fault.SECOND_INSTANCE: 1_500,
+    Fault.STOPPED: 1_000,
 }
 """How often each strikes where it is on, of the occasions that it has."""
 
@@ -204,6 +246,10 @@ class Weather:
             return False
         self.strikes.append(strike)
         return True
+
+    def is_calm(self, ts_ns: int) -> bool:
+        """Tell whether nothing strikes any more."""
+        return ts_ns >= self._calm_ns
 
     def between(self, fault: Fault, low: int, high: int) -> int:
         """Draw a whole number, from the stream of the fault that it belongs to."""

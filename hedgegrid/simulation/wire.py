@@ -25,6 +25,7 @@ from hedgegrid.model.market import Bar, MarketUpdate
 from hedgegrid.model.order import Fill, Kind, OpenOrder, OrderRequest
 from hedgegrid.ports import FillCursors, OrderLook, PrivateEvent, VenueBatch
 from hedgegrid.runtime.clock import Clock
+from hedgegrid.simulation.life_clock import LifeClock
 from hedgegrid.simulation.outages import Outages, refused
 from hedgegrid.simulation.prices import Prices
 from hedgegrid.simulation.venue import Account, Venue
@@ -63,13 +64,27 @@ class Wire:
     amends = False
 
     def __init__(
-        self, venue: Venue, weather: Weather, clock: Clock, *, boot: int, seed: int, log: Callable[[Word], None]
+        self,
+        venue: Venue,
+        weather: Weather,
+        clock: Clock,
+        *,
+        boot: int,
+        seed: int,
+        log: Callable[[Word], None],
+        life_clock: LifeClock,
+        crash: Callable[[str], None],
     ) -> None:
-        """Connect a life to ``venue``; delays come from ``seed``."""
+        """Connect a life, whose own clock is ``life_clock``, to ``venue``; delays come from ``seed``.
+
+        ``crash`` lets the process die where it stands.
+        """
         self._venue = venue
         self._weather = weather
         self._clock = clock
         self._boot = boot
+        self._life_clock = life_clock
+        self._crash = crash
         self._log = log
         self._delays = random.Random(f"{seed} wire {boot}")  # noqa: S311 - repeatable is the point
         self._sink: Callable[[PrivateEvent], None] | None = None
@@ -78,7 +93,7 @@ class Wire:
         self._accounts: deque[Account] = deque(maxlen=ACCOUNTS_KEPT)
         self._silent_until_ns = 0
         self._last_event_ns = 0
-        self._outages = Outages(weather, clock, banned=self._banned)
+        self._outages = Outages(weather, clock, life_clock, banned=self._banned)
         self._prices = Prices(weather, clock, self._show_now)
         self.account_ns: int | None = None
         """When the bot was last shown the account."""
@@ -101,8 +116,13 @@ class Wire:
             self._prices.seen(updates)
 
     def _show_now(self, updates: tuple[MarketUpdate, ...]) -> None:
-        assert self._show is not None, "prices come to whoever asked for them"
-        self._show(updates)
+        """Show prices as soon as the process takes anything in."""
+
+        def show() -> None:
+            if not self.cut and self._show is not None:
+                self._show(updates)
+
+        self._life_clock.when_it_goes_on(show)
 
     def heard(self, events: Sequence[PrivateEvent]) -> None:
         """Bring what the exchange says about the account, one event after the other unless the weather is bad."""
@@ -148,8 +168,13 @@ class Wire:
         self._clock.call_at(self._clock.now_ns() + delay_ns, callback)
 
     def _tell(self, event: PrivateEvent) -> None:
-        if not self.cut and self._sink is not None:
-            self._sink(event)
+        """Tell an event as soon as the process takes anything in."""
+
+        def tell() -> None:
+            if not self.cut and self._sink is not None:
+                self._sink(event)
+
+        self._life_clock.when_it_goes_on(tell)
 
     def _delay_ns(self) -> int:
         return self._delays.randint(1, 40) * NS_PER_MS
@@ -163,9 +188,16 @@ class Wire:
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
     ) -> tuple[OrderEvent, ...]:
         """Send orders; retire stops once their successors stand. One answer a request."""
+        now_ns = self._clock.now_ns()
+        dies = self._weather.strikes_now(Fault.CRASH_AT_SEND, now_ns, "orders")
+        if dies and self._weather.between(Fault.CRASH_AT_SEND, 0, 1) == 0:
+            self._crash("before orders left")
+            await self._alive()
         self._say("place", instrument, tuple(requests), tuple(retires))
         await self._passed("orders")
         taken = self._part_of(requests)
+        if dies:
+            self._later(1, lambda: self._crash("behind orders that left"))
         answers = [
             *await asyncio.gather(*(self._place_one(request) for request in requests[:taken])),
             *(refused(one.client_id, EndReason.REFUSED, "the rest of the batch") for one in requests[taken:]),
@@ -197,6 +229,7 @@ class Wire:
         refused = self._outages.refuses(request)
         if refused is not None:
             await self._clock.sleep(self._delay_ns())
+            await self._alive()
             return refused
         now_ns, weather, name = self._clock.now_ns(), self._weather, request.client_id
         if weather.strikes_now(Fault.REQUEST_LOST, now_ns, name):
@@ -212,6 +245,9 @@ class Wire:
         answer = await answered
         if weather.strikes_now(Fault.ANSWER_TORN, now_ns, name):
             answer = OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=name, detail="the answer breaks off")
+        if weather.strikes_now(Fault.CRASH_AT_ANSWER, self._clock.now_ns(), name):
+            self._crash("with an answer in hand")
+            await self._alive()
         await self._clock.sleep(self._delay_ns())
         await self._alive()
         return answer
@@ -219,6 +255,7 @@ class Wire:
     async def _no_answer(self, name: str) -> OrderEvent:
         """Wait in vain."""
         await self._clock.sleep(PATIENCE_NS)
+        await self._alive()
         return OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=name, detail="no answer")
 
     def _arrive(self, request: OrderRequest, answered: "asyncio.Future[OrderEvent] | None" = None) -> None:
@@ -240,6 +277,7 @@ class Wire:
         now_ns = self._clock.now_ns()
         if self._weather.strikes_now(Fault.BUSY, now_ns, "cancel"):
             await self._clock.sleep(self._delay_ns())
+            await self._alive()
             raise Transient("503: busy")
         lost = [name for name in client_ids if not await self._cancel_one(instrument, name)]
         if lost:
@@ -250,11 +288,13 @@ class Wire:
         now_ns, weather = self._clock.now_ns(), self._weather
         if weather.strikes_now(Fault.REQUEST_LOST, now_ns, f"cancel of {name}"):
             await self._clock.sleep(PATIENCE_NS)
+            await self._alive()
             return False
         arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._later(self._delay_ns(), lambda: self._arrive_cancel(instrument, name, arrived))
         if weather.strikes_now(Fault.ANSWER_LOST, now_ns, f"cancel of {name}"):
             await self._clock.sleep(PATIENCE_NS)
+            await self._alive()
             return False
         await arrived
         await self._clock.sleep(self._delay_ns())
@@ -279,6 +319,7 @@ class Wire:
         now_ns, weather = self._clock.now_ns(), self._weather
         if weather.strikes_now(Fault.READ_FAILS, now_ns, what):
             await self._clock.sleep(self._delay_ns())
+            await self._alive()
             raise Transient(f"{what}: 503")
         await self._clock.sleep(self._delay_ns())
         shown = self._venue.account()
@@ -288,7 +329,7 @@ class Wire:
             await self._clock.sleep(weather.between(Fault.READ_SLOW, 200, 1_900) * NS_PER_MS)
         await self._clock.sleep(self._delay_ns())
         await self._alive()
-        self.account_ns = self._clock.now_ns()
+        self.account_ns = self._life_clock.now_ns()
         return shown
 
     def remember(self) -> None:
@@ -379,15 +420,19 @@ class Wire:
 
     @property
     def is_barred(self) -> bool:
-        """Whether the exchange takes nothing at all now, or this life is over."""
-        return self.cut or self._outages.hinders_all
+        """Whether the exchange takes nothing at all now, or this life is over, or stands still."""
+        return self.cut or self._life_clock.stands or self._outages.hinders_all
 
     def _banned(self, until_ns: int) -> None:
         """Let the log have until when nothing may be asked for."""
         self._log(Word(ts_ns=self._clock.now_ns(), boot=self._boot, kind="banned", until_ns=until_ns))
 
     async def _alive(self) -> None:
-        """Never return to a life that is over."""
+        """Return as soon as the process does anything; never to a life that is over."""
+        if self._life_clock.stands:
+            goes_on: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._life_clock.when_it_goes_on(lambda: None if goes_on.done() else goes_on.set_result(None))
+            await goes_on
         if self.cut:
             await asyncio.get_running_loop().create_future()
 

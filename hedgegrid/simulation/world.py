@@ -14,6 +14,7 @@ from hedgegrid.model.order import Purpose
 from hedgegrid.ops.terminal import Progress
 from hedgegrid.ports import MarketData, Trading
 from hedgegrid.runtime.clock import Clock
+from hedgegrid.simulation.life_clock import LifeClock
 from hedgegrid.simulation.venue import Venue
 from hedgegrid.simulation.wire import VALIDITY_NS, MarketSide, Wire
 from hedgegrid.units import NS_PER_MS, NS_PER_S
@@ -31,7 +32,7 @@ class SeededWorld:
     lock_name = ""
     evidence = EvidenceRule(validity_ns=VALIDITY_NS, absences_min=3, interval_ns=NS_PER_S, needs_look=True)
 
-    def __init__(self, venue: Venue, wire: Wire, clock: Clock, *, account: str) -> None:
+    def __init__(self, venue: Venue, wire: Wire, clock: LifeClock, *, account: str) -> None:
         """Stand between the bot and ``venue``."""
         self._venue = venue
         self._wire = wire
@@ -109,8 +110,9 @@ class SeededWorld:
         self._wire.cut = True
 
     def probe(self) -> VenueProbe:
-        """Give when the account was read last; the exchange's clock is the clock, and there is no socket."""
-        return VenueProbe(account_ns=self._wire.account_ns)
+        """Give when the account was read last, and how late and how wrong this life's time is; there is no socket."""
+        lag_ns, self._clock.lag_ns = self._clock.lag_ns, 0
+        return VenueProbe(account_ns=self._wire.account_ns, loop_lag_ns=lag_ns, clock_skew_ns=-self._clock.offset_ns)
 
     @property
     def liquidated(self) -> bool:

@@ -4,6 +4,7 @@ Invariants: ``prepare`` comes first and opens nothing that a journal would have 
 journal is open; nothing moves before ``attach``; after ``close`` nothing is sent.
 """
 
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
@@ -65,6 +66,8 @@ class RunOptions:
     errand: Errand | None = None
     """Do this and end, in place of trading."""
     listen: tuple[str, int]
+    journal_opens: type[sqlite3.Connection] = sqlite3.Connection
+    """What opens the journal's file for writing; a simulation puts a disk under it that fails."""
 
 
 @attrs.frozen(kw_only=True)

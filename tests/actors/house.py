@@ -32,7 +32,6 @@ from hedgegrid.model.market import Tape
 from hedgegrid.model.order import OrderRequest, Purpose
 from hedgegrid.ports import Trading
 from hedgegrid.runtime.actor import Actor
-from hedgegrid.runtime.specs import Hooks
 from hedgegrid.units import NS_PER_MINUTE
 from hedgegrid.venues.simulated.arrays import BarArrays, FundingArrays, no_funding
 from hedgegrid.venues.simulated.exchange import Exchange
@@ -325,7 +324,7 @@ async def boot(config: AccountConfig, tape: Tape | None, script: Script | None =
             patch.setattr(simulated, "open_tape", lambda *_: tape)
         patch.setattr(app, "House", partial(StagedHouse, script))
         # An actor that would not stop ends the run, not the tests with it.
-        patch.setattr(app, "Hooks", partial(Hooks, on_unstoppable=script.unstoppable.append))
+        patch.setattr(Life, "on_unstoppable", lambda _, child_id: script.unstoppable.append(child_id))
         outcome = await Life().run(config, RunOptions(**chosen), Console(file=io.StringIO()), told.append)
     assert script.house is not None
     assert script.may_outlive or script.unstoppable == []

@@ -1,5 +1,7 @@
 """For each law a bug is planted in the bot, and the law finds it: a judge who never condemns proves nothing."""
 
+import contextlib
+import fcntl
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -16,7 +18,9 @@ from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.actors.sender import Sender
 from hedgegrid.core import risk
 from hedgegrid.core.client_id import parse_client_id
+from hedgegrid.errors import Fatal
 from hedgegrid.journal.journal import SqliteJournal
+from hedgegrid.journal.writer import InlineWriter
 from hedgegrid.messages.events import OrderEvent, OrderEventKind
 from hedgegrid.model.order import Purpose
 from hedgegrid.ports import VenueBatch
@@ -189,6 +193,24 @@ def _always_failing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Executor, "_on_report", fail)
 
 
+def _locks_are_free(patch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for the account's lock has it."""
+    patch.setattr(fcntl, "flock", lambda *_: None)
+
+
+def _writes_are_believed(patch: pytest.MonkeyPatch) -> None:
+    """A write that failed is taken for one that was made."""
+    real = InlineWriter.put
+
+    def put(self: Any, batch: Any) -> None:
+        with contextlib.suppress(Fatal):
+            real(self, batch)
+        self.failure = ""
+        self.committed_row = batch.last_row
+
+    patch.setattr(InlineWriter, "put", put)
+
+
 WAITING = {
     "grid": {"ladder": {**LADDER, "recenter_trigger_bps": 13}},
     "risk": {"approval_ttl_ms": 20_000},
@@ -212,6 +234,8 @@ PLANTED: dict[Law, tuple[Plant, dict[str, Any], tuple[Fault, ...], float, int]] 
     Law.EXCESS: (_take_profits_stay, {}, (Fault.BUSY,), 0.1, 3),
     Law.UNREAD: (_stops_are_not_read, {}, (Fault.BUSY,), 0.1, 1),
     Law.JOURNAL_SOUND: (_somebody_writes, {}, (Fault.BUSY,), 0.1, 1),
+    Law.ONE_WRITER: (_locks_are_free, {}, (Fault.SECOND_INSTANCE,), 10.0, 2),
+    Law.DISK_LOST: (_writes_are_believed, {}, (Fault.DISK_FAILS, Fault.DISK_FULL), 20.0, 5),
     Law.LIVES_ON: (_always_failing, {}, (Fault.BUSY,), 0.1, 1),
 }
 """By law: the bug, changes of the account, the faults that are on, how often they strike, and within how many seeds."""

@@ -57,6 +57,9 @@ GROUPS: tuple[tuple[float, tuple[str, ...]], ...] = (
     (20, ("stream_half_open", "bar_lost", "book_frozen", "book_crossed", "rate_missing", "rate_flipped", "flood")),
     (9, ("funding_late",)),
     (30, ("reduce_only",)),
+    (20, ("disk_full", "disk_fails", "disk_busy")),
+    (12, ("crash_at_write", "crash_at_send", "crash_at_answer", "clock_jumps", "suspended", "loop_blocked")),
+    (12, ("actor_hangs", "cancel_swallowed", "restart_storm", "second_instance", "stopped")),
 )
 """Kinds that leave each other occasions, and how often they have to strike to be seen in an hour."""
 
