@@ -3,6 +3,7 @@
 Invariants: what was paid is read from the exchange's account and the journal's tables, and both agree to 1e-8.
 """
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hedgegrid.model.market import Tape
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.summary import render_summary
 from hedgegrid.units import NS_PER_MINUTE
-from tests.actors.house import FIRST_BAR, Script, assert_agrees, boot, fills, market, query, settings
+from tests.actors.house import FIRST_BAR, Script, assert_agrees, boot, changes, fills, market, query, settings
 from tests.core.made import walk
 
 
@@ -53,7 +54,7 @@ async def test_settlement_that_a_dying_boot_did_not_book_is_booked_by_the_next(t
     assert_agrees(two)
 
 
-def doomed(path: Path) -> tuple[AccountConfig, Tape]:
+def doomed(path: Path, *, drawdown: dict[str, Any] | None = None) -> tuple[AccountConfig, Tape]:
     """An account that is far too large for its wallet, without stops in reach, on a market that falls."""
     config = settings(
         path,
@@ -61,7 +62,7 @@ def doomed(path: Path) -> tuple[AccountConfig, Tape]:
         ladder={"base_qty": 1, "levels_short": 1},
         exit={"sl_steps": 200},
         # The controls that would close everything before the exchange does.
-        risk={"drawdown": {"enabled": False}, "margin_kill": {"enabled": False}},
+        risk={"drawdown": drawdown or {"enabled": False}, "margin_kill": {"enabled": False}},
     )
     calm = walk(2, 30, reach=30, gap=5)
     price, fall = calm[-1][3], []
@@ -91,3 +92,15 @@ async def test_liquidation_ends_the_account(tmp_path: Path) -> None:
     assert query(two.path, "SELECT count(*) FROM boots") == [(1,)]
     assert two.outcome.exit_code == 0
     assert two.exchange.initial_wallet_e8 == 20 * 10**8
+
+
+@pytest.mark.asyncio
+async def test_a_liquidated_account_trips_no_control_afterwards(tmp_path: Path) -> None:
+    """What the liquidation left is no drawdown to act on: the exchange has closed everything, and the run is over."""
+    config, tape = doomed(tmp_path, drawdown={"max_ratio": Decimal("0.995")})
+    one = await boot(config, tape)
+    assert one.outcome.extras.ended == "LIQUIDATED"
+    left_e8 = one.exchange.balance().wallet_e8
+    assert left_e8 < 20 * 10**8 * 5 // 1_000, "it would have tripped"
+    assert "drawdown" not in {reason for _, reason, _ in changes(one.path)}
+    assert_agrees(one)
