@@ -43,6 +43,7 @@ from hedgegrid.config.params import (
 )
 from hedgegrid.config.render import config_hash
 from hedgegrid.config.schema import AccountConfig
+from hedgegrid.core.account_figures import AccountFigures
 from hedgegrid.core.breaker import Breaker
 from hedgegrid.core.codes import NEVER_NS
 from hedgegrid.core.countdown import Arming, CountdownRule
@@ -421,10 +422,7 @@ class House:
         self._mending = states != {ChildState.RUNNING}
 
     def tell(self, message: Message) -> None:
-        """Bring the operator's word to risk; what outlives a restart is kept first: the actor may fail before it hears.
-
-        Risk, and every life to come, goes on with what is latched, and with the last throttle.
-        """
+        """Bring the operator's word to risk; what outlives a restart is kept first, for the actor may fail before."""
         if isinstance(message, Pause | Flatten | Kill):
             self.journal.set_latched(with_word(self.journal.latched(), message, self.clock.now_ns()))
         elif isinstance(message, Throttle):
@@ -449,6 +447,10 @@ class House:
         )
         return control_readings(sources, self.instruments)
 
+    def account(self) -> AccountFigures | None:
+        """Give the account by the gate's books at this moment; None before risk has been started."""
+        return None if self._gate is None else self._gate.readings.account()
+
     def reading(self) -> RuntimeReading:
         """Give the runtime's statistics."""
         return RuntimeReading(
@@ -456,7 +458,7 @@ class House:
             router=self.router.statistics(),
             children=self.supervisor.statuses(),
             journal_rows=self.journal.counts()["rows"],
-            account=None if self._gate is None else self._gate.readings.account(),
+            account=self.account(),
             probe=self.world.probe(),
             sent=self.sent.count,
             pace=self.pace,

@@ -21,11 +21,11 @@ from hedgegrid.actors.post import EXECUTOR, FUNDING, RISK
 from hedgegrid.alerts import open_alerting
 from hedgegrid.app import House, open_house
 from hedgegrid.config.schema import AccountConfig
-from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.pause import Reason
-from hedgegrid.errors import Fatal, HedgegridError, Transient
+from hedgegrid.errors import Fatal, Transient
 from hedgegrid.guarding import Guard, tell_last_life
 from hedgegrid.journal.journal import ERRAND_DONE
+from hedgegrid.leaving import cancel_entries, tell_what_is_left
 from hedgegrid.messages.commands import ClearReason, Flatten, Halt, RaiseReason, Resume, StandDown
 from hedgegrid.messages.events import (
     AccountChanged,
@@ -37,7 +37,6 @@ from hedgegrid.messages.events import (
     StreamGap,
     VenueReport,
 )
-from hedgegrid.model.order import Purpose
 from hedgegrid.ops.control import FlattenStage
 from hedgegrid.ops.notify import Notifier
 from hedgegrid.ops.summary import RunExtras
@@ -128,10 +127,12 @@ class Life:
                 tell(f"metrics at http://{options.listen[0]}:{house.http.port}/metrics")
                 await self._live(console, tell)
             finally:
+                left = await tell_what_is_left(house, self._failure) if self._failure else ""
                 await house.http.stop()
                 await house.world.close()
                 if house.alerts is not None:
-                    await asyncio.to_thread(house.alerts.stop, self._failure or self._ended)
+                    why = f"{self._failure}; left: {left}" if left else self._ended
+                    await asyncio.to_thread(house.alerts.stop, why)
             failed = bool(self._failure)
             house.journal.close(self._failure or self._ended, clean=not failed)
             code = EXIT_LIQUIDATED if house.world.liquidated else EXIT_OK
@@ -144,6 +145,8 @@ class Life:
                     journal_path=str(house.journal.path),
                     journal_hash=house.journal.hash(),
                     ambiguous_bars=house.world.ambiguous_bars(),
+                    account=house.account(),
+                    left=left,
                 ),
                 failure=self._failure,
                 ended_ns=house.clock.now_ns(),
@@ -195,7 +198,7 @@ class Life:
                 await self._let_cancels_arrive()
             elif self._failure and self.house.world.polled:
                 # Whatever failed (a full disk), nobody watches any more: what could add goes, stops stay.
-                await self._cancel_without_actors()
+                await cancel_entries(self.house)
 
     def _beside(self, console: Console) -> list[asyncio.Task[None]]:
         """Start what goes on beside the actors: the display, the kill switch's file, and the guard."""
@@ -356,6 +359,7 @@ class Life:
             now_ns=house.clock.now_ns,
             wall_ns=time.monotonic_ns,
             progress=house.world.walked,
+            account=house.account,
         ) as printer:
             while True:
                 printer.tick()
@@ -455,32 +459,10 @@ class Life:
         self._gave_up = True
         self.fail(f"the actors gave up: {error}")
         # The pause has to be latched whatever the exchange says.
-        await self._cancel_without_actors()
+        await cancel_entries(self.house)
         now_ns = house.clock.now_ns()
         latched = [one for one in house.journal.latched() if one[0] != Reason.SUPERVISOR]
         house.journal.set_latched((*latched, (Reason.SUPERVISOR.value, "", now_ns, (("error", str(error)),))))
-
-    async def _cancel_without_actors(self) -> None:
-        """Take every entry of ours away as far as the exchange lets us, and say where it does not."""
-        try:
-            await self._cancel_entries_ourselves()
-        except HedgegridError as fault:
-            logger.error("entries could not be cancelled: {}; look at the exchange", fault)
-
-    async def _cancel_entries_ourselves(self) -> None:
-        """Take every entry of ours away, without any actor. Raises what the exchange's side raises."""
-        trading = self.house.world.trading
-        ours = [
-            order
-            for order in await trading.open_orders()
-            if order.purpose is Purpose.ENTRY
-            and (parts := parse_client_id(order.client_id)) is not None
-            and parts.account == self.house.config.account.name
-        ]
-        for instrument in self.house.instruments:
-            mine = [order.client_id for order in ours if order.instrument == instrument.name]
-            if mine:
-                await trading.cancel(instrument.name, mine)
 
 
 def _is_drawn_down(house: House) -> bool:

@@ -23,6 +23,12 @@ QUEUE_MAX: Final = 200
 SAME_S: Final = 300.0
 """How long the same words of the same event are told once."""
 SAME_KEPT: Final = 1_000
+OPPOSITES: Final[Mapping[str, tuple[str, ...]]] = {
+    "paused": ("resumed",),
+    "tripped": ("resumed",),
+    "resumed": ("paused", "tripped"),
+}
+"""What each event ends: once the state has changed and changed back, the same words are news."""
 PER_MINUTE: Final = 20
 """Alerts a minute of events that come often; and as many again of all others."""
 END_S: Final = 5.0
@@ -127,6 +133,8 @@ class Alerting:
         if told_s is not None and now_s - told_s < SAME_S:
             self.counts.repeated += 1
             return
+        for other in OPPOSITES.get(alert.event, ()):
+            self._forget(other)
         bucket = self._buckets[EVENTS[alert.event].frequent]
         if not bucket.take(now_s):
             self.counts.held_back += 1
@@ -143,6 +151,11 @@ class Alerting:
         self._told.move_to_end(alert)
         if len(self._told) > SAME_KEPT:
             self._told.popitem(last=False)
+
+    def _forget(self, event: str) -> None:
+        """Let the next alert of an event be news, whatever its words."""
+        for alert in [one for one in self._told if one.event == event]:
+            del self._told[alert]
 
     # --- in the thread ------------------------------------------------------------------------------------------------
 

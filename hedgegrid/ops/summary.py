@@ -10,8 +10,10 @@ from typing import Final
 
 import attrs
 
+from hedgegrid.core.account_figures import AccountFigures
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.ops import phrases
+from hedgegrid.ops.moment import Standing, standing_of
 from hedgegrid.ops.view import AccountView
 from hedgegrid.units import CASH_SCALE, NS_PER_S
 
@@ -40,15 +42,20 @@ class RunExtras:
     journal_hash: str | None = None
     ambiguous_bars: int | None = None
     """Bars whose order of exit and stop the market's record leaves open; None where the market has no bars."""
+    account: AccountFigures | None = None
+    """The account by the gate's books at the end; None where there was none."""
+    left: str = ""
+    """What a run that failed leaves at the exchange, in words; "" for one that ended as asked."""
 
 
 def render_summary(view: AccountView, extras: RunExtras) -> str:
     """Write the summary, without a newline at the end."""
-    change = phrases.percent(phrases.change_percent(view.first_equity_e8, view.equity_e8))
-    begin, end = phrases.money(view.first_equity_e8, PLACES), phrases.money(view.equity_e8, PLACES)
-    realised_e8, fees_e8, funding_e8 = _of_this_run(view)
+    now = standing_of(view, extras.account)
+    change = phrases.percent(phrases.change_percent(view.first_equity_e8, now.equity_e8))
+    begin, end = phrases.money(view.first_equity_e8, PLACES), phrases.money(now.equity_e8, PLACES)
+    realised_e8, fees_e8, funding_e8 = _of_this_run(view, now)
     net_e8 = None if realised_e8 is None else realised_e8 - (fees_e8 or 0) - (funding_e8 or 0)
-    realised, unrealised = phrases.signed(realised_e8, PLACES), phrases.signed(view.unrealised_e8, PLACES)
+    realised, unrealised = phrases.signed(realised_e8, PLACES), phrases.signed(now.unrealised_e8, PLACES)
     net = phrases.signed(net_e8, PLACES)
     lines = [
         _market_line(view),
@@ -59,31 +66,38 @@ def render_summary(view: AccountView, extras: RunExtras) -> str:
         f"PnL: realised {realised} unrealised {unrealised} (realised after fees and funding: {net})",
         f"fees: {phrases.money(fees_e8, PLACES)}",
         f"funding: {phrases.money(funding_e8, PLACES)} (negative: received)",
-        f"equity: {begin} -> {end} (change {change})",
+        f"equity: {begin} -> {end} (change {change}; since the session began {phrases.percent(now.session_percent)})",
         *_position_lines(view),
         f"ambiguous bars: {phrases.UNKNOWN if extras.ambiguous_bars is None else extras.ambiguous_bars}",
-        f"permission: {phrases.permission(view)}",
+        f"permission: {_permission(view, extras)}",
         f"restarts: {_counted(view.restarts)}",
         f"incidents: {view.incidents}",
         f"journal: {extras.journal_path or phrases.UNKNOWN}",
         f"journal hash: {extras.journal_hash or phrases.UNKNOWN}",
+        *([f"left at the exchange: {extras.left}"] if extras.left else ()),
         f"ended: {extras.ended}",
     ]
     return "\n".join(lines)
 
 
-def _of_this_run(view: AccountView) -> tuple[int | None, int | None, int | None]:
+def _of_this_run(view: AccountView, now: Standing) -> tuple[int | None, int | None, int | None]:
     """Give realised profit, fees and funding of this run alone, like its fills and orders."""
-    now = (view.realised_e8, view.fees_e8, view.funding_e8)
+    sums = (now.realised_e8, now.fees_e8, now.funding_e8)
     first, second, third = (
-        None if value is None else value - before for value, before in zip(now, view.before, strict=True)
+        None if value is None else value - before for value, before in zip(sums, view.before, strict=True)
     )
     return first, second, third
 
 
+def _permission(view: AccountView, extras: RunExtras) -> str:
+    """Write the mode that trading ended in; one that failed has nobody left who could act on it."""
+    return f"none, the run failed (it was {phrases.permission(view)})" if extras.left else phrases.permission(view)
+
+
 def summary_json(view: AccountView, extras: RunExtras) -> dict[str, object]:
     """Give the summary's figures as JSON can hold them; names carry the units."""
-    change = phrases.change_percent(view.first_equity_e8, view.equity_e8)
+    now = standing_of(view, extras.account)
+    change, session = phrases.change_percent(view.first_equity_e8, now.equity_e8), now.session_percent
     return {
         "account": view.account,
         "ended": extras.ended,
@@ -101,14 +115,15 @@ def summary_json(view: AccountView, extras: RunExtras) -> dict[str, object]:
         "refused": sum(view.refusals.values()),
         "refused_by_control": dict(view.refusals),
         "rejected_by_reason": dict(view.rejections),
-        "realised_quote": _exact(view.realised_e8),
-        "unrealised_quote": _exact(view.unrealised_e8),
-        "fees_quote": _exact(view.fees_e8),
-        "funding_quote": _exact(view.funding_e8),
-        "wallet_quote": _exact(view.wallet_e8),
+        "realised_quote": _exact(now.realised_e8),
+        "unrealised_quote": _exact(now.unrealised_e8),
+        "fees_quote": _exact(now.fees_e8),
+        "funding_quote": _exact(now.funding_e8),
+        "wallet_quote": _exact(now.wallet_e8),
         "equity_first_quote": _exact(view.first_equity_e8),
-        "equity_last_quote": _exact(view.equity_e8),
+        "equity_last_quote": _exact(now.equity_e8),
         "equity_change_percent": None if change is None else str(change),
+        "equity_session_percent": None if session is None else str(session),
         "positions": _positions(view),
         "ambiguous_bars": extras.ambiguous_bars,
         "mode": view.mode,
@@ -116,6 +131,7 @@ def summary_json(view: AccountView, extras: RunExtras) -> dict[str, object]:
         "restarts": dict(view.restarts),
         "incidents": view.incidents,
         "liquidated": view.liquidated,
+        "left": extras.left or None,
         "journal": extras.journal_path,
         "journal_hash": extras.journal_hash,
     }

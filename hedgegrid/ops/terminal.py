@@ -15,8 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hedgegrid.core.account_figures import AccountFigures
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.ops import phrases
+from hedgegrid.ops.moment import Standing, standing_of
 from hedgegrid.ops.view import AccountView, InstrumentView
 from hedgegrid.units import NS_PER_S
 
@@ -45,18 +47,21 @@ class StatusPrinter:
         now_ns: Callable[[], int],
         wall_ns: Callable[[], int],
         progress: Callable[[], Progress | None] = lambda: None,
+        account: Callable[[], AccountFigures | None] = lambda: None,
         line_period_ns: int = LINE_PERIOD_NS,
     ) -> None:
         """Show ``view`` on ``console``: a table where that is a terminal, else a line every ``line_period_ns``.
 
         ``now_ns`` is the clock of the view's times; ``wall_ns`` only ever grows and paces the output; ``progress``
-        tells how far a replay of known length has come (None: unknown).
+        tells how far a replay of known length has come (None: unknown); ``account`` gives the gate's books (None: there
+        is no gate yet).
         """
         self._view = view
         self._console = console
         self._now_ns = now_ns
         self._wall_ns = wall_ns
         self._progress = progress
+        self._account = account
         self._period_ns = NS_PER_S // FRAMES_PER_S if console.is_terminal else line_period_ns
         self._started_wall_ns = wall_ns()
         self._shown_wall_ns: int | None = None
@@ -98,12 +103,12 @@ class StatusPrinter:
 
     def _show(self) -> None:
         if not self._console.is_terminal:
-            self._print(status_line(self._view, self._now_ns(), self._pace()))
+            self._print(status_line(self._view, self._now_ns(), self._pace(), self._account()))
             return
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=True, redirect_stderr=True)
             self._live.start()
-        self._live.update(_screen(self._view, self._now_ns(), self._pace()), refresh=True)
+        self._live.update(_screen(self._view, self._now_ns(), self._pace(), self._account()), refresh=True)
 
     def _print_notices(self) -> None:
         """Print what was noted since the last time; what the view has forgotten since is only counted."""
@@ -140,16 +145,18 @@ class _Pace:
         return f"{done:,}/{total:,} {self.progress.unit} ({share}%), {rate:,.0f}/s, {left} left"
 
 
-def status_line(view: AccountView, now_ns: int, pace: object | None = None) -> str:
-    """Write the account as one line."""
-    change = phrases.percent(phrases.change_percent(view.first_equity_e8, view.equity_e8))
+def status_line(
+    view: AccountView, now_ns: int, pace: object | None = None, account: AccountFigures | None = None
+) -> str:
+    """Write the account as one line; percent are since the session began."""
+    now = standing_of(view, account)
     open_orders = view.open_total()
     parts = [
         phrases.moment(view.market_ns),
         phrases.permission(view),
-        f"equity {phrases.money(view.equity_e8)} ({change})",
-        f"realised {phrases.signed(view.realised_e8)}",
-        f"unrealised {phrases.signed(view.unrealised_e8)}",
+        f"equity {phrases.money(now.equity_e8)} (session {phrases.percent(now.session_percent)})",
+        f"realised {phrases.signed(now.realised_e8)}",
+        f"unrealised {phrases.signed(now.unrealised_e8)}",
     ]
     for name, one in view.instruments.items():
         parts.append(f"{name} long {phrases.position(one, Leg.LONG)} short {phrases.position(one, Leg.SHORT)}")
@@ -168,8 +175,9 @@ def _newest_bar_ns(view: AccountView) -> int | None:
     return max((one.bar_ns for one in view.instruments.values() if one.bar_ns is not None), default=None)
 
 
-def _screen(view: AccountView, now_ns: int, pace: _Pace | None) -> Group:
-    parts: list[Table | Text | ProgressBar] = [_account_table(view), _instruments_table(view, now_ns)]
+def _screen(view: AccountView, now_ns: int, pace: _Pace | None, account: AccountFigures | None) -> Group:
+    now = standing_of(view, account)
+    parts: list[Table | Text | ProgressBar] = [_account_table(view, now), _instruments_table(view, now_ns)]
     parts += [
         Text(f"{phrases.moment(notice.at_ns)}  {notice.text}", style="yellow", no_wrap=True, overflow="ellipsis")
         for notice in list(view.notices)[-NOTICES_SHOWN:]
@@ -183,19 +191,18 @@ def _screen(view: AccountView, now_ns: int, pace: _Pace | None) -> Group:
     return Group(*parts)
 
 
-def _account_table(view: AccountView) -> Table:
-    change = phrases.change_percent(view.first_equity_e8, view.equity_e8)
+def _account_table(view: AccountView, now: Standing) -> Table:
     table = Table(title=f"hedgegrid {view.account}", title_justify="left", show_header=False, expand=False)
     style = "green" if view.mode == "active" else "bold yellow"
     for label, text in (
         ("market", Text(phrases.moment(view.market_ns))),
         ("permission", Text(phrases.permission(view), style=style)),
-        ("equity", Text(f"{phrases.money(view.equity_e8)} ({phrases.percent(change)})")),
+        ("equity", Text(f"{phrases.money(now.equity_e8)} (session {phrases.percent(now.session_percent)})")),
         (
             "PnL",
-            Text(f"realised {phrases.signed(view.realised_e8)}  unrealised {phrases.signed(view.unrealised_e8)}"),
+            Text(f"realised {phrases.signed(now.realised_e8)}  unrealised {phrases.signed(now.unrealised_e8)}"),
         ),
-        ("costs", Text(f"fees {phrases.money(view.fees_e8)}  funding {phrases.money(view.funding_e8)}")),
+        ("costs", Text(f"fees {phrases.money(now.fees_e8)}  funding {phrases.money(now.funding_e8)}")),
         (
             "refused",
             Text(f"{sum(view.refusals.values())} by the gate  {sum(view.rejections.values())} by the exchange"),

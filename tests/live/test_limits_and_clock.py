@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.trading_bot import END_S, OVER_A_RUNG_BPS, RUNG_LOTS, STEP_BPS, TradingBot, trading
+from tests.live.trading_bot import END_S, OVER_A_RUNG_BPS, RUNG_LOTS, STEP_BPS, TradingBot, secret, trading
+from tests.ops.alert_service import alert_service
 
 NS_PER_MS = 1_000_000
 ON_ITS_WAY_NS = 50 * NS_PER_MS
@@ -124,17 +125,34 @@ async def test_an_account_that_leaves_hedge_mode_is_not_traded_on(tmp_path: Path
 
 @pytest.mark.asyncio
 async def test_a_key_that_is_revoked_ends_the_run(tmp_path: Path) -> None:
-    """-2015 in the middle of a run: it ends in one line that says what to do, and what protects stays."""
-    async with trading(tmp_path) as bot:
-        await bot.hold()
-        stops = bot.account["algoOrders"]
-        bot.arm("2015:always")
-        bot.move(-STEP_BPS)
-        async with asyncio.timeout(END_S):
-            outcome = await asyncio.shield(bot.running)
-        assert outcome.exit_code != 0
-        assert "-2015" in outcome.failure
-        assert "look at the key" in outcome.failure
-        assert "\n" not in outcome.failure
-        assert bot.account["algoOrders"] == stops
-        assert bot.fired("2015") < MANY, "the run went on asking"
+    """-2015 in the middle of a run: it ends in one line that says what to do, and what protects stays.
+
+    People are told what it leaves: the position, and entries that nobody could take away.
+    """
+    with alert_service() as service:
+        urls = {"file": str(secret(tmp_path / "urls", service.url))}
+        async with trading(tmp_path, alerts={"urls": urls, "default": "off", "events": {"stopped": "on"}}) as bot:
+            await _revoked(bot)
+        (told,) = (one["message"] for one in service.arrived)
+    assert "-2015" in told
+    assert "BTC/USDT:USDT long 0.020 @ 99" in told
+    assert "0.010 WITHOUT A STOP" in told
+    assert "by the books, NOT taken away: the exchange could not be asked" in told
+
+
+async def _revoked(bot: TradingBot) -> None:
+    """Let the key die in the middle of it, and look at how the run ends."""
+    await bot.hold()
+    stops = bot.account["algoOrders"]
+    bot.arm("2015:always")
+    bot.move(-STEP_BPS)
+    async with asyncio.timeout(END_S):
+        outcome = await asyncio.shield(bot.running)
+    assert outcome.exit_code != 0
+    assert "-2015" in outcome.failure
+    assert "look at the key" in outcome.failure
+    assert "\n" not in outcome.failure
+    assert bot.account["algoOrders"] == stops
+    assert bot.fired("2015") < MANY, "the run went on asking"
+    assert bot.told_of("the run has failed, and nobody watches what it leaves at the exchange")
+    assert outcome.extras.left.startswith("BTC/USDT:USDT long 0.020 @ 99")

@@ -3,11 +3,12 @@
 Invariants: every message has a number and times of its own; one tick on one lot of the instrument is worth 10,000 e8.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TypeVar
 
 from hedgegrid.core import risk
-from hedgegrid.core.account_figures import AccountFigures, AtRisk, Money, worth_of
+from hedgegrid.core.account_figures import AccountFigures, AtRisk, LegHeld, Money, worth_of
 from hedgegrid.messages import events
 from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Balance, Position, SessionMemory
@@ -160,8 +161,18 @@ class Account:
             funding_e8=funding_e8,
         )
 
-    def worth(self, equity_e8: int, *, unrealised_e8: int = 0, sums_e8: tuple[int, int, int] = (0, 0, 0)) -> None:
-        """The gate's books know the account's money now; ``sums_e8`` are realised, fees and funding."""
+    def worth(
+        self,
+        equity_e8: int,
+        *,
+        unrealised_e8: int = 0,
+        sums_e8: tuple[int, int, int] = (0, 0, 0),
+        lots: Sequence[int] = (),
+    ) -> None:
+        """The gate's books know the account's money now; ``sums_e8`` are realised, fees and funding.
+
+        ``lots`` are what they hold of the first instrument's legs.
+        """
         wallet_e8 = equity_e8 - unrealised_e8
         money = Money(
             wallet_e8=wallet_e8, realised_e8=sums_e8[0], fees_e8=sums_e8[1], funding_e8=sums_e8[2], at_ns=self.now_ns
@@ -173,7 +184,7 @@ class Account:
             since=SessionMemory(
                 peak_e8=2 * equity_e8,
                 day_base_e8=equity_e8 + 7,
-                session_base_e8=equity_e8 - 9,
+                session_base_e8=equity_e8 - 2 * 10**8,
                 last_e8=equity_e8,
                 next_day_ns=self.now_ns,
             ),
@@ -188,7 +199,20 @@ class Account:
             var_e8=equity_e8 // 10,
             at_ns=worth.at_ns,
         )
-        self.books = AccountFigures(money=money, worth=worth, legs=(), at_risk=at_risk)
+        legs = tuple(
+            LegHeld(
+                instrument=0,
+                leg=leg,
+                qty_lots=held,
+                foreign_lots=0,
+                cost_e8=0,
+                notional_e8=None,
+                unrealised_e8=None,
+                mark_ns=self.now_ns,
+            )
+            for leg, held in enumerate(lots)
+        )
+        self.books = AccountFigures(money=money, worth=worth, legs=legs, at_risk=at_risk)
 
     def quote(self, bid_ticks: int, ask_ticks: int, name: str = BTC) -> None:
         """A best bid and ask."""

@@ -145,6 +145,17 @@ def test_the_same_is_told_once_in_a_while(service: AlertService) -> None:
     assert told.alerting.counts.repeated == 2
 
 
+def test_a_state_that_changed_between_is_no_repeat(service: AlertService) -> None:
+    """Paused, resumed, paused again within a minute: whoever reads the last alert knows how things stand."""
+    told = Told(service)
+    paused, resumed = Alert("paused", "operator"), Alert("resumed", "entries may be added again")
+    for alert in (paused, paused, resumed, paused, resumed, resumed, Alert("tripped", "drawdown"), resumed):
+        told.alerting.tell(alert)
+    told.alerting.stop("")
+    assert service.events() == ["paused", "resumed", "paused", "resumed", "tripped", "resumed", "stopped"]
+    assert told.alerting.counts.repeated == 2
+
+
 def test_a_flood_is_held_back_and_hides_nothing_that_matters(service: AlertService) -> None:
     """Of a hundred fills a minute twenty are told; a trip passes them all, and the next fill says how many more."""
     told = Told(service)

@@ -81,7 +81,7 @@ def test_money_is_the_books_to_the_last_unit() -> None:
         ("equity_peak_quote", 2_000_024_691_356),
         ("maintenance_margin_quote", 125_001_543_209),
         ("daily_loss_quote", 7),
-        ("session_loss_quote", -9),
+        ("session_loss_quote", -2 * 10**8),
         ("gross_notional_quote", 3_000_037_037_034),
         ("value_at_risk_quote", 100_001_234_567),
     ):

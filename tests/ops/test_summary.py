@@ -2,6 +2,8 @@
 
 import json
 
+import attrs
+
 from hedgegrid.messages import events
 from hedgegrid.messages.events import EndReason, OrderEventKind
 from hedgegrid.model.account import Position
@@ -54,7 +56,7 @@ def test_summary_lines() -> None:
         "PnL: realised +1.2346 unrealised -0.0001 (realised after fees and funding: +1.1680)",
         "fees: 0.0765",
         "funding: -0.0100 (negative: received)",
-        "equity: 10,000.0000 -> 9,987.6540 (change -0.12%)",
+        "equity: 10,000.0000 -> 9,987.6540 (change -0.12%; since the session began -)",
         f"position left: {BTC} long 0.010 @ 100,000.0",
         f"position left: {BTC} short 0.004 @ 108,123.4",
         "ambiguous bars: 3",
@@ -70,11 +72,38 @@ def test_summary_lines() -> None:
 def test_summary_of_a_run_that_learnt_nothing() -> None:
     """A run that ends before hydration claims no figure; an unknown position is listed as unknown."""
     text = render_summary(Account().view, RunExtras(ended="stopped by SIGINT", wall_ns=5 * S))
-    assert "equity: - -> - (change -)" in text
+    assert "equity: - -> - (change -; since the session began -)" in text
     assert "PnL: realised - unrealised -" in text
     assert f"position left: {BTC} long -" in text
     assert "journal hash: -" in text
     assert text.endswith("ended: stopped by SIGINT")
+
+
+def test_money_and_positions_are_of_one_moment() -> None:
+    """The books' word goes before the last sample, which a fill may have overtaken; books that lag tell no money."""
+    account = finished_account()
+    held = [account.view.instruments[BTC].legs[leg].qty_lots or 0 for leg in Leg]
+    account.worth(1_000_000_000_000, unrealised_e8=-7 * 10**8, sums_e8=(9 * 10**8, 0, 0), lots=held)
+    extras = attrs.evolve(EXTRAS, account=account.books)
+    text = render_summary(account.view, extras)
+    # The session began at 2 quote below 10,000: the fixture's.
+    assert "equity: 10,000.0000 -> 10,000.0000 (change +0.00%; since the session began +0.02%)" in text
+    assert "realised +9.0000 unrealised -7.0000" in text
+    told = summary_json(account.view, extras)
+    assert (told["equity_last_quote"], told["equity_session_percent"]) == ("10000", "0.02")
+    account.fill(order("u", Leg.LONG, Purpose.ENTRY), 1)
+    text = render_summary(account.view, extras)
+    assert "equity: 10,000.0000 -> - (change -; since the session began -)" in text
+    assert "PnL: realised - unrealised -" in text
+
+
+def test_a_run_that_failed_says_what_it_leaves() -> None:
+    """Nobody acts on its permission any more; what stays at the exchange is told instead."""
+    extras = attrs.evolve(EXTRAS, ended="-2015: the key may not do this", left="BTC long 0.010, entries 4")
+    lines = render_summary(finished_account().view, extras).splitlines()
+    assert "permission: none, the run failed (it was active)" in lines
+    assert lines[-2:] == ["left at the exchange: BTC long 0.010, entries 4", "ended: -2015: the key may not do this"]
+    assert summary_json(finished_account().view, extras)["left"] == "BTC long 0.010, entries 4"
 
 
 def test_a_liquidation_shows_in_its_fills() -> None:

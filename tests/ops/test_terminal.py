@@ -40,7 +40,8 @@ def account_at_work() -> Account:
     account.mark(1_081_235)
     account.sample(1_000_000_000_000)
     account.close_bar()
-    account.sample(1_001_234_500_000, realised_e8=123_400_000, unrealised_e8=-5_000_000)
+    account.sample(1_001_234_400_000)
+    account.worth(1_001_234_500_000, unrealised_e8=-5_000_000, sums_e8=(123_400_000, 0, 0), lots=(5, 0))
     return account
 
 
@@ -52,16 +53,24 @@ def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
 
 def printer(account: Account, shown: Console, wall: Wall, progress: Progress | None = None) -> StatusPrinter:
     """A printer of the account's view."""
-    return StatusPrinter(account.view, shown, now_ns=lambda: account.now_ns, wall_ns=wall, progress=lambda: progress)
+    return StatusPrinter(
+        account.view,
+        shown,
+        now_ns=lambda: account.now_ns,
+        wall_ns=wall,
+        progress=lambda: progress,
+        account=lambda: account.books,
+    )
 
 
 def test_status_line_says_what_matters() -> None:
     """One line is enough to know whether to worry."""
-    line = status_line(account_at_work().view, account_at_work().now_ns)
+    account = account_at_work()
+    line = status_line(account.view, account.now_ns, None, account.books)
     assert line == (
-        "2025-07-06 00:00:08 | reducing (feed_stale of BTC/USDT:USDT) | equity 10,012.35 (+0.12%) | realised +1.23"
-        " | unrealised -0.05 | BTC/USDT:USDT long 0.005 @ 108,123.4 short flat | open 2 | fills 0 | refused 1"
-        " | bar 1.0 s ago"
+        "2025-07-06 00:00:08 | reducing (feed_stale of BTC/USDT:USDT) | equity 10,012.35 (session +0.02%)"
+        " | realised +1.23 | unrealised -0.05 | BTC/USDT:USDT long 0.005 @ 108,123.4 short flat | open 2"
+        " | fills 0 | refused 1 | bar 1.0 s ago"
     )
 
 
@@ -69,7 +78,7 @@ def test_status_line_of_an_unknown_account() -> None:
     """Before hydration nothing is claimed."""
     account = Account()
     assert status_line(account.view, account.now_ns) == (
-        "- | - | equity - (-) | realised - | unrealised - | BTC/USDT:USDT long - short - | open - | fills 0"
+        "- | - | equity - (session -) | realised - | unrealised - | BTC/USDT:USDT long - short - | open - | fills 0"
         " | refused 0 | bar -"
     )
 
@@ -129,7 +138,14 @@ def test_a_terminal_gets_a_table_four_times_a_second() -> None:
     drawn = out.getvalue()
     assert drawn.count("hedgegrid demo") == 4
     status.close()
-    for part in ("reducing (feed_stale", "10,012.35 (+0.12%)", "108123.5", "0.005 @ 108,123.4", "flat", "1.0 s ago"):
+    for part in (
+        "reducing (feed_stale",
+        "10,012.35 (session +0.02%)",
+        "108123.5",
+        "0.005 @ 108,123.4",
+        "flat",
+        "1.0 s ago",
+    ):
         assert part in ANSI.sub("", drawn)
 
 
