@@ -347,7 +347,7 @@ class Executor(Actor[ExecutorMessage]):
 
     def _doubt_what_was_not_heard_of(self) -> None:
         """An intent of an earlier life that no source shows yet may still arrive: its outcome is not known."""
-        silent = [one for one in self._table.records.values() if one.state in _NOT_HEARD_OF]
+        silent = [one for one in self._table.live.values() if one.state in _NOT_HEARD_OF]
         for record in silent:
             event = OrderEvent(kind=OrderEventKind.UNKNOWN, client_id=record.client_id)
             batch = ExecutionBatch(**self._post.head(), instrument=record.instrument, mark_ticks=0, events=(event,))

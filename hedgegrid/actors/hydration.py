@@ -28,6 +28,7 @@ from hedgegrid.core.reconcile_views import (
     LocalView,
     Mark,
     Plan,
+    VenueView,
     fill_key,
     held,
 )
@@ -75,6 +76,34 @@ _REASON_OF_MARK: Final = {
 }
 
 
+@attrs.frozen(kw_only=True)
+class _Calm:
+    """A reading that changed nothing, and what it was compared with: one like it changes nothing either.
+
+    Such a reading shows every order that lives and none that ended, so no time that passes could change its plan.
+    """
+
+    version: int
+    books: Books
+    view: VenueView
+    queued: frozenset[str]
+    plan: Plan
+
+    def sees(self, books: Books, view: VenueView, queued: Collection[str]) -> bool:
+        """Tell whether a later reading, and the books at it, say the same."""
+        before = self.view
+        return (
+            before.fills == view.fills
+            and before.limit_orders == view.limit_orders
+            and before.stop_orders == view.stop_orders
+            and before.positions == view.positions
+            and before.looks == view.looks == ()
+            and self.books.positions == books.positions
+            and self.books.foreign == books.foreign
+            and self.queued == frozenset(queued)
+        )
+
+
 class Hydration:
     """The books of one account against its exchange."""
 
@@ -105,6 +134,7 @@ class Hydration:
         self._queued = queued
         self._foreign = Foreign(post, instruments, adopting)
         self._absences: tuple[Absence, ...] = ()
+        self._calm: _Calm | None = None
         self._held = Counter[tuple[str, Leg]]()
         self._cancels: dict[str, list[str]] = {}
         self._first = True
@@ -227,6 +257,9 @@ class Hydration:
         if view is None:
             return None
         books = self._memory.books()
+        calm = self._calm
+        if calm is not None and calm.version == self._table.version and calm.sees(books, view, self._queued()):
+            return calm.plan
         # Readings overlap widely: what is applied already is left out, and costs one look.
         fills = tuple(one for one in view.fills if not self._is_applied(books, fill_key(one)))
         for fill in fills:
@@ -251,6 +284,10 @@ class Hydration:
             self._held[instrument, one.lot.leg] += one.lot.qty_lots
         if plan.agreed:
             self._first = False
+        self._calm = None
+        if plan.is_empty and not fills:
+            queued = frozenset(self._queued())
+            self._calm = _Calm(version=self._table.version, books=books, view=view, queued=queued, plan=plan)
         return plan
 
     def _is_applied(self, books: Books, key: FillKey) -> bool:

@@ -52,6 +52,10 @@ class OrderTable:
         """Those of which nobody knows whether they have it."""
         self._ended = 0
         self.records: OrderedDict[str, OrderRecord] = OrderedDict()
+        self.live: dict[str, OrderRecord] = {}
+        """Those of the records that have not ended, in the same order."""
+        self.version = 0
+        """Grows with every change of a record: what was worked out at a version stands while it is the same."""
         self.fills = 0
         """Fills that were applied in this life."""
 
@@ -66,8 +70,16 @@ class OrderTable:
 
     def remember(self, record: OrderRecord, request: OrderRequest) -> None:
         """Take an order."""
-        self.records[record.client_id] = record
+        self._put(record)
         self._requests[record.client_id] = request
+
+    def _put(self, record: OrderRecord) -> None:
+        self.version += 1
+        self.records[record.client_id] = record
+        if is_terminal(record.state):
+            self.live.pop(record.client_id, None)
+        else:
+            self.live[record.client_id] = record
 
     def is_ours(self, client_id: str) -> bool:
         """Tell whether an order is this account's own, by the table or by its id."""
@@ -100,8 +112,8 @@ class OrderTable:
             record = self.records.get(client_id)
             if record is not None and not is_terminal(record.state):
                 after = advance(record, LifeEvent(kind=kind, ts_ns=ts_ns, cause=kind.value))
-                if isinstance(after, OrderRecord):
-                    self.records[client_id] = after
+                if isinstance(after, OrderRecord) and after is not record:
+                    self._put(after)
 
     # --- what the exchange says -------------------------------------------------------------------------------------
 
@@ -148,7 +160,8 @@ class OrderTable:
         if is_terminal(after.state) or event.kind is OrderEventKind.AMENDED:
             self._asked.pop(event.client_id, None)
             self._doubted.discard(event.client_id)
-        self.records[event.client_id] = after
+        if after is not record:
+            self._put(after)
         return after
 
     # --- amendments -------------------------------------------------------------------------------------------------
@@ -195,6 +208,7 @@ class OrderTable:
         if self._ended <= 2 * ENDED_KEPT:
             return
         ended = [client_id for client_id, record in self.records.items() if is_terminal(record.state)]
+        self.version += 1
         for client_id in ended[:-ENDED_KEPT]:
             del self.records[client_id]
             del self._requests[client_id]
@@ -209,9 +223,7 @@ class OrderTable:
     def missing(self, shown: Collection[str], queued: Collection[str]) -> tuple[OrderRecord, ...]:
         """Give the orders that may live, were sent, and are not among those that the exchange shows; oldest first."""
         return tuple(
-            record
-            for client_id, record in self.records.items()
-            if not is_terminal(record.state) and client_id not in shown and client_id not in queued
+            record for client_id, record in self.live.items() if client_id not in shown and client_id not in queued
         )
 
     def open_orders(self, instrument: str) -> list[OpenOrder]:
@@ -221,7 +233,7 @@ class OrderTable:
         """
         return [
             _open_order(record, self._requests[record.client_id], self._asked.get(record.client_id, 0))
-            for record in self.records.values()
+            for record in self.live.values()
             if record.instrument == instrument and is_live(record.state)
         ]
 

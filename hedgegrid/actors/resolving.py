@@ -54,6 +54,8 @@ class Resolving:
         self._doubts: dict[str, Doubt] = {}
         self._unwanted: dict[str, str] = {}
         self._paused: dict[str, None] = {}
+        self._noted = -1
+        """The table's version when it was looked through last."""
 
     @property
     def doubts(self) -> int:
@@ -74,6 +76,9 @@ class Resolving:
 
     def note_all(self) -> None:
         """Take note of every order that may have changed: those that live, and those that something waits for."""
+        if self._noted == self._table.version and not self._unwanted:
+            return
+        self._noted = self._table.version
         waited_for = self._doubts.keys() | self._unwanted.keys()
         for name, record in self._table.records.items():
             if not is_terminal(record.state) or name in waited_for:
@@ -100,7 +105,7 @@ class Resolving:
         now_ns = self._clock.now_ns()
         waiting = [
             record
-            for record in self._table.records.values()
+            for record in self._table.live.values()
             if record.state in (OrderState.SENT, OrderState.CANCELLING) and record.client_id not in self._doubts
         ]
         due_ns = [record.ts_ns + self._answer_wait_ns for record in waiting]

@@ -194,3 +194,9 @@ class Plan:
     def agreed(self) -> bool:
         """Whether both sides say the same once the plan is applied."""
         return not self.differences
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether both sides say the same as they are, and nothing waits for another reading."""
+        nothing = (self.adopted, self.fills, self.marks, self.cancels, self.absences, self.unresolved, self.differences)
+        return not any((*nothing, self.foreign_fills))
