@@ -34,6 +34,7 @@ from hedgegrid.model.order import Fill, Kind, Leg, OpenOrder, OrderRequest, Purp
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import VirtualClock
 from hedgegrid.runtime.mailbox import Mailbox
+from hedgegrid.units import PPM
 from tests.actors.played import BTC, Order, PlayedExchange
 from tests.core import made
 
@@ -91,7 +92,11 @@ class Ring(PlayedExchange):
             var_ppm=1,
         )
         memory: Any = SimpleNamespace(
-            latched=lambda: (), session=lambda: None, set_latched=lambda _: None, set_session=lambda _: None
+            latched=lambda: (),
+            session=lambda: None,
+            set_latched=lambda _: None,
+            set_session=lambda _: None,
+            throttle_ppm=lambda: PPM,
         )
         return Risk(
             mailbox=self._mailbox(RISK),

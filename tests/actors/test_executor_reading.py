@@ -74,6 +74,27 @@ async def test_what_a_gap_swallowed_is_found_and_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_reading_like_the_last_one_is_followed_by_one_that_is_not(tmp_path: Path) -> None:
+    """Polls that find nothing new are passed over quickly; a fill, an end and a stranger after them are found."""
+    async with desk(tmp_path) as at:
+        filled, ended = at.request(), at.request(level=2)
+        await at.resting(filled, ended)
+        await at.wait(65)
+        at.venue.fill(filled.client_id, 4)
+        await at.wait(21)
+        assert at.kinds(filled.client_id)[-1] == "filled"
+        await at.wait(41)
+        at.venue.end(ended.client_id)
+        await at.wait(21)
+        assert at.kinds(ended.client_id)[-1] == "cancelled"
+        await at.wait(41)
+        at.venue.orders[MANUAL] = attrs.evolve(open_order(at.request(qty_lots=3)), client_id=MANUAL)
+        await at.wait(21)
+        assert [one.client_id for one in at.heard(ForeignSeen)[-1].orders] == [MANUAL]
+        assert at.reasons("stream_gap") == []
+
+
+@pytest.mark.asyncio
 async def test_nothing_is_added_between_a_gap_and_a_reading_that_agrees(tmp_path: Path) -> None:
     """Law 3: entries that were approved before the pause are not sent either; reductions are."""
     async with desk(tmp_path) as at:

@@ -110,6 +110,22 @@ def test_silence_kills_only_by_the_rule_of_evidence(
         assert set(plan.unresolved) == {one.client_id for one in view.orders if not is_terminal(one.state)}
 
 
+@given(worlds(), st.sampled_from([AT_ONCE, CAREFUL]), st.integers(0, 5_000))
+def test_a_reading_that_changes_nothing_changes_nothing_later(
+    world: tuple[LocalView, VenueView, Counter[tuple[str, Leg]]], rule: EvidenceRule, later_ns: int
+) -> None:
+    """What makes a plan empty is no matter of time: the same reading again may be passed over."""
+    before, seen, _ = world
+    _, after = settled(before, attrs.evolve(seen, read_ns=NOW_NS + 5_000), rule)
+    seen = attrs.evolve(seen, read_ns=NOW_NS + 5_000, fills=())
+    plan = reconcile(after, seen, rule)
+    later = reconcile(after, attrs.evolve(seen, read_ns=seen.read_ns + later_ns), rule)
+    assert plan == later or not plan.is_empty
+    listed = {one.client_id for one in (*seen.limit_orders, *seen.stop_orders)}
+    silent = [one for one in after.orders if not is_terminal(one.state) and one.client_id not in listed]
+    assert not (silent and plan.is_empty), "an order that nobody shows is waited for"
+
+
 @pytest.mark.parametrize(
     ("state", "after"),
     [
