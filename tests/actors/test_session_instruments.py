@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hedgegrid.actors.post import strategy_name
+from hedgegrid.app import House
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.messages.events import BarClosed
 from hedgegrid.model.order import Purpose
@@ -20,6 +22,8 @@ from hedgegrid.venues.simulated.tape_bars import BarTape
 from tests.actors.house import (
     BTC,
     FIRST_BAR,
+    CrashError,
+    Script,
     assert_agrees,
     boot,
     changes,
@@ -121,6 +125,30 @@ async def test_volatility_halt_knows_the_history(tmp_path: Path) -> None:
     two = await boot(config, tape, duration_s=60)
     assert entries_placed(two) == []
     assert ("raised", "volatility_halt", BTC) in changes(two.path)[-3:]
+
+
+@pytest.mark.asyncio
+async def test_history_that_is_told_again_counts_once(tmp_path: Path) -> None:
+    """A strategy that restarts in a storm has its history told anew: the estimate is that of bars seen once."""
+    seen: list[list[tuple[int, str, int]]] = []
+    for fails_at in (None, 63):
+        failed: list[int] = []
+
+        def hook(
+            _house: House, actor: Any, message: Any, at: int | None = fails_at, failed: list[int] = failed
+        ) -> None:
+            if not isinstance(message, BarClosed) or at is None or failed:
+                return
+            if actor.name == strategy_name(BTC) and message.bar.open_ns // NS_PER_MINUTE >= FIRST_BAR + at:
+                failed.append(at)
+                raise CrashError("gone")
+
+        config = settings(tmp_path / str(fails_at), risk={"volatility_halt": STORM_LIMIT})
+        one = await boot(config, market(storm()), Script(before_handle=hook))
+        assert len(failed) == (fails_at is not None)
+        steps = [each for each in told(one, "volatility_halt") if each.change in {"raised", "recovering"}]
+        seen.append([(each.ts_recv_ns, each.change, int(each.figures["volatility_ppm"])) for each in steps])
+    assert seen[0] == seen[1] != []
 
 
 @pytest.mark.asyncio
