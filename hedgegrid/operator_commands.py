@@ -6,8 +6,9 @@ account's lock, and ends. Exit codes: 0 done · 1 not done, the lines say what i
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 import click
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from hedgegrid.ops.client import ApiClient
     from hedgegrid.worlds.world import Errand, ErrandKind
 
+Told = Mapping[str, Any]
+"""What `status` answers."""
+CONFIRM_S = 10.0
+"""What a running account gets to say that a control is done."""
 POLL_S = 0.5
 LOOK_S = 0.05
 LATCHED_S = 20.0
@@ -54,25 +59,71 @@ def _client_of(account: "AccountConfig", *, control: bool) -> "ApiClient":
     from hedgegrid.ops.client import ApiClient
 
     ops = account.ops
-    reference = ops.control_token if control else ops.read_token or ops.control_token
+    reads = not control and (ops.read_token is not None or ops.control_token is None)
+    reference = ops.read_token if reads else ops.control_token
     try:
         token = None if reference is None else reference.resolve().reveal()
-        return ApiClient(split_listen(ops.listen), token=token, ca_file=ops.tls_cert)
+        setting = "read_token" if reads else "control_token"
+        return ApiClient(split_listen(ops.listen), token=token, setting=setting, ca_file=ops.tls_cert)
     except OSError as error:
         raise Fatal(str(error)) from error
 
 
 def _ask(config: Path | None, path: str, body: dict[str, object] | None = None) -> Any:  # noqa: ANN401 - JSON
     """Read a route, or post to it. Ends the command where nobody answers."""
+    return _asked(_client(load_account(config, {}), control=body is not None), path, body)
+
+
+def _asked(client: "ApiClient", path: str, body: dict[str, object] | None) -> Any:  # noqa: ANN401 - JSON
+    """Read a route, or post to it. Ends the command where nobody answers."""
     from hedgegrid.ops.client import NoAnswerError
 
-    client = _client(load_account(config, {}), control=body is not None)
     try:
         return client.get(path) if body is None else client.post(path, body)
     except NoAnswerError as error:
         fail(f"{error}; is the account running?", EXIT_BAD_INPUT)
     except Fatal as error:
         fail(str(error), EXIT_BAD_INPUT)
+
+
+def _do(config: Path | None, path: str, body: dict[str, object], done: Callable[[Told], bool]) -> tuple[Told, bool]:
+    """Ask a running account for something and wait, in bounds, for its word that it is done; give that, and whether.
+
+    Ends the command where nobody answers.
+    """
+    from hedgegrid.ops.client import NoAnswerError
+
+    client = _client(load_account(config, {}), control=True)
+    _asked(client, path, body)
+    until_s = time.monotonic() + CONFIRM_S
+    while True:
+        try:
+            told: Told = client.get("/api/v1/status")
+        except NoAnswerError:
+            told = {}
+        except Fatal as error:
+            fail(str(error), EXIT_BAD_INPUT)
+        if told and done(told):
+            return told, True
+        if time.monotonic() >= until_s:
+            return told, False
+        time.sleep(LOOK_S)
+
+
+def _unheard(what: str) -> NoReturn:
+    """End the command where the account took the word and did not say that it was done."""
+    fail(f"asked for: {what}; not done within {CONFIRM_S:g} s: `hedgegrid status` tells how it stands", EXIT_FAILED)
+
+
+def _reasons(told: Told) -> set[str]:
+    """Give the reasons that hold entries back."""
+    return {one["reason"] for one in told.get("reasons", ())}
+
+
+def _entries(told: Told) -> int | None:
+    """Count the entries that rest; None while an instrument's orders are not known."""
+    counts = [leg["entries"] for one in told["instruments"] for leg in one["legs"]]
+    return None if None in counts else sum(counts)
 
 
 @click.command()
@@ -112,15 +163,36 @@ def pause(config: Path | None) -> None:
 
     Entries that rest already stay and may fill; `cancel-entries` takes them away.
     """
-    click.echo(f"asked for: {_ask(config, '/api/v1/pause', {})['asked']}")
+    _, done = _do(config, "/api/v1/pause", {}, lambda told: "operator" in _reasons(told))
+    if not done:
+        _unheard("pause")
+    click.echo("paused: nothing that increases a leg is sent until `hedgegrid resume`; entries that rest may fill")
 
 
 @click.command()
 @CONFIG
 @click.option("--new-peak", is_flag=True, help="Lift a drawdown too: the equity of now is the new peak.")
 def resume(config: Path | None, new_peak: bool) -> None:  # noqa: FBT001 - a flag of the command
-    """Lift the latched pauses of a running account."""
-    click.echo(f"asked for: {_ask(config, '/api/v1/resume', {'new_peak': new_peak})['asked']}")
+    """Lift the latched pauses of a running account, and tell what still holds it back."""
+    from hedgegrid.core.pause import Reason, is_latched
+    from hedgegrid.ops.phrases import lifted_by
+
+    lifts = {one.value for one in Reason if is_latched(one) and (new_peak or one is not Reason.DRAWDOWN)}
+    told, done = _do(
+        config,
+        "/api/v1/resume",
+        {"new_peak": new_peak},
+        lambda told: told["mode"] != "halted" and not lifts & _reasons(told),
+    )
+    left = _reasons(told)
+    if not done and not left:
+        _unheard("resume")
+    if not left:
+        click.echo(f"resumed: {told['mode']}")
+        return
+    click.echo(f"still paused: {', '.join(f'{one} ({lifted_by(one)})' for one in sorted(left))}")
+    if any(is_latched(Reason(one)) for one in left):
+        raise SystemExit(EXIT_FAILED)
 
 
 @click.command()
@@ -128,8 +200,11 @@ def resume(config: Path | None, new_peak: bool) -> None:  # noqa: FBT001 - a fla
 @CONFIG
 def throttle(factor: float, config: Path | None) -> None:
     """Scale the quantity of a running account's new entries by FACTOR, 0 to 1, over restarts too, until it is 1."""
-    asked = _ask(config, "/api/v1/throttle", {"factor": factor})["asked"]
-    click.echo(f"asked for: {asked} {factor:g}")
+    ppm = round(factor * 1_000_000)
+    _, done = _do(config, "/api/v1/throttle", {"factor": factor}, lambda told: round(told["throttle"] * 1e6) == ppm)
+    if not done:
+        _unheard(f"throttle {factor:g}")
+    click.echo(f"throttle {factor:g}: from the next decision on, over restarts too")
 
 
 @click.command("cancel-entries")
@@ -147,8 +222,18 @@ def cancel_entries(
 
     A running grid places them again at its next bar: `pause` first to keep them away.
     """
+    from hedgegrid.ops.phrases import counted
+
     if not dead:
-        click.echo(f"asked for: {_ask(config, '/api/v1/cancel-entries', {})['asked']}")
+        told, done = _do(config, "/api/v1/cancel-entries", {}, lambda told: _entries(told) == 0)
+        if not told:
+            _unheard("cancel-entries")
+        more = "; a running grid places them again at its next bar: `pause` first" if told["mode"] == "active" else ""
+        left = _entries(told)
+        rests = "what rests is not known" if left is None else counted(left, "entry rests", "entries rest")
+        click.echo(f"{'no entry rests' if done else rests}{more}")
+        if not done and not more:
+            raise SystemExit(EXIT_FAILED)
         return
     from hedgegrid.worlds.world import Errand, ErrandKind
 

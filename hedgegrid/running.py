@@ -63,7 +63,26 @@ def load_account(path: Path | None, overrides: dict[str, Any]) -> "AccountConfig
         if value is not None:
             section, name = dotted.split(".")
             account = attrs.evolve(account, **{section: attrs.evolve(getattr(account, section), **{name: value})})
+    _refuse_short_tokens(account)
     return account
+
+
+def _refuse_short_tokens(account: "AccountConfig") -> None:
+    """End the command where a token of [ops] is so short that it is guessed, and that masking it would mangle a log."""
+    from hedgegrid.config.secrets import TOKEN_CHARS_MIN, SecretError
+
+    for name, reference in (("read_token", account.ops.read_token), ("control_token", account.ops.control_token)):
+        try:
+            token = "" if reference is None else reference.resolve().reveal()
+        except SecretError:
+            # Whoever needs it says so.
+            continue
+        if reference is not None and len(token) < TOKEN_CHARS_MIN:
+            fail(
+                f"[ops] {name}: {reference.reference} holds {len(token)} characters, at least {TOKEN_CHARS_MIN} are "
+                "needed: `openssl rand -hex 16` makes a good one",
+                EXIT_BAD_INPUT,
+            )
 
 
 def at_another_server(origin: str | None) -> dict[str, Any]:

@@ -36,9 +36,16 @@ def advice(config: AccountConfig) -> tuple[Advice, ...]:
     for index, grid in enumerate(config.grid):
         for advise in (_recentering, _take_profit, _stop, _policy, _tolerance, _funding_window):
             found += (_under(f"grid[{index}]", each) for each in advise(grid, config))
-        for advise in (_inventory, _rung_size, _position, _order_count, _collar):
+        for advise in (_inventory, _rung_size, _no_room, _position, _order_count, _collar):
             found += (_under(f"grid[{index}]", each) for each in advise(grid, config))
-    return (*found, *_worst_case(config), *_idle_limits(config), *_leftovers(config))
+    return (
+        *found,
+        *_caps_below_a_rung(config),
+        *_worst_case(config),
+        *_idle_limits(config),
+        *_order_rate(config),
+        *_leftovers(config),
+    )
 
 
 def _under(path: str, each: Advice) -> Advice:
@@ -147,6 +154,41 @@ def _rung_size(grid: GridConfig, config: AccountConfig) -> Iterator[Advice]:
             path="ladder.base_quote",
             message=f"the largest rung is {_rounded(largest)}, above risk.max_order_notional_quote, {plain(cap)}",
         )
+
+
+def _no_room(grid: GridConfig, config: AccountConfig) -> Iterator[Advice]:
+    """Not even the first rung fits into the inventory: nothing is ever placed."""
+    one, room = _first_rung_quote(grid, config), grid.ladder.max_inventory_quote
+    if one is not None and room < one:
+        yield Advice(path="ladder.max_inventory_quote", message=_below_a_rung(grid, room, one))
+
+
+def _caps_below_a_rung(config: AccountConfig) -> Iterator[Advice]:
+    """Not even a grid's smallest rung is within a limit of the gate."""
+    for grid in config.grid:
+        one, ladder = _first_rung_quote(grid, config), grid.ladder
+        if one is None:
+            continue
+        last = max(ladder.levels_long, ladder.levels_short) - 1
+        smallest = one * min(Decimal(1), ladder.qty_scale**last)
+        for name in ("max_order_notional_quote", "max_notional_per_leg_quote"):
+            cap: Decimal = getattr(config.risk, name)
+            if cap < smallest:
+                yield Advice(path=f"risk.{name}", message=_below_a_rung(grid, cap, smallest))
+
+
+def _below_a_rung(grid: GridConfig, cap: Decimal, rung: Decimal) -> str:
+    about = "" if grid.ladder.base_quote is not None else " at the start price"
+    return f"{plain(cap)} is below one rung of {_rounded(rung)}{about}: nothing is ever sent for {grid.instrument}"
+
+
+def _first_rung_quote(grid: GridConfig, config: AccountConfig) -> Decimal | None:
+    """The notional of the rung nearest to the center, in quote units; None where it depends on a price to come."""
+    if grid.ladder.base_quote is not None:
+        return grid.ladder.base_quote
+    synthetic = config.account.mode == "sim" and config.sim.market == "synthetic"
+    price = config.sim.synthetic.prices.get(grid.instrument) if synthetic else None
+    return None if price is None or grid.ladder.base_qty is None else grid.ladder.base_qty * price
 
 
 def _position(grid: GridConfig, _: AccountConfig) -> Iterator[Advice]:
@@ -281,12 +323,28 @@ def _idle_limits(config: AccountConfig) -> Iterator[Advice]:
             yield Advice(path=f"risk.{inner}", message=f"is above risk.{outer} and never binds")
 
 
+def _order_rate(config: AccountConfig) -> Iterator[Advice]:
+    """All ladders have more rungs than orders may be sent in a minute: laying them is a breach each time."""
+    orders = sum(grid.ladder.levels_long + grid.ladder.levels_short for grid in config.grid)
+    cap = config.risk.max_orders_per_minute
+    if orders > cap:
+        yield Advice(
+            path="risk.max_orders_per_minute",
+            message=f"{cap} is below the {orders} rungs of all ladders: laying them anew takes longer than a minute, "
+            "and three such minutes in ten stop trading",
+        )
+
+
 def _leftovers(config: AccountConfig) -> Iterator[Advice]:
     """Settings that nothing asks for, or that a start will refuse."""
     traded = {grid.instrument for grid in config.grid}
     for instrument in config.sim.instrument:
         if instrument not in traded:
             yield Advice(path=f'sim.instrument."{instrument}"', message="no grid trades this instrument")
+    if config.venue.amend and config.account.mode in {"sim", "paper"}:
+        yield Advice(
+            path="venue.amend", message=f'does nothing in mode "{config.account.mode}": no order is amended there'
+        )
     if config.venue.margin_mode == "isolated" and config.account.mode in {"testnet", "live"}:
         yield Advice(path="venue.margin_mode", message="isolated margin is refused at every start in this version")
 

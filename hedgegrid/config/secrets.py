@@ -15,6 +15,8 @@ import attrs
 
 from hedgegrid.errors import Fatal
 
+TOKEN_CHARS_MIN: Final = 8
+"""Characters of a token of ours: what is shorter is guessed, and found in words that are none."""
 _BYTES_MAX: Final = 65_536
 _PATH_CHARS_MAX: Final = 4_096
 _FORM: Final = 'a secret is never written inline: use { env = "NAME" } or { file = "path" }'

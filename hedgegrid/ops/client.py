@@ -30,9 +30,13 @@ class _NoRedirect(HTTPRedirectHandler):
 class ApiClient:
     """Speaks to one account."""
 
-    def __init__(self, listen: tuple[str, int], *, token: str | None, ca_file: str | None = None) -> None:
-        """Speak to ``listen``; ``token`` is the bearer token, ``ca_file`` the certificate that the server shows."""
+    def __init__(self, listen: tuple[str, int], *, token: str | None, setting: str, ca_file: str | None = None) -> None:
+        """Speak to ``listen``; ``token`` is the bearer token, ``ca_file`` the certificate that the server shows.
+
+        ``setting`` is the one that the token is from, or would be.
+        """
         host, port = listen
+        self._setting = setting
         host = _WILDCARDS.get(host, host)
         named = f"[{host}]" if ":" in host else host
         self.origin = f"{'http' if ca_file is None else 'https'}://{named}:{port}"
@@ -63,7 +67,7 @@ class ApiClient:
             with self._opener.open(request, timeout=TIMEOUT_S) as answer:
                 return json.loads(answer.read(ANSWER_BYTES_MAX))
         except HTTPError as error:
-            raise Fatal(_refusal(self.origin, error)) from None
+            raise Fatal(_refusal(self.origin, self._setting, error)) from None
         except (URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             raise NoAnswerError(f"{self.origin} does not answer: {reason}") from None
@@ -71,10 +75,10 @@ class ApiClient:
             raise Fatal(f"{self.origin} answered something that is no JSON: another program listens there") from None
 
 
-def _refusal(origin: str, error: HTTPError) -> str:
+def _refusal(origin: str, setting: str, error: HTTPError) -> str:
     """Say in words why the server refused."""
     if error.code == HTTPStatus.UNAUTHORIZED:
-        return f"{origin} wants another token: [ops] control_token of the config must be the running account's"
+        return f"{origin} wants another token: [ops] {setting} of the config must be the running account's"
     try:
         detail = json.loads(error.read(ANSWER_BYTES_MAX)).get("detail", "")
     except (ValueError, AttributeError):

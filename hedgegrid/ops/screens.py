@@ -17,6 +17,8 @@ _Row = tuple[str, str, str, str, str, str]
 _HEAD: Final[_Row] = ("control", "limit", "value", "headroom", "does", "last trip")
 _WIDTHS: Final = (30, 13, 13, 14, 7, 12)
 _ACTIONS: Final = {"cancel_entries": "cancel"}
+_ADDS_NOTHING: Final = ("reducing", "flattening", "halted")
+"""The modes in which something holds entries back."""
 _WHOLE: Final = 1_000_000
 """From here on money is shown without its cents."""
 _UNITS_S: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -96,13 +98,23 @@ def _trip(one: Mapping[str, Any]) -> str:
 
 def _mode(told: Mapping[str, Any]) -> str:
     since = "" if told["mode_since_s"] is None else f" for {_span(told['mode_since_s'])}"
-    return f"{told['mode'] or UNKNOWN}{since}"
+    return f"{told['mode'] or UNKNOWN}{since}{_paused(told)}"
+
+
+def _paused(told: Mapping[str, Any]) -> str:
+    """Say in a word that nothing is added, and of what; "" where entries may be."""
+    if told["mode"] not in _ADDS_NOTHING:
+        return ""
+    scopes = {one["scope"] for one in told["reasons"]}
+    where = f" for {', '.join(sorted(scopes))}" if scopes and "" not in scopes else ""
+    lift = ", until `hedgegrid resume`" if told["mode"] == "halted" else ""
+    return f": PAUSED{where}, nothing is added{lift}"
 
 
 def _reasons(told: Mapping[str, Any]) -> Iterator[str]:
     for one in told["reasons"]:
         scope = f" of {one['scope']}" if one["scope"] else ""
-        yield f"  {one['reason']}{scope}, {_ago(one['age_s'])}"
+        yield f"  {one['reason']}{scope}, {_ago(one['age_s'])}; {one['lifted_by']}"
 
 
 def _span(seconds: float) -> str:

@@ -84,6 +84,37 @@ TRAPS: list[tuple[str, dict[str, object], str, str]] = [
         "20000",
     ),
     ("rung above the order's cap", {"grid.ladder.base_quote": 5001}, "grid[0].ladder.base_quote", "5001"),
+    (
+        "order cap below one rung",
+        {"grid.ladder.base_quote": 100, "risk.max_order_notional_quote": 99},
+        "risk.max_order_notional_quote",
+        "99 is below one rung of 100: nothing is ever sent",
+    ),
+    (
+        "leg cap below the smallest rung",
+        {"grid.ladder.base_quote": 400, "grid.ladder.qty_scale": D("0.5"), "risk.max_notional_per_leg_quote": 3},
+        "risk.max_notional_per_leg_quote",
+        "below one rung of 3.12",
+    ),
+    (
+        "inventory below one rung",
+        {"grid.ladder.base_quote": 600, "grid.ladder.max_inventory_quote": 599},
+        "grid[0].ladder.max_inventory_quote",
+        "599 is below one rung of 600: nothing is ever sent",
+    ),
+    (
+        "order cap below one rung of a known price",
+        {"sim.synthetic": {"prices": {"BTC/USDT:USDT": 100_000}}, "risk.max_order_notional_quote": 999},
+        "risk.max_order_notional_quote",
+        "999 is below one rung of 1000 at the start price",
+    ),
+    (
+        "more rungs than orders a minute",
+        {"risk.max_orders_per_minute": 15},
+        "risk.max_orders_per_minute",
+        "15 is below the 16 rungs",
+    ),
+    ("amendments where there are none", {"venue.amend": True}, "venue.amend", 'does nothing in mode "sim"'),
     ("ladder above the position's cap", {"grid.max_position_qty": D("0.079")}, "grid[0].max_position_qty", "0.08"),
     ("more rungs than orders", {"risk.max_open_orders_per_leg": 7}, "grid[0].ladder.levels_long", "8 rungs"),
     ("ladder beyond the collar", {"risk.price_collar_bps": 95}, "grid[0].ladder.step_bps", "96 bps"),
@@ -156,6 +187,8 @@ SOUND: list[dict[str, object]] = [
     {"grid.exit.sl_steps": D("1.01")},
     {"grid.policy.counter_levels": 8},
     {"grid.ladder.base_quote": 600},
+    {"grid.ladder.base_quote": 600, "grid.ladder.max_inventory_quote": 600, "risk.max_order_notional_quote": 600},
+    {"risk.max_orders_per_minute": 16},
     {"account.wallet_quote": 5000, "grid.ladder.base_quote": 600, "risk.max_leverage": 4},
 ]
 

@@ -71,12 +71,12 @@ async def test_commands_control_a_running_account(tmp_path: Path) -> None:
             limits = await run("risk", "--config", config)
             assert "max_notional_per_leg_quote" in limits.out
             said = (await run("throttle", "0.5", "--config", config)).out
-            assert said == "asked for: throttle 0.5, until the next start, which begins with 1\n"
-            assert (await run("pause", "--config", config)).code == 0
-            assert (await run("cancel-entries", "--config", config)).code == 0
-            await bot.until(lambda: bot.entries() == [])
+            assert said == "throttle 0.5: from the next decision on, over restarts too\n"
+            assert (await run("pause", "--config", config)).out.startswith("paused: ")
+            assert (await run("cancel-entries", "--config", config)).out == "no entry rests\n"
+            assert bot.entries() == []
             assert bot.held_lots("LONG") > 0
-            assert (await run("resume", "--config", config)).code == 0
+            assert (await run("resume", "--config", config)).out == "resumed: active\n"
             await bot.until(lambda: bot.entries() != [])
             began_s = time.monotonic()
             both = await asyncio.gather(
@@ -177,7 +177,13 @@ async def test_who_may_not_is_told_so_in_one_line(tmp_path: Path) -> None:
     async with running_standin(still=True) as standin:
         port = free_port()
         config = config_at(tmp_path, standin, port=port)
-        wrong = config_at(tmp_path, standin, port=port, tokens=tokens_in(tmp_path, control="wrong"), name="wrong")
+        wrong = config_at(
+            tmp_path,
+            standin,
+            port=port,
+            tokens=tokens_in(tmp_path, control="wrong-control", read="wrong-read-token"),
+            name="wrong",
+        )
         bare = config_at(tmp_path, standin, port=port, tokens="", name="bare")
         nobody = await run("status", "--config", config)
         assert (nobody.code, "does not answer" in nobody.complaint) == (2, True)
@@ -188,13 +194,15 @@ async def test_who_may_not_is_told_so_in_one_line(tmp_path: Path) -> None:
                 run("pause", "--config", wrong),
                 run("pause", "--config", bare),
                 run("status", "--config", bare),
+                run("status", "--config", wrong),
             )
-            assert [answer.code for answer in answers] == [2, 2, 2, 2]
+            assert [answer.code for answer in answers] == [2, 2, 2, 2, 2]
             words = [answer.complaint for answer in answers]
             assert "wants another token" in words[0]
-            assert "wants another token" in words[1]
+            assert "wants another token: [ops] control_token" in words[1]
             assert "no [ops] control_token" in words[2]
             assert "token" in words[3]
+            assert "wants another token: [ops] read_token" in words[4]
             assert len(bot.entries()) >= 4
             assert query(kept(tmp_path), "SELECT count(*) FROM permission WHERE reason = 'operator'") == [(0,)]
             assert await bot.end(signal.SIGTERM) == 0

@@ -30,8 +30,8 @@ def config_of(folder: Path, figures: dict[str, str]) -> Path:
     """Write a config whose exchange is nowhere."""
     secret(folder / "key", "k")
     secret(folder / "secret", "s")
-    control = f'control_token = {{ file = "{secret(folder / "control", "t")}" }}'
-    read = f'read_token = {{ file = "{secret(folder / "read", "r")}" }}'
+    control = f'control_token = {{ file = "{secret(folder / "control", "control-of-ours")}" }}'
+    read = f'read_token = {{ file = "{secret(folder / "read", "read-of-ours")}" }}'
     path = folder / "mode.toml"
     text = config_text(
         folder,
@@ -64,7 +64,7 @@ def test_real_money_is_said_in_as_many_words(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setenv(name, "x" * 32)
     (tmp_path / "secrets").mkdir()
     secret(tmp_path / "secrets" / "binance", "s")
-    secret(tmp_path / "secrets" / "control", "s")
+    secret(tmp_path / "secrets" / "control", "control-of-ours")
     text = (ROOT / "tests" / "config" / "full.toml").read_text(encoding="utf-8")
     config = tmp_path / "live.toml"
     config.write_text(text, encoding="utf-8")

@@ -195,7 +195,8 @@ async def test_status_and_risk_tell_what_is_known() -> None:
         _, risk = await ask(port, "/api/v1/risk")
         _, flatten = await ask(port, "/api/v1/flatten")
     assert status["equity"] == 10_000.12345678
-    reasons = [{"reason": "feed_stale", "scope": BTC, "age_s": 1.0}]
+    lifts = "lifts by itself once its cause has been gone for a while"
+    reasons = [{"reason": "feed_stale", "scope": BTC, "age_s": 1.0, "lifted_by": lifts}]
     assert (status["mode"], status["mode_since_s"], status["reasons"]) == ("reducing", 1.0, reasons)
     assert (status["drawdown"], status["margin"]) == (0.5, 0.124999)
     one = status["instruments"][0]

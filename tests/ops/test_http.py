@@ -132,7 +132,8 @@ async def test_health_tells_actors_permission_and_ages() -> None:
     told: dict[str, Any] = json.loads(body)
     assert (status, headers["content-type"]) == (200, "application/json")
     assert (told["account"], told["mode"], told["equity_age_s"]) == ("demo", "reducing", 2.0)
-    assert told["reasons"] == [{"reason": "feed_stale", "scope": BTC, "age_s": 1.0}]
+    lifts = "lifts by itself once its cause has been gone for a while"
+    assert told["reasons"] == [{"reason": "feed_stale", "scope": BTC, "age_s": 1.0, "lifted_by": lifts}]
     assert told["balance_age_s"] == 2.0
     assert told["instruments"][0] == {
         "instrument": BTC,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import attrs
+import pytest
 
 from hedgegrid.core.gate_records import (
     AccountRisk,
@@ -144,6 +145,31 @@ def test_a_leg_without_its_stop_is_told_in_capitals() -> None:
     account.view.orders.lost("s2")
     assert any("0.004 WITHOUT A STOP" in line for line in status_of_account(account)), "a stop in doubt covers nothing"
     assert account.view.unprotected_lots(BTC, Leg.SHORT) == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason", "scope", "head", "line"),
+    [
+        ("reducing", "operator", "", ": PAUSED, nothing is added", "; until `hedgegrid resume`"),
+        ("reducing", "drawdown", "", ": PAUSED, nothing is added", "; until `hedgegrid resume --new-peak`"),
+        ("reducing", "feed_stale", BTC, f": PAUSED for {BTC}, nothing is added", "; lifts by itself once its cause"),
+        ("reducing", "circuit_breaker", "", ": PAUSED, nothing is added", "; until [risk.circuit_breaker] cooldown_s"),
+        ("halted", "", "", ": PAUSED, nothing is added, until `hedgegrid resume`", ""),
+    ],
+)
+def test_a_pause_says_that_it_is_one_and_what_lifts_it(
+    mode: str, reason: str, scope: str, head: str, line: str
+) -> None:
+    """Whoever reads `status` at night need not know the states of a machine, nor the commands."""
+    account = Account()
+    account.hydrate()
+    account.permit("warming", "active", "warmed")
+    assert not any("PAUSED" in one for one in status_of_account(account))
+    account.permit("active", mode, "raised" if reason else "halted", reason, scope)
+    lines = status_of_account(account)
+    assert lines[0].startswith(f"demo: {mode} for ")
+    assert lines[0].endswith(head)
+    assert not reason or (lines[1].startswith(f"  {reason}") and line in lines[1])
 
 
 def test_nothing_is_a_number_before_it_is_known() -> None:

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 from tools.rehearsal.processes import KEY, ROOT, NotStartedError, end, wait_until
 
-SECRETS: Final = {"BINANCE_KEY": KEY, "BINANCE_SECRET": "standin-secret", "HEDGEGRID_CONTROL_TOKEN": "bench"}
+SECRETS: Final = {"BINANCE_KEY": KEY, "BINANCE_SECRET": "standin-secret", "HEDGEGRID_CONTROL_TOKEN": "bench-token"}
 READY_S: Final = 60.0
 _METRICS: Final = re.compile(r"metrics at (http://\S+)")
 _SAMPLE: Final = re.compile(r"^(\w+?)(?:\{[^}]*\})? ([-+.\deE]+)$", re.MULTILINE)
