@@ -77,6 +77,10 @@ class Result:
     violations: tuple[Violation, ...]
     strikes: tuple[Strike, ...]
     longest_bare_ns: int
+    words: int
+    """What the bot said on the wire: requests and reads."""
+    judgements: int
+    """How often the account was judged by all laws about it."""
 
 
 class Simulation:
@@ -120,7 +124,7 @@ class Simulation:
         self._deaf: list[asyncio.Task[None]] = []
         self._trace = hashlib.sha256()
         self._boots = 0
-        self._orders = 0
+        self._orders = self._words = self._judgements = 0
         self._wire: Wire | None = None
 
     def run(self) -> Result:
@@ -140,6 +144,8 @@ class Simulation:
             violations=tuple(self._judge.violations),
             strikes=tuple(self._weather.strikes),
             longest_bare_ns=self._judge.longest_bare_ns,
+            words=self._words,
+            judgements=self._judgements,
         )
 
     # --- lives ------------------------------------------------------------------------------------------------------
@@ -285,10 +291,12 @@ class Simulation:
     def _on_moved(self) -> None:
         if self._wire is not None:
             self._wire.remember()
+        self._judgements += 1
         self._judge.moved()
 
     def _on_word(self, word: Word) -> None:
         self._trace.update(repr(word).encode())
+        self._words += 1
         self._orders += len(word.requests)
         self._judge.word(word)
 
