@@ -70,6 +70,8 @@ class Guard:
             last_resort=house.world.last_resort(),
             note=note_path(house.journal.path),
         )
+        self._children: tuple[ChildStatus, ...] = ()
+        """As they are at this look."""
         self._signs: tuple[int, int, int] | None = None
         self._starts = 0
         self._episode = 0
@@ -96,9 +98,10 @@ class Guard:
 
     def _look(self) -> None:
         wall_ns = self._wall_ns()
+        self._children = tuple(every_child(self._house.supervisor.statuses()))
         self._well |= self._hangs.look(wall_ns)
         self._house.pace.note(wall_ns, self._hangs.moved_ns, self._house.clock.now_ns())
-        executor = next((one for one in self._children() if one.id == EXECUTOR), None)
+        executor = next((one for one in self._children if one.id == EXECUTOR), None)
         if executor is None:
             return
         reading = executor.reading
@@ -110,11 +113,8 @@ class Guard:
         if self._vigil.failure:
             self._fail(self._vigil.failure)
 
-    def _children(self) -> tuple[ChildStatus, ...]:
-        return tuple(every_child(self._house.supervisor.statuses()))
-
     def _readings(self) -> tuple[ActorReading, ...]:
-        return tuple(child.reading for child in self._children() if child.reading is not None)
+        return tuple(child.reading for child in self._children if child.reading is not None)
 
     # --- actors that hang -------------------------------------------------------------------------------------------
 

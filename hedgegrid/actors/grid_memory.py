@@ -49,8 +49,11 @@ class GridTables:
     used: Counter
 
 
-def fresh_tables(params: GridParams, *, order_no_stride: int) -> GridTables:
-    """Make the tables of a grid that has never traded. Room for two generations of entries and a margin."""
+def fresh_tables(params: GridParams, *, order_no_stride: int, actions: list[Action] | None = None) -> GridTables:
+    """Make the tables of a grid that has never traded. Room for two generations of entries and a margin.
+
+    ``actions`` of tables that are given up are written over at every decision, and may serve again.
+    """
     levels = params.levels_long + params.levels_short
     return GridTables(
         params=params,
@@ -61,7 +64,7 @@ def fresh_tables(params: GridParams, *, order_no_stride: int) -> GridTables:
         accounts=table(LegAccount, 2),
         lots=table(Lot, 2 * levels + 16),
         stops=table(StopOrder, 4 * params.max_stop_orders + 8),
-        actions=table(Action, ACTIONS_MAX),
+        actions=actions or table(Action, ACTIONS_MAX),
         used=Counter(),
     )
 
@@ -69,7 +72,7 @@ def fresh_tables(params: GridParams, *, order_no_stride: int) -> GridTables:
 def go_on(tables: GridTables) -> GridTables:
     """Make fresh tables that keep what the exchange does not know: indicators, funding, and what may be done."""
     before, stride = tables.state, tables.state.order_no_stride
-    fresh = fresh_tables(tables.params, order_no_stride=stride)
+    fresh = fresh_tables(tables.params, order_no_stride=stride, actions=tables.actions)
     fresh.indicators = tables.indicators
     state = fresh.state
     state.rate_known = before.rate_known

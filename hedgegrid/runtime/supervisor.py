@@ -162,6 +162,16 @@ class Supervisor:
                 return found
         return None
 
+    def actors(self) -> tuple[str, ...]:
+        """Name the actors that live now, those of nested supervisors too, in order of start."""
+        names: list[str] = []
+        for slot in self._slots:
+            if isinstance(slot.child, Actor):
+                names.append(slot.child.name)
+            elif isinstance(slot.child, Supervisor):
+                names.extend(slot.child.actors())
+        return tuple(names)
+
     def statuses(self) -> tuple[ChildStatus, ...]:
         """Return every child as it is now, in order of start, with the children of nested supervisors."""
         return tuple(slot.status() for slot in self._slots)

@@ -13,7 +13,6 @@ from hedgegrid.config.schema import AccountConfig
 from hedgegrid.guarding import Guard
 from hedgegrid.lifecycle import Life
 from hedgegrid.messages.commands import Flatten, Pause, Resume
-from hedgegrid.ops.readings import every_child
 from hedgegrid.runtime.actor import Actor
 from hedgegrid.simulation.weather import MADE
 from hedgegrid.simulation.world import SeededWorld
@@ -61,10 +60,7 @@ class SeededLife(Life):
 
     def actors(self) -> tuple[str, ...]:
         """Name the actors that run."""
-        if self._house is None:
-            return ()
-        children = every_child(self._house.supervisor.statuses())
-        return tuple(child.reading.name for child in children if child.reading is not None)
+        return () if self._house is None else self._house.supervisor.actors()
 
     def kill(self, name: str) -> None:
         """Have an actor fail where it is."""

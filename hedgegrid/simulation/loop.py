@@ -283,3 +283,22 @@ class LoopClock(Clock):
     def call_at(self, when_ns: int, callback: Callable[[], None]) -> TimerHandle:
         """Call back at ``when_ns``, never at once."""
         return self._loop.call_at_ns(when_ns, callback)
+
+    async def sleep_until(self, when_ns: int) -> None:
+        """Return at ``when_ns``; other tasks run at least once."""
+        loop = self._loop
+        if when_ns <= loop.now_ns:
+            await asyncio.sleep(0)
+            return
+        due = loop.create_future()
+        timer = loop.call_at_ns(when_ns, _wake, due)
+        try:
+            await due
+        finally:
+            timer.cancel()
+
+
+def _wake(due: "asyncio.Future[None]") -> None:
+    """End a wait, unless it was given up."""
+    if not due.done():
+        due.set_result(None)

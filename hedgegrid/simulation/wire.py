@@ -90,7 +90,7 @@ class Wire:
         self._sink: Callable[[PrivateEvent], None] | None = None
         self._show: Callable[[tuple[MarketUpdate, ...]], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._accounts: deque[Account] = deque(maxlen=ACCOUNTS_KEPT)
+        self._accounts: deque[Account] = deque((venue.account(),), maxlen=ACCOUNTS_KEPT)
         self._silent_until_ns = 0
         self._last_event_ns = 0
         self._outages = Outages(weather, clock, life_clock, banned=self._banned)
@@ -321,28 +321,28 @@ class Wire:
             await self._clock.sleep(self._delay_ns())
             await self._alive()
             raise Transient(f"{what}: 503")
-        await self._clock.sleep(self._delay_ns())
-        shown = self._venue.account()
-        if weather.strikes_now(Fault.READ_STALE, self._clock.now_ns(), what):
-            shown = self._older(weather.between(Fault.READ_STALE, 100, 3_000) * NS_PER_MS) or shown
+        # One wait in place of three: what is shown is the account as it was when the request arrived.
+        arrives_ns = shown_ns = now_ns + self._delay_ns()
+        if weather.strikes_now(Fault.READ_STALE, arrives_ns, what):
+            shown_ns -= weather.between(Fault.READ_STALE, 100, 3_000) * NS_PER_MS
+        answers_ns = arrives_ns + self._delay_ns()
         if weather.strikes_now(Fault.READ_SLOW, now_ns, what):
-            await self._clock.sleep(weather.between(Fault.READ_SLOW, 200, 1_900) * NS_PER_MS)
-        await self._clock.sleep(self._delay_ns())
+            answers_ns += weather.between(Fault.READ_SLOW, 200, 1_900) * NS_PER_MS
+        await self._clock.sleep_until(answers_ns)
         await self._alive()
+        shown = self._shown_at(shown_ns)
         self.account_ns = self._life_clock.now_ns()
         return shown
 
     def remember(self) -> None:
-        """Keep the account as it is, for reads that will be stale; called after everything that changes it."""
-        if Fault.READ_STALE in self._weather.on:
-            account = self._venue.account()
-            if not self._accounts or self._accounts[-1] is not account:
-                self._accounts.append(account)
+        """Keep the account as it is from now on; called after everything that changes it."""
+        account = self._venue.account()
+        if self._accounts[-1] is not account:
+            self._accounts.append(account)
 
-    def _older(self, age_ns: int) -> Account | None:
-        """Give the account as it was ``age_ns`` ago, as far as it is remembered."""
-        limit_ns = self._clock.now_ns() - age_ns
-        return next((one for one in reversed(self._accounts) if one.ts_ns <= limit_ns), None)
+    def _shown_at(self, ts_ns: int) -> Account:
+        """Give the account as it was at a moment, as far as it is remembered; else the oldest that is."""
+        return next((one for one in reversed(self._accounts) if one.ts_ns <= ts_ns), self._accounts[0])
 
     async def positions(self) -> tuple[Position, ...]:
         """Read both legs of every instrument that is not flat. Raises Transient."""
