@@ -295,7 +295,7 @@ class Simulation:
         self._judge.moved()
 
     def _on_word(self, word: Word) -> None:
-        self._trace.update(repr(word).encode())
+        self._trace.update(word.text().encode())
         self._words += 1
         self._orders += len(word.requests)
         self._judge.word(word)

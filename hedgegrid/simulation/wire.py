@@ -56,6 +56,11 @@ class Word:
     until_ns: int = 0
     """Of ``banned``, which the exchange says: nothing may be asked for before that."""
 
+    def text(self) -> str:
+        """Give what was said in a line, for the trace."""
+        said = f"{self.ts_ns} {self.boot} {self.kind} {self.instrument} {self.until_ns} {' '.join(self.names)}"
+        return f"{said} {self.requests}" if self.requests else said
+
 
 class Wire:
     """Both ports of one life."""

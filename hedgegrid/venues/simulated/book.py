@@ -84,6 +84,7 @@ class Book:
         self.number_of: dict[str, int] = {}
         self.client_of: dict[int, str] = {}
         self.created_ns: dict[int, int] = {}
+        self._shown: dict[int, OpenOrder] = {}
         self.ended: OrderedDict[int, str] = OrderedDict()
         """Names of orders that ended: a cancel may arrive after that, and is answered too."""
         self.next_no = 1
@@ -296,6 +297,7 @@ class Book:
         """Drop the names of an order that has ended."""
         client_id = self.client_of.pop(no, None)
         self.created_ns.pop(no, None)
+        self._shown.pop(no, None)
         if client_id is not None:
             self.number_of.pop(client_id, None)
             self._bury(no, client_id)
@@ -315,7 +317,14 @@ class Book:
         return tuple(self._open_order(order) for order in rows)
 
     def _open_order(self, order: VenueOrder) -> OpenOrder:
-        """Give one order as it is read back."""
+        """Give one order as it is read back; what has not changed since is the same value."""
+        shown = self._shown.get(order.no)
+        whole_lots, shape = order.qty_lots + order.filled_lots, (order.filled_lots, order.kind, order.price_ticks)
+        if shown is None or shown.qty_lots != whole_lots or (shown.filled_lots, shown.kind, shown.price_ticks) != shape:
+            shown = self._shown[order.no] = self._read_back(order)
+        return shown
+
+    def _read_back(self, order: VenueOrder) -> OpenOrder:
         return OpenOrder(
             client_id=self.client_of[order.no],
             instrument=self.instrument.name,
