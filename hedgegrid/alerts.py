@@ -14,7 +14,7 @@ from hedgegrid.config.secrets import SecretError
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.ops.alert_events import EVENTS, AlertWords
-from hedgegrid.ops.alert_services import Services
+from hedgegrid.ops.alert_services import Services, Trial
 from hedgegrid.ops.alerting import Alerting
 from hedgegrid.ops.logs import Masker
 
@@ -50,8 +50,8 @@ def urls_of(config: AccountConfig) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
 
 
-def send_one(config: AccountConfig, event: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Tell every service that this is a trial of ``event``; give the kinds of those that took it, and of the others.
+def send_one(config: AccountConfig, event: str) -> tuple[Trial, ...]:
+    """Tell every service that this is a trial of ``event``; give what became of it at each address.
 
     Raises Fatal where there is nobody to tell.
     """
@@ -62,11 +62,7 @@ def send_one(config: AccountConfig, event: str) -> tuple[tuple[str, ...], tuple[
     level = config.alerts.events.get(event, config.alerts.default)
     text = f"a trial by hedgegrid alert-test: {EVENTS[event].meaning}"
     title = f"hedgegrid {config.account.name}: {event.replace('_', ' ')}"
-    failed = services.send(title, text, EVENTS[event].severity, silent=level == "silent")
-    taken = list(services.kinds)
-    for kind in failed:
-        taken.remove(kind)
-    return tuple(taken), (*failed, *(f"{kind} (not an address that apprise knows)" for kind in services.refused))
+    return services.trial(title, text, EVENTS[event].severity, silent=level == "silent")
 
 
 def _secrets(config: AccountConfig) -> Iterator[str]:

@@ -479,12 +479,11 @@ def alert_test(config: Path | None, event: str) -> None:
         near = nearest(event, EVENTS, likeness=0.0)
         fail(f"no event is named {event}; the nearest is {near}, all are: {', '.join(EVENTS)}", EXIT_BAD_INPUT)
     try:
-        taken, failed = send_one(account, event)
+        told = send_one(account, event)
     except Fatal as error:
         fail(str(error), EXIT_BAD_INPUT)
-    for kind in taken:
-        click.echo(f"sent: {kind}")
-    for kind in failed:
-        click.echo(f"NOT SENT: {kind}", err=True)
-    if failed:
+    for one in told:
+        name = f"address {one.number}, {one.kind}"
+        click.echo(f"NOT SENT: {name}: {one.why}" if one.why else f"sent: {name}", err=bool(one.why))
+    if any(one.why for one in told):
         raise SystemExit(EXIT_FAILED)

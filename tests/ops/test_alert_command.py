@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tests.command import complaint, invoke
+from tests.live.commanding import free_port
 from tests.ops.alert_service import alert_service
 
 
@@ -21,13 +22,20 @@ def test_alert_test_says_which_service_took_it(tmp_path: Path) -> None:
     """One alert arrives, as the event that was named; what failed is named by its kind, and the exit code says so."""
     with alert_service() as service:
         told = invoke("alert-test", "--config", config_at(tmp_path, service.url), "--event", "tripped")
-        assert (told.exit_code, told.stdout) == (0, "sent: json\n")
+        assert (told.exit_code, told.stdout) == (0, "sent: address 1, json\n")
         assert service.events() == ["tripped"]
         service.status = 500
-        failed = invoke("alert-test", "--config", config_at(tmp_path, f"{service.url}\nnosuch://pa55word"))
+        nobody = f"json://watcher:pa55word@127.0.0.1:{free_port()}/hidden-path"
+        urls = f"# ours\n{service.url}\nnosuch://pa55word\n{nobody}"
+        failed = invoke("alert-test", "--config", config_at(tmp_path, urls))
         assert failed.exit_code == 1
-        assert failed.stderr.splitlines() == ["NOT SENT: json", "NOT SENT: nosuch (not an address that apprise knows)"]
-        assert "pa55word" not in failed.output
+        first, second, third = failed.stderr.splitlines()
+        assert first.startswith("NOT SENT: address 1, json: ")
+        assert "500" in first
+        assert second == "NOT SENT: address 2, nosuch: not an address that apprise knows"
+        assert third.startswith("NOT SENT: address 3, json: ")
+        assert "onnection" in third
+        assert not any(word in failed.output for word in ("pa55word", "watcher", "hidden-path"))
 
 
 def test_alert_test_without_addresses_says_so(tmp_path: Path) -> None:

@@ -32,9 +32,10 @@ class Line:
 
 @attrs.frozen(kw_only=True)
 class Unread:
-    """A reading that could not be taken, and why."""
+    """A reading that could not be taken, and why; ``key_refused``: because the exchange takes nothing from our key."""
 
     why: str
+    key_refused: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -78,9 +79,21 @@ class Expected:
     own_lots: Mapping[tuple[str, Leg], int] | None = None
 
 
-def judge(readings: Readings, expected: Expected) -> tuple[Line, ...]:
-    """Judge every reading."""
-    return tuple(_lines(readings, expected))
+def judge(readings: Readings, expected: Expected, *, leverage_was_set: bool = True) -> tuple[Line, ...]:
+    """Judge every reading; a leverage that differs passes where only a start would set it (``leverage_was_set``).
+
+    Where the exchange refuses our key, that is one line, and nothing else that needs the key has one.
+    """
+    refused = [one for one in attrs.asdict(readings, recurse=False).values() if _is_refused(one)]
+    lines = tuple(_lines(readings, expected, leverage_was_set=leverage_was_set))
+    if not refused:
+        return lines
+    key = Line(name="key", passed=False, words=refused[0].why, remedy="mend the key or its secret, then check again")
+    return (*(line for line in lines if line.passed), key)
+
+
+def _is_refused(reading: object) -> bool:
+    return isinstance(reading, Unread) and reading.key_refused
 
 
 def differing_leverage(readings: Readings, expected: Expected) -> tuple[str, ...]:
@@ -94,12 +107,12 @@ def differing_leverage(readings: Readings, expected: Expected) -> tuple[str, ...
     )
 
 
-def _lines(readings: Readings, expected: Expected) -> Iterator[Line]:
+def _lines(readings: Readings, expected: Expected, *, leverage_was_set: bool) -> Iterator[Line]:
     yield _clock(readings.skew_ms, expected)
     yield _rights(readings.rights)
     yield from _account_modes(readings.config)
     yield _fee_burn(readings.fee_burn)
-    yield from _symbols(readings.symbols, expected)
+    yield from _symbols(readings.symbols, expected, leverage_was_set=leverage_was_set)
     yield from _rules(readings.rules, expected)
     yield from _money(readings.wallet, expected)
     yield _foreign_orders(readings.orders, readings.elsewhere, expected)
@@ -188,7 +201,9 @@ def _fee_burn(burns: bool | Unread) -> Line:  # noqa: FBT001 - a reading
     )
 
 
-def _symbols(symbols: tuple[SymbolConfig, ...] | Unread, expected: Expected) -> Iterator[Line]:
+def _symbols(
+    symbols: tuple[SymbolConfig, ...] | Unread, expected: Expected, *, leverage_was_set: bool
+) -> Iterator[Line]:
     if isinstance(symbols, Unread):
         yield _unread("margin mode", symbols)
         return
@@ -206,12 +221,13 @@ def _symbols(symbols: tuple[SymbolConfig, ...] | Unread, expected: Expected) -> 
             bad=f"{is_now} instead of {wanted}",
             remedy=f"set {symbol} to {wanted} margin at the exchange, with no position open",
         )
+        same, unlike = one.leverage == expected.leverage, f"{one.leverage} x instead of {expected.leverage} x"
         yield _switch(
             f"leverage {name}",
-            passed=one.leverage == expected.leverage,
-            good=f"{one.leverage} x",
-            bad=f"{one.leverage} x instead of {expected.leverage} x",
-            remedy="a start in testnet or live mode sets it, where the exchange admits it",
+            passed=same or not leverage_was_set,
+            good=f"{one.leverage} x" if same else f"{unlike}: the next start sets it",
+            bad=unlike,
+            remedy="set it at the exchange, or change venue.leverage",
         )
 
 

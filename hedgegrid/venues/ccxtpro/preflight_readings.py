@@ -15,7 +15,7 @@ from hedgegrid.venues.ccxtpro.parse_rules import ExchangeRules
 from hedgegrid.venues.ccxtpro.preflight import Expected, Line, Readings, Unread, differing_leverage, judge
 from hedgegrid.venues.ccxtpro.reads import AccountReads, read
 from hedgegrid.venues.ccxtpro.scaling import BadPayloadError
-from hedgegrid.venues.ccxtpro.session import Session
+from hedgegrid.venues.ccxtpro.session import KeyRefused, Session
 from hedgegrid.venues.ccxtpro.traded import Traded
 
 _T = TypeVar("_T")
@@ -31,7 +31,7 @@ async def preflight(
     readings = await take_readings(session, expected, settle_asset=settle_asset, ask_rights=ask_rights)
     wrong = differing_leverage(readings, expected)
     if not (sets_leverage and wrong):
-        return judge(readings, expected)
+        return judge(readings, expected, leverage_was_set=sets_leverage)
     refused = await set_leverage(session, wrong, expected.leverage)
     readings = await take_readings(session, expected, settle_asset=settle_asset, ask_rights=ask_rights)
     return (*judge(readings, expected), *refused)
@@ -80,7 +80,7 @@ async def _tried(reading: Awaitable[_T]) -> _T | Unread:
     try:
         return await reading
     except HedgegridError as error:
-        return Unread(why=str(error))
+        return Unread(why=str(error), key_refused=isinstance(error, KeyRefused))
 
 
 async def _ask(session: Session, method: str, parse: Any, weight: int) -> Any:  # noqa: ANN401 - as the parser gives it

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import attrs
 
-from hedgegrid.errors import HedgegridError, OutcomeUnknown, Rejected, Transient
+from hedgegrid.errors import Fatal, HedgegridError, OutcomeUnknown, Rejected, Transient
 from hedgegrid.messages.events import EndReason
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.runtime.fence import Fence
@@ -32,6 +32,8 @@ _TIMEOUT_MARGIN_MS: Final = 900
 _TIME_EVERY_S: Final = 60.0
 _TIME_PAUSE_S: Final = 1.0
 _KEY_REMEDY: Final = " (the exchange refuses our key: look at the key, its rights and its addresses there)"
+_SIGNATURE_REMEDY: Final = " (the exchange knows the key, and our signature is wrong: look at venue.api_secret)"
+_BAD_SIGNATURE: Final = -1022
 _TOO_MANY_ORDERS: Final = -1015
 _ORDERS_PAUSE_NS: Final = 10 * NS_PER_S
 _WEIGHT_PAUSE_NS: Final = NS_PER_MINUTE
@@ -46,6 +48,10 @@ class Refused(Rejected):
         """Carry what the exchange's code means."""
         super().__init__(verdict.words)
         self.verdict = verdict
+
+
+class KeyRefused(Fatal):
+    """The exchange takes nothing from us: the key, its secret, its rights or our address are at fault."""
 
 
 class Throttled(Transient):
@@ -230,7 +236,7 @@ class Session:
         """Give the error that a verdict means, counted; a pause that the exchange asks for begins."""
         words = f"{method}: {verdict.words}"
         if verdict.code in KEYS:
-            words += _KEY_REMEDY
+            words += _SIGNATURE_REMEDY if verdict.code == _BAD_SIGNATURE else _KEY_REMEDY
         if verdict.code in CLOCK:
             self._time_doubted.set()
         if verdict.reason is EndReason.RATE_LIMITED and issubclass(verdict.kind, Transient):
@@ -243,7 +249,7 @@ class Session:
             self.counts.unknown += 1
         else:
             self.counts.transient += 1
-        return verdict.kind(words)
+        return KeyRefused(words) if verdict.code in KEYS and issubclass(verdict.kind, Fatal) else verdict.kind(words)
 
     def _pause(self, verdict: Verdict) -> int:
         """Stop sending for as long as the exchange asks, or as its own windows last; give the end."""

@@ -303,14 +303,14 @@ async def test_cancels_that_were_never_taken_may_be_sent_again() -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("code", [-2015, -1022])
-async def test_a_refused_key_is_no_refusal_of_an_order(code: int) -> None:
+@pytest.mark.parametrize(("code", "remedy"), [(-2015, "look at the key"), (-1022, "look at venue.api_secret")])
+async def test_a_refused_key_is_no_refusal_of_an_order(code: int, remedy: str) -> None:
     """The exchange does not know us any more: Fatal with what to do about it, and no stop is retired for another."""
     async with house(started=False) as one:
         for route in (ORDER, ALGO, CANCEL):
             one.venue.answer(route, refused(code, "Invalid API-key, IP, or permissions for action"), 401)
         for asked in (request(), request(Purpose.STOP)):
-            with pytest.raises(Fatal, match=f"{code}.*look at the key"):
+            with pytest.raises(Fatal, match=f"{code}.*{remedy}"):
                 await one.trading.place(BTC, [asked], [OPEN_STOP])
         with pytest.raises(Fatal, match=str(code)):
             await one.trading.cancel(BTC, [our_id()])
