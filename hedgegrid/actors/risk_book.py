@@ -2,8 +2,9 @@
 
 Invariants: it is set by a hydration and moved by events, by nothing else; an order is booked from its approval until
 the exchange says that it ended (one whose outcome is not known stays, so the proof takes it for filled and exposure
-for open); a stop that is being replaced does not count for ``stop_overlap_ns``, then it does again; wallet = what
-hydration read + realised - fees - funding since, exactly.
+for open), and an entry that filled until all its fills were told, in whatever order; a stop that is being replaced does
+not count for ``stop_overlap_ns``, then it does again; wallet = what hydration read + realised - fees - funding since,
+exactly.
 """
 
 from collections.abc import Sequence
@@ -54,6 +55,10 @@ class RiskBook:
         self._stop_overlap_ns = stop_overlap_ns
         self._retired: dict[int, tuple[int, int]] = {}
         """By order number: the quantity of a stop that is being replaced, and since when."""
+        self._surplus: dict[int, int] = {}
+        """By order number: the lots that only an amendment under way would bring."""
+        self._filled: set[int] = set()
+        """The entries that the exchange has filled whole, though not every fill has been told: the others count."""
         self.names = [instrument.name for instrument in instruments]
         self.tiers = [
             [
@@ -248,6 +253,7 @@ class RiskBook:
         if amended is None:
             self._book(lifted)
         else:
+            self._surplus[lifted.no] = max(0, amended.qty_lots - lifted.qty_lots)
             amended.qty_lots = max(amended.qty_lots, lifted.qty_lots)
         self.recount(lifted.instrument)
 
@@ -265,6 +271,8 @@ class RiskBook:
     def _release(self, order: Booked) -> None:
         self._slots.pop(order.no, None)
         self._retired.pop(order.no, None)
+        self._surplus.pop(order.no, None)
+        self._filled.discard(order.no)
         order.state = FREE
         order.no = 0
         self._free[order.instrument].append(order)
@@ -302,16 +310,28 @@ class RiskBook:
             if event.fill is not None:
                 self._apply_fill(event.fill)
                 if order is not None:
-                    self._leave(order, max(0, self._left(order) - event.fill.qty_lots))
-                if order is not None and event.qty_lots == 0:
-                    self._release(order)
+                    self._fill(order, event.fill.qty_lots, ends=event.qty_lots == 0)
             elif order is not None and event.kind in _ENDS:
                 self._release(order)
             elif order is not None and event.kind is OrderEventKind.AMENDED:
+                self._surplus.pop(order.no, None)
                 self._leave(order, event.qty_lots)
             elif event.kind is OrderEventKind.CANCEL_FAILED and event.reason is not EndReason.NOT_FOUND:
                 self._count_again(number_of(event.client_id))
         self.recount(self.index[instrument])
+
+    def _fill(self, order: Booked, qty_lots: int, *, ends: bool) -> None:
+        """Count a fill of an order; the last one of an entry may be told before those that came earlier.
+
+        An exit goes with its last fill: the exchange may have cut it to what there was, and the leg needs its room.
+        """
+        left_lots = max(0, self._left(order) - qty_lots)
+        self._leave(order, left_lots)
+        if ends:
+            self._filled.add(order.no)
+        untold_lots = left_lots - self._surplus.get(order.no, 0) if order.purpose == Purpose.ENTRY else 0
+        if order.no in self._filled and untold_lots <= 0:
+            self._release(order)
 
     def _left(self, order: Booked) -> int:
         """Give what is left of an order, whether it counts at present or not."""

@@ -4,6 +4,7 @@ Invariant: a rule does what can happen at an exchange or in the house; the judgi
 leaves.
 """
 
+from itertools import permutations, product
 from typing import Any, Final
 
 import attrs
@@ -23,7 +24,11 @@ PLACES: Final = st.integers(0, 999)
 INSTRUMENTS: Final = st.sampled_from(NAMES)
 LEGS: Final = st.sampled_from(Leg)
 SCOPES: Final = st.sampled_from((ACCOUNT, *NAMES))
-REASONS: Final = st.sampled_from((Reason.FEED_STALE, Reason.UNKNOWN_ORDER, Reason.MARGIN, Reason.KILL, Reason.DRAWDOWN))
+AUTOMATIC: Final = (Reason.FEED_STALE, Reason.UNKNOWN_ORDER)
+PAIRS: Final = tuple(permutations(product(AUTOMATIC, (ACCOUNT, *NAMES)), 2))
+"""Two causes that go by themselves, each in its own time."""
+LATCHED: Final = (Reason.MARGIN, Reason.KILL, Reason.DRAWDOWN)
+REASONS: Final = st.sampled_from((*AUTOMATIC, *AUTOMATIC, *LATCHED))
 SHAPES: Final = st.sampled_from(((9, 9, 6, 4, 2, 1, 1), (6, 6, 6, 3, 2, 1), (1,) * 12))
 """Lots of the orders of a leg that nobody could afford."""
 AGES: Final = st.sampled_from((0, 0, 0, 3, 4))
@@ -35,6 +40,8 @@ RUNGS: Final = st.tuples(
     st.integers(1, 5), st.sampled_from((1, 30, 30, 90, 200, 310)), st.sampled_from((1, 2, 4, 7, 9, 10))
 )
 """Level, distance from the mark in ticks, lots."""
+STEPS: Final = st.sampled_from(("gone", "gone", "back", "back", 1, 3))
+"""What becomes of a cause; or the seconds that pass."""
 _REDUCING: Final = (Purpose.TAKE_PROFIT, Purpose.STOP, Purpose.FLATTEN)
 
 
@@ -187,21 +194,55 @@ class GateMachine(RuleBasedStateMachine):
         while self.desk.wire.words:
             self.desk.hear(len(self.desk.wire.words))
 
-    @rule(place=PLACES, lots=st.integers(1, 9), calm=MOSTLY, more=st.booleans())
-    def amend(self, place: int, lots: int, calm: bool, more: bool) -> None:
-        """Want another quantity of an entry for which none is under way, and perhaps more of its leg at once."""
+    @rule(
+        name=INSTRUMENTS,
+        leg=LEGS,
+        place=PLACES,
+        lots=st.integers(1, 9),
+        calm=MOSTLY,
+        fills=MOSTLY,
+        more=MOSTLY,
+        outcome=st.sampled_from((None, True, False)),
+    )
+    def amend(
+        self, name: str, leg: Leg, place: int, lots: int, calm: bool, fills: bool, more: bool, outcome: bool | None
+    ) -> None:
+        """Want another quantity of an entry for which none is under way, and perhaps more of its leg at once.
+
+        Some of the order may fill before the amendment is settled, and more may be wanted once it is.
+        """
         if calm:
             self._calm()
+            self.desk.generation += 1
+            self._want(name, leg, [(1, 30, 3)])
         found = [
             order
             for order in self.desk.wire.orders
             if order.request.purpose is Purpose.ENTRY and order.left_as_told and not order.unsettled_lots
         ]
-        if found:
-            order = found[place % len(found)]
-            self.desk.amend(order, lots)
-            if more:
-                self.press(order.request.instrument, order.request.leg, 1, (9, 6, 4, 2, 1, 1), sweeps=False)
+        if not found:
+            return
+        order = found[place % len(found)]
+        self.desk.amend(order, lots)
+        if fills and order.resting_lots > 1:
+            order.fate = Fate.LIVE
+            self.desk.wire.fill(order, 1, self.desk.clock.now_ns())
+            self._hear_all()
+        if more:
+            self._more_of(order)
+        if outcome is not None and order.asked_lots and order.fate is not Fate.DEAD:
+            self._settle(order, carried_out=outcome)
+
+    def _settle(self, order: Wired, *, carried_out: bool) -> None:
+        """End an amendment; the bot hears of it, and wants more."""
+        order.fate = Fate.LIVE
+        self.desk.wire.amend(order, carried_out=carried_out)
+        self._hear_all()
+        self._more_of(order)
+
+    def _more_of(self, order: Wired) -> None:
+        """Want more of an order's leg than any limit allows."""
+        self.press(order.request.instrument, order.request.leg, 1, (9, 6, 4, 2, 1, 1), sweeps=False)
 
     @rule(place=PLACES, carried_out=st.booleans(), hear=st.booleans())
     def settle(self, place: int, carried_out: bool, hear: bool) -> None:
@@ -290,6 +331,32 @@ class GateMachine(RuleBasedStateMachine):
         if hear:
             self._hear_all()
 
+    @rule(place=PLACES, lots=st.integers(1, 8), more=st.booleans())
+    def cross(self, place: int, lots: int, more: bool) -> None:
+        """A cancel and a fill meet on the way: the end is told before the fill; perhaps more is wanted then."""
+        order = self._one(place, Fate.LIVE)
+        if order is None or order.resting_lots <= 1:
+            return
+        self._hear_all()
+        self.desk.wire.cross(order, min(lots, order.resting_lots - 1), self.desk.clock.now_ns())
+        self._hear_all()
+        if more:
+            self._more_of(order)
+
+    @rule(place=PLACES, lots=st.integers(1, 8), more=MOSTLY)
+    def overtake(self, place: int, lots: int, more: bool) -> None:
+        """The last fill of an entry is told before the one that came before it; perhaps more is wanted in between."""
+        order = self._one(place, Fate.LIVE)
+        if order is None or order.resting_lots <= 1 or order.request.purpose is not Purpose.ENTRY:
+            return
+        self._hear_all()
+        for part in (min(lots, order.resting_lots - 1), order.resting_lots):
+            self.desk.wire.fill(order, part, self.desk.clock.now_ns())
+        self.desk.wire.words.reverse()
+        self.desk.hear(1)
+        if more:
+            self._more_of(order)
+
     @rule(count=st.integers(1, 12))
     def hear(self, count: int) -> None:
         """The bot hears what was said."""
@@ -327,15 +394,30 @@ class GateMachine(RuleBasedStateMachine):
 
     # --- pauses and restarts ----------------------------------------------------------------------------------------
 
-    @rule(reason=REASONS, scope=SCOPES, steps=st.lists(st.sampled_from((0, 1, 3)), max_size=4), name=INSTRUMENTS)
-    def reason(self, reason: Reason, scope: str, steps: list[int], name: str) -> None:
-        """A cause of a pause is there, is said to be gone, and all the while somebody wants entries."""
-        self._calm()
-        self.desk.raise_reason(reason, scope)
+    @rule(
+        causes=st.one_of(st.tuples(st.tuples(REASONS, SCOPES)), st.sampled_from(PAIRS)),
+        steps=st.lists(st.tuples(PLACES, STEPS), max_size=6),
+        name=INSTRUMENTS,
+        calm=MOSTLY,
+    )
+    def reasons(
+        self, causes: tuple[tuple[Reason, str], ...], steps: list[tuple[int, str | int]], name: str, calm: bool
+    ) -> None:
+        """Causes of pauses are there, are said to be gone, come back; all the while and after it entries are wanted."""
+        if calm:
+            self._calm()
+        for cause in causes:
+            self.desk.raise_reason(*cause)
         self._want_one(name)
-        for seconds in steps:
-            self.desk.clear_reason(reason, scope)
-            self.desk.wait(seconds * SECOND)
+        for place, step in (*steps, (0, 3), (0, 4)):
+            cause = causes[place % len(causes)]
+            match step:
+                case "gone":
+                    self.desk.clear_reason(*cause)
+                case "back":
+                    self.desk.raise_reason(*cause)
+                case int():
+                    self.desk.wait(step * SECOND)
             self._want_one(name)
 
     @rule(what=st.sampled_from((Pause, Flatten, FlatConfirmed, Halt)))

@@ -187,6 +187,13 @@ class Wire:
             order.fate = Fate.DEAD
         self._tell_fill(order, lots, price, realised_e8, now_ns)
 
+    def cross(self, order: Wired, lots: int, now_ns: int) -> None:
+        """Fill a part of an order and end it; of the two, which are all that is to be heard, the end is told first."""
+        self.fill(order, lots, now_ns)
+        if order.fate is Fate.LIVE:
+            self.end(order, OrderEventKind.CANCELLED, EndReason.BY_REQUEST)
+            self.words.reverse()
+
     def _tell_fill(self, order: Wired, lots: int, price_ticks: int, realised_e8: int, now_ns: int) -> None:
         request = order.request
         fill = Fill(

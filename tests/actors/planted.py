@@ -10,11 +10,12 @@ import attrs
 import pytest
 
 from hedgegrid.actors import risk_book
-from hedgegrid.actors.risk_book import RiskBook
+from hedgegrid.actors.risk_book import RiskBook, number_of
 from hedgegrid.core import gate_book, permission, risk, worst_case
 from hedgegrid.core.codes import LONG, SHORT
 from hedgegrid.core.gate_records import AccountRisk, Booked, Exposure
 from hedgegrid.messages.events import ForeignSeen, Hydrated, OrderEventKind
+from hedgegrid.model.order import Purpose
 
 Bug = Callable[[pytest.MonkeyPatch], None]
 
@@ -83,12 +84,12 @@ def _hydration_drops_what_is_not_acknowledged(patch: pytest.MonkeyPatch) -> None
 
 
 def _partial_fill_ends_an_order(patch: pytest.MonkeyPatch) -> None:
-    take = RiskBook.apply
+    fill = RiskBook._fill
 
-    def apply(self: RiskBook, instrument: str, events: Any) -> None:
-        take(self, instrument, [attrs.evolve(one, qty_lots=0) if one.fill else one for one in events])
+    def forget(self: RiskBook, order: Booked, _qty_lots: int, **_ends: bool) -> None:
+        fill(self, order, order.qty_lots, ends=True)
 
-    patch.setattr(RiskBook, "apply", apply)
+    patch.setattr(RiskBook, "_fill", forget)
 
 
 def _keeps_old_marks(patch: pytest.MonkeyPatch) -> None:
@@ -262,6 +263,108 @@ def _smaller_amendments_count_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RiskBook, "put_back", put_back)
 
 
+def _refused_amendments_stand(patch: pytest.MonkeyPatch) -> None:
+    """An amendment counts as carried out, whatever the exchange made of it."""
+    put_back, apply = RiskBook.put_back, RiskBook.apply
+    shrunk: dict[int, int] = {}
+
+    def note(self: RiskBook, lifted: Booked) -> None:
+        amended = self._slots.get(lifted.no)
+        shrunk[lifted.no] = 0 if amended is None else max(0, lifted.qty_lots - amended.qty_lots)
+        put_back(self, lifted)
+
+    def apply_each(self: RiskBook, instrument: str, events: Any) -> None:
+        for one in events:
+            less = shrunk.pop(number_of(one.client_id), 0) if one.kind is OrderEventKind.AMENDED and one.reason else 0
+            apply(self, instrument, [attrs.evolve(one, qty_lots=max(0, one.qty_lots - less))])
+
+    patch.setattr(RiskBook, "put_back", note)
+    patch.setattr(RiskBook, "apply", apply_each)
+
+
+def _a_fill_ends_an_amendment(patch: pytest.MonkeyPatch) -> None:
+    """What is left after a fill is what the exchange says, which knows nothing yet of the larger quantity."""
+    apply = RiskBook.apply
+
+    def apply_each(self: RiskBook, instrument: str, events: Any) -> None:
+        for one in events:
+            apply(self, instrument, [one])
+            order = self._slots.get(number_of(one.client_id))
+            if one.fill is not None and one.qty_lots and order is not None:
+                self._leave(order, one.qty_lots)
+                self.recount(order.instrument)
+
+    patch.setattr(RiskBook, "apply", apply_each)
+
+
+def _the_last_fill_ends_an_order(patch: pytest.MonkeyPatch) -> None:
+    """With the last fill an order is forgotten, though one that came earlier is still to be told."""
+    fill = RiskBook._fill
+
+    def forget(self: RiskBook, order: Booked, qty_lots: int, *, ends: bool) -> None:
+        fill(self, order, order.qty_lots if ends else qty_lots, ends=ends)
+
+    patch.setattr(RiskBook, "_fill", forget)
+
+
+def _late_fills_are_dropped(patch: pytest.MonkeyPatch) -> None:
+    """A fill whose order was said to have ended moves no position."""
+    apply = RiskBook.apply
+
+    def apply_each(self: RiskBook, instrument: str, events: Any) -> None:
+        for one in events:
+            if one.fill is None or number_of(one.client_id) in self._slots:
+                apply(self, instrument, [one])
+
+    patch.setattr(RiskBook, "apply", apply_each)
+
+
+def _cancels_give_back_what_filled(patch: pytest.MonkeyPatch) -> None:
+    """With the end of an order its whole quantity is given back, also what had become a position."""
+    apply, book = RiskBook.apply, RiskBook._book
+    whole: dict[int, int] = {}
+
+    def note(self: RiskBook, order: Booked) -> None:
+        whole[order.no] = order.qty_lots
+        book(self, order)
+
+    def apply_each(self: RiskBook, instrument: str, events: Any) -> None:
+        for one in events:
+            order = self._slots.get(number_of(one.client_id))
+            if order is not None and order.purpose == Purpose.ENTRY and one.kind is OrderEventKind.CANCELLED:
+                exposure = self.exposures[2 * order.instrument + order.leg]
+                exposure.position_lots -= min(exposure.position_lots, whole[order.no] - order.qty_lots)
+            apply(self, instrument, [one])
+
+    patch.setattr(RiskBook, "_book", note)
+    patch.setattr(RiskBook, "apply", apply_each)
+
+
+def _causes_that_come_back_are_not_heard(patch: pytest.MonkeyPatch) -> None:
+    """While a pause is about to end, its cause is there again: it ends all the same."""
+    raised = permission._raised
+
+    def deaf(state: Any, event: Any, now_ns: int) -> Any:
+        stands = any((one.reason, one.scope) == (event.reason, event.scope) for one in state.reasons)
+        return (state, ()) if stands else raised(state, event, now_ns)
+
+    patch.setattr(permission, "_raised", deaf)
+
+
+def _a_cause_is_gone_everywhere_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Where a cause is gone for one instrument, or for the account, its pauses of all others end too."""
+    recovering = permission._recovering
+
+    def wide(state: Any, event: Any, now_ns: int) -> Any:
+        after, notes = recovering(state, event, now_ns)
+        for one in state.reasons:
+            if one.reason is event.reason and one.scope != event.scope:
+                after, _ = recovering(after, attrs.evolve(event, scope=one.scope, figures={}), now_ns)
+        return after, notes
+
+    patch.setattr(permission, "_recovering", wide)
+
+
 BUGS: Final[Mapping[str, Bug]] = {
     "an unknown order counts no more": _ends_with(OrderEventKind.UNKNOWN),
     "an acknowledged order counts no more": _ends_with(OrderEventKind.ACCEPTED),
@@ -292,6 +395,11 @@ BUGS: Final[Mapping[str, Bug]] = {
     "the orders of a minute are not counted": _ignores(risk.ORDERS_PER_MINUTE),
     "an amendment counts when it is told": _amendments_count_when_told,
     "a smaller amendment counts at once": _smaller_amendments_count_at_once,
+    "a refused amendment stands": _refused_amendments_stand,
+    "a fill ends an amendment": _a_fill_ends_an_amendment,
+    "the last fill ends an order before the others": _the_last_fill_ends_an_order,
+    "a fill after the end is dropped": _late_fills_are_dropped,
+    "a cancel gives back what had filled": _cancels_give_back_what_filled,
     "a rung is taken twice": _ignores(risk.DUPLICATE),
     "old decisions pass": _ignores_the_age_of_decisions,
     "old prices pass": _ignores_the_age_of_prices,
@@ -300,6 +408,8 @@ BUGS: Final[Mapping[str, Bug]] = {
     "a pause of the account stops no instrument": _pauses_the_named_instrument_alone,
     "a restart forgets what was latched": _forgets_what_was_latched,
     "a pause ends with its cause": _clears_at_once,
+    "a cause that comes back is not heard": _causes_that_come_back_are_not_heard,
+    "a cause is gone everywhere at once": _a_cause_is_gone_everywhere_at_once,
     "a latched reason clears by itself": _clears_latched_reasons,
     "trading begins before hydration": _trades_before_hydration,
     "a halt is ignored": _ignores_halt,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import pytest
 
 from hedgegrid.actors.risk_book import RiskBook
@@ -170,3 +171,44 @@ def test_a_reduction_of_more_than_is_held_leaves_nothing() -> None:
     late = OrderEvent(kind=OrderEventKind.FILLED, client_id="x", fill=fill(Purpose.STOP, 14, "x"))
     one.apply(BTC, [late, late])
     assert (one.accounts[0].qty_lots, one.accounts[0].cost_e8, one.exposures[0].position_lots) == (0, 0, 0)
+
+
+ENTRY = "race.1LE1.3"
+
+
+@pytest.mark.parametrize(("asked", "parts", "left"), [
+    (0, ((1, 0), (3, 1)), [3, 0]),
+    (0, ((2, 2), (2, 0)), [2, 0]),
+    (9, ((1, 3), (3, 0)), [8, 0]),
+    (9, ((1, 0), (3, 1)), [8, 0]),
+    (2, ((3, 0), (1, 3)), [1, 0]),
+])  # fmt: skip
+def test_an_entry_counts_until_every_fill_is_told(
+    asked: int, parts: tuple[tuple[int, int], ...], left: list[int]
+) -> None:
+    """The last fill may come before the first; lots that only an amendment would have brought go with the order."""
+    one = book()
+    request = stop(ENTRY, 4, purpose=Purpose.ENTRY, kind=Kind.LIMIT)
+    one.reserve(one.candidate(request))
+    if asked:
+        lifted = one.lift(ENTRY)
+        assert lifted is not None
+        one.reserve(one.candidate(attrs.evolve(request, qty_lots=asked)))
+        one.put_back(lifted)
+    told = []
+    for qty_lots, left_lots in parts:
+        filled = fill(Purpose.ENTRY, qty_lots, ENTRY)
+        kind = OrderEventKind.FILLED
+        one.apply(BTC, [OrderEvent(kind=kind, client_id=ENTRY, qty_lots=left_lots, fill=filled)])
+        told.append(one.exposures[Leg.LONG].entry_lots)
+    assert told == left
+    assert (one.exposures[Leg.LONG].position_lots, one.exposures[Leg.LONG].open_orders) == (14, 1)
+
+
+def test_an_exit_goes_with_its_last_fill() -> None:
+    """The exchange cut it to what there was to close: nothing of it stands in the way of the next one."""
+    one = book()
+    event = OrderEvent(kind=OrderEventKind.FILLED, client_id=OLD, qty_lots=0, fill=fill(Purpose.STOP, 6))
+    one.apply(BTC, [event])
+    assert (one.exposures[Leg.LONG].position_lots, one.exposures[Leg.LONG].stop_lots) == (4, 0)
+    assert verdict(one, stop(NEW, 4)) == risk.PASS

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hedgegrid.core import gate_book, risk, var, worst_case
+from hedgegrid.core import gate_book, risk, worst_case
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FLATTEN, FREE, LONG, SHORT, STOP, TAKE_PROFIT
-from hedgegrid.core.gate_records import UNMEASURED, Booked, Exposure, Realised
+from hedgegrid.core.gate_records import UNMEASURED, Booked, Exposure
 from hedgegrid.units import PPM
 from tests.core.bounded import Int64
 from tests.core.test_risk import Gate
@@ -321,10 +321,9 @@ def test_a_share_is_exact_at_the_edges_of_its_shortcuts() -> None:
 
 
 def test_no_bound_moves() -> None:
-    """Money is told up to 9e18, a distance up to a million prices, a rate up to eight times the notional."""
+    """Money is told up to 9e18, a distance up to a million prices."""
     assert worst_case.share_e8(9 * 10**18, 125 * PPM) == 9 * 10**18
     assert worst_case.liquidation_distance_ppm(10**18, 0, 0, 1) == 10**12
-    assert var.rate_ppm(Realised(bars=2, variance=1.0), 9.0) == 8_000_000
 
 
 def test_a_ratio_beyond_64_bits_is_as_exact_as_they_allow() -> None:

@@ -181,8 +181,8 @@ def test_a_volatility_is_missing_before_the_first_return() -> None:
 
 @pytest.mark.parametrize("variance", [1.0, 1e300, float("inf"), float("nan")])
 def test_what_is_no_number_counts_as_too_much(variance: float) -> None:
-    """A rate has a bound, so that a part stays within 64 bits and nothing passes by being absurd."""
-    assert var.rate_ppm(Realised(bars=9, variance=variance), 88.0) == var.RATE_MAX_PPM
+    """A rate has a bound, eight notionals, so that a part stays within 64 bits and nothing passes by being absurd."""
+    assert var.rate_ppm(Realised(bars=9, variance=variance), 88.0) == 8_000_000
 
 
 def test_parts_round_up_and_know_no_sign() -> None:
