@@ -375,7 +375,7 @@ class Hydration:
 
     def is_flat(self, instrument: str) -> bool:
         """Tell whether both legs of an instrument are zero by our books."""
-        return all(self._held[instrument, leg] == 0 for leg in Leg)
+        return self._held[instrument, Leg.LONG] == 0 == self._held[instrument, Leg.SHORT]
 
     def tell_money(self, changed: AccountChanged) -> None:
         """Tell risk that the exchange spoke of the wallet; money that came or went beside all results is journaled."""

@@ -54,15 +54,14 @@ class Watchdog(Actor[WatchdogMessage]):
     async def on_start(self) -> None:
         """Set the first look."""
         self._since_ns = self.clock.now_ns()
-        self._look_again()
+        self._look_again(self._sources(self._probe()))
 
     async def handle(self, message: WatchdogMessage) -> None:
         """Look, tell what has come or gone, and set the next look."""
         now_ns = self.clock.now_ns()
         probe = self._probe()
-        readings = health.Readings(
-            sources=tuple(self._sources(probe)), loop_lag_ns=probe.loop_lag_ns, clock_skew_ns=probe.clock_skew_ns
-        )
+        sources = self._sources(probe)
+        readings = health.Readings(sources=sources, loop_lag_ns=probe.loop_lag_ns, clock_skew_ns=probe.clock_skew_ns)
         for finding in health.assess(self._limits, readings, self._standing, now_ns):
             figures = {name: str(value) for name, value in finding.figures}
             key = (finding.reason, finding.scope)
@@ -78,11 +77,11 @@ class Watchdog(Actor[WatchdogMessage]):
                     **self._post.head(message), reason=finding.reason, scope=finding.scope, figures=figures
                 )
                 self._post.publish(gone, RISK)
-        self._look_again()
+        self._look_again(sources)
 
-    def _sources(self, probe: health.VenueProbe) -> list[health.SourceReading]:
-        account = [] if self._account_poll_ns is None else [self._account(probe, self._account_poll_ns)]
-        return account + [
+    def _sources(self, probe: health.VenueProbe) -> tuple[health.SourceReading, ...]:
+        account = () if self._account_poll_ns is None else (self._account(probe, self._account_poll_ns),)
+        quotes = [
             health.SourceReading(
                 name="quotes",
                 scope=instrument,
@@ -94,6 +93,7 @@ class Watchdog(Actor[WatchdogMessage]):
             )
             for instrument, cadence_ns in self._cadences_ns.items()
         ]
+        return (*account, *quotes)
 
     def _account(self, probe: health.VenueProbe, poll_ns: int) -> health.SourceReading:
         """Give the account as a source: it is read now and then, for a quiet one pushes nothing."""
@@ -106,12 +106,12 @@ class Watchdog(Actor[WatchdogMessage]):
             last_arrival_ns=probe.account_ns,
         )
 
-    def _look_again(self) -> None:
+    def _look_again(self, sources: tuple[health.SourceReading, ...]) -> None:
         """Look when the oldest source would become stale, or soon while one is: not once a second of a year."""
         now_ns = self.clock.now_ns()
         due = [
             now_ns + max(1, health.stale_after_ns(self._limits, source) - health.age_ns(source, now_ns) + 1)
-            for source in self._sources(self._probe())
+            for source in sources
             if (Reason.FEED_STALE, source.scope) not in self._standing
         ]
         if self._standing or 0 in self._cadences_ns.values():

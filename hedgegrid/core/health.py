@@ -176,7 +176,7 @@ def assess(
     a scope that the readings do not speak of is left alone, but for UNKNOWN_ORDER: there no order is good news.
     """
     verdicts = [
-        *_feed(limits, readings.sources, now_ns),
+        *_feed(limits, readings.sources, standing, now_ns),
         *_heartbeat(limits, readings.actors, now_ns),
         *_loop(limits, readings),
         *_unknown(limits, readings.unknown_orders, standing, now_ns),
@@ -192,12 +192,16 @@ def _scopes(scopes: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(dict.fromkeys(scopes)))
 
 
-def _feed(limits: HealthLimits, sources: tuple[SourceReading, ...], now_ns: int) -> tuple[Finding, ...]:
-    """Judge each scope by the source that is furthest beyond its limit."""
+def _feed(
+    limits: HealthLimits, sources: tuple[SourceReading, ...], standing: Collection[tuple[Reason, str]], now_ns: int
+) -> tuple[Finding, ...]:
+    """Judge each scope by the source that is furthest beyond its limit; one that is well, and was, is no finding."""
     findings: list[Finding] = []
     for scope in _scopes(source.scope for source in sources):
         ours = [source for source in sources if source.scope == scope]
         bad = [source for source in ours if is_stale(limits, source, now_ns)]
+        if not bad and (Reason.FEED_STALE, scope) not in standing:
+            continue
         worst = max(bad or ours, key=lambda one: (age_ns(one, now_ns) - stale_after_ns(limits, one), one.name))
         figures: dict[str, int | str] = {
             "source": worst.name,

@@ -229,16 +229,19 @@ class Weather:
         self.occasions: dict[Fault, int] = dict.fromkeys(Fault, 0)
         self._calm_ns = calm_ns
         self._without = frozenset(without)
-        self._force_ppm = force_ppm
         self._counts: dict[Fault, int] = dict.fromkeys(Fault, 0)
         self._chances = {kind: random.Random(f"{seed} {kind.value}") for kind in Fault}  # noqa: S311
+        self._draws = {kind: (self._chances[kind].random, RATE_PPM[kind] * force_ppm / PPM**2) for kind in self.on}
+        """By kind that is on: its next chance, and the chance below which it strikes."""
 
     def strikes_now(self, fault: Fault, ts_ns: int, what: str) -> bool:
         """Draw whether a fault strikes on this occasion, and note it."""
-        if fault not in self.on or ts_ns >= self._calm_ns:
+        draw = self._draws.get(fault)
+        if draw is None or ts_ns >= self._calm_ns:
             return False
         self.occasions[fault] += 1
-        if self._chances[fault].random() * PPM * PPM >= RATE_PPM[fault] * self._force_ppm:
+        chance, limit = draw
+        if chance() >= limit:
             return False
         strike = Strike(fault=fault, number=self._counts[fault], ts_ns=ts_ns, what=what)
         self._counts[fault] += 1

@@ -39,6 +39,8 @@ VALIDITY_NS: Final = 4 * NS_PER_S
 POLL_NS: Final = 20 * NS_PER_S
 """How long a lost event can go unnoticed."""
 ACCOUNTS_KEPT: Final = 64
+DELAY_MS: Final = 40
+"""The longest that one way takes, of what is not late."""
 FLOOD_EVENTS: Final = 6_000
 """More than any mailbox holds."""
 
@@ -182,7 +184,7 @@ class Wire:
         self._life_clock.when_it_goes_on(tell)
 
     def _delay_ns(self) -> int:
-        return self._delays.randint(1, 40) * NS_PER_MS
+        return (1 + int(self._delays.random() * DELAY_MS)) * NS_PER_MS
 
     # --- orders -----------------------------------------------------------------------------------------------------
 
@@ -376,8 +378,10 @@ class Wire:
     async def fills_since(self, cursors: FillCursors) -> tuple[Fill, ...]:
         """Read the fills above their instrument's cursor. Raises Transient."""
         fills = (await self._read("fills")).fills
-        lowest = min((cursors.get(name, 0) for name in self._venue.names), default=0)
-        first = bisect_right(fills, lowest, key=lambda fill: fill.trade_id)
+        lowest, highest = (end(cursors.get(name, 0) for name in self._venue.names) for end in (min, max))
+        first = bisect_right(fills, lowest, key=_trade_id) if lowest else 0
+        if lowest == highest:
+            return fills[first:]
         return tuple(fill for fill in fills[first:] if fill.trade_id > cursors.get(fill.instrument, 0))
 
     async def funding_since(self, ts_ns: int) -> tuple[FundingPaid, ...]:
@@ -481,6 +485,10 @@ _BREAKS: Final = {
     Fault.LISTEN_KEY_EXPIRED: (1, 5, True),
 }
 """How a private stream ends: for how long (seconds), and whether the bot is told as it happens."""
+
+
+def _trade_id(fill: Fill) -> int:
+    return fill.trade_id
 
 
 def _gap(why: str) -> StreamGap:
