@@ -16,10 +16,11 @@ import attrs
 import click
 
 from hedgegrid import __version__
+from hedgegrid.alert_commands import alert_test
 from hedgegrid.backtest_commands import backtest, compare
 from hedgegrid.data_commands import store_commands
 from hedgegrid.errors import Fatal
-from hedgegrid.operator_commands import alert_test, cancel_entries, flatten, kill, pause, resume, risk, status, throttle
+from hedgegrid.operator_commands import cancel_entries, flatten, kill, pause, resume, risk, status, throttle
 from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, load_account, run_account
 from hedgegrid.simulation_commands import simulate
 

@@ -241,7 +241,7 @@ def cancel_entries(
     try:
         outcome = _run_errand(account, Errand(kind=ErrandKind.CANCEL_ENTRIES), take_over=False)
     except Fatal as error:
-        fail(str(error), EXIT_BAD_INPUT)
+        fail(f"{error}{_elsewhere(account, exchange_url, journal)}", EXIT_BAD_INPUT)
     if outcome.failure:
         fail(outcome.failure, outcome.exit_code)
     click.echo("entries cancelled: none is open")
@@ -277,6 +277,8 @@ def flatten(
 ) -> None:
     """Close an account's positions at the market and take its orders away; it stays paused until `resume`.
 
+    Of a leg that is not named the position, its take-profits and stops stay; the entries of both legs go.
+
     A running account is asked through its interface. For one that does not run the command acts itself, under the
     account's lock, and waits. FLAT is said only where the exchange was read twice and showed it.
 
@@ -298,7 +300,10 @@ def flatten(
             fail(str(error), EXIT_BAD_INPUT)
         else:
             return
-    _flatten_dead(account, leg, timeout_s, take_over=take_over, as_json=as_json)
+    try:
+        _flatten_dead(account, leg, timeout_s, take_over=take_over, as_json=as_json)
+    except Fatal as error:
+        fail(f"{error}{_elsewhere(account, exchange_url, journal)}", EXIT_BAD_INPUT)
 
 
 @click.command()
@@ -347,7 +352,8 @@ def kill(
         legs = tuple(Leg) if switch.action == "flatten" else ()
         _act_dead(account, ErrandKind.KILL, legs, timeout_s, take_over=take_over)
     except Fatal as error:
-        fail(f"{error}; the kill is latched all the same: {kill_file.kill_file(path)}", EXIT_BAD_INPUT)
+        also = _elsewhere(account, exchange_url, journal)
+        fail(f"{error}{also}; the kill is latched all the same: {kill_file.kill_file(path)}", EXIT_BAD_INPUT)
 
 
 def _kill_running(account: "AccountConfig", path: Path, timeout_s: float | None) -> None:
@@ -371,7 +377,7 @@ def _kill_running(account: "AccountConfig", path: Path, timeout_s: float | None)
 
 
 def _flatten_dead(account: "AccountConfig", leg: str, timeout_s: float, *, take_over: bool, as_json: bool) -> None:
-    """Flatten an account that does not run."""
+    """Flatten an account that does not run. Raises Fatal where it cannot."""
     from hedgegrid.journal.lock import AccountHeldError
     from hedgegrid.model.order import Leg
     from hedgegrid.worlds.world import ErrandKind
@@ -381,8 +387,15 @@ def _flatten_dead(account: "AccountConfig", leg: str, timeout_s: float, *, take_
         _act_dead(account, ErrandKind.FLATTEN, legs, timeout_s, take_over=take_over, as_json=as_json)
     except AccountHeldError as error:
         fail(f"{error}, or add --take-over", EXIT_BAD_INPUT)
-    except Fatal as error:
-        fail(str(error), EXIT_BAD_INPUT)
+
+
+def _elsewhere(account: "AccountConfig", exchange_url: str | None, journal: Path | None) -> str:
+    """Say which of the options that a run may have had were not given; "" where all were, or none could matter."""
+    options: dict[str, object] = {"--journal": journal}
+    if account.account.mode not in {"sim", "paper"}:
+        options["--exchange"] = exchange_url
+    missing = [name for name, given in options.items() if given is None]
+    return f" (an account that was run with {' or '.join(missing)} needs the same here)" if missing else ""
 
 
 def _act_dead(
@@ -412,7 +425,8 @@ def _flatten_running(client: "ApiClient", leg: str, timeout_s: float | None, *, 
     """Ask a running account, and wait for its word where asked to."""
     client.post("/api/v1/flatten", {"leg": leg})
     if timeout_s is None:
-        click.echo(f"asked for: flatten {leg}; `hedgegrid status` tells how far it is")
+        also = "" if leg == "both" else " (the entries of both legs go)"
+        click.echo(f"asked for: flatten {leg}{also}; `hedgegrid status` tells how far it is")
         return
     _wait_until_flat(client, time.monotonic() + timeout_s, as_json=as_json)
 
@@ -438,7 +452,10 @@ def _flatten_words(told: dict[str, Any]) -> str:
     """Say in one line how far a flatten is."""
     foreign = f"; not ours and untouched: {', '.join(told['foreign'])}" if told["foreign"] else ""
     if told["stage"] == "flat":
-        return f"FLAT: {' and '.join(told.get('legs', []))}{foreign}"
+        legs = list(told.get("legs", []))
+        # A flatten pauses the account: no entry of the other leg may stay either (DESIGN 15.3).
+        other = "; the other leg keeps what it holds, its entries are gone too" if len(legs) == 1 else ""
+        return f"FLAT: {' and '.join(legs)}{other}{foreign}"
     return f"NOT FLAT: {', '.join(told['left']) or 'under way'}{foreign}"
 
 
@@ -463,27 +480,3 @@ def _run_errand(account: "AccountConfig", errand: "Errand", *, take_over: bool) 
     mode = account.account.mode
     options = RunOptions(errand=errand, live=mode == "live", allow_production_data=mode == "paper", listen=(host, 0))
     return live(account, options, log_file=None, log_level="WARNING")
-
-
-@click.command("alert-test")
-@CONFIG
-@click.option("--event", default="incident", show_default=True, help="As what it is sent: its level applies.")
-def alert_test(config: Path | None, event: str) -> None:
-    """Send one alert to every service of [alerts] urls, and say which took it."""
-    from hedgegrid.alerts import send_one
-    from hedgegrid.config.values import nearest
-    from hedgegrid.ops.alert_events import EVENTS
-
-    account = load_account(config, {})
-    if event not in EVENTS:
-        near = nearest(event, EVENTS, likeness=0.0)
-        fail(f"no event is named {event}; the nearest is {near}, all are: {', '.join(EVENTS)}", EXIT_BAD_INPUT)
-    try:
-        told = send_one(account, event)
-    except Fatal as error:
-        fail(str(error), EXIT_BAD_INPUT)
-    for one in told:
-        name = f"address {one.number}, {one.kind}"
-        click.echo(f"NOT SENT: {name}: {one.why}" if one.why else f"sent: {name}", err=bool(one.why))
-    if any(one.why for one in told):
-        raise SystemExit(EXIT_FAILED)

@@ -202,7 +202,7 @@ class Hydration:
         ours = [name for name in names if self._memory.order(name) is None]
         if ours:
             raise Fatal(
-                f"this journal is new, but the exchange holds {len(ours)} orders of this account ({ours[0]}, ..): put "
+                f"this journal is new, but the exchange holds orders of this account ({len(ours)}: {ours[0]}, ..): put "
                 "its journal back, or close positions and orders at the exchange by hand, then start again"
             )
 

@@ -15,6 +15,7 @@ from hedgegrid.backtest.figures import Definition, definitions
 from hedgegrid.backtest.showing import limit, shown, timeframe
 from hedgegrid.backtest.summary_json import LIQUIDATED
 from hedgegrid.ops import phrases
+from hedgegrid.units import NS_PER_DAY
 
 COLUMNS: Final = 80
 _INDENT: Final = " " * 12
@@ -41,6 +42,10 @@ _SHOWN: Final = (
     ("long_max_e8", "short_max_e8"),
 )
 """The figures on the screen, two a line; the rest is in the files."""
+
+
+SHORT_DAYS: Final = 90
+"""A stretch under which a figure for a year is said to be none."""
 
 
 def summary_text(summary: Mapping[str, Any]) -> str:
@@ -100,7 +105,11 @@ def _result_lines(summary: Mapping[str, Any]) -> list[str]:
     figures = summary["figures"]
     first, last = phrases.money(figures["initial_e8"]), phrases.money(figures["final_e8"])
     text = f"{first} -> {last} ({phrases.signed(figures['net_e8'])}, {shown(figures['total_return'], 'ratio')})"
-    return _line("result", text)
+    lines = _line("result", text)
+    days = figures["duration_ns"] / NS_PER_DAY
+    if figures["annual_return"] is not None and days < SHORT_DAYS:
+        lines += _line("note", f"a year's return and ratios of {days:.0f} days are arithmetic, no forecast")
+    return lines
 
 
 def _table_lines(figures: Mapping[str, Any]) -> list[str]:

@@ -1,10 +1,12 @@
 """Which of our orders rest on the exchange, counted from what the actors published.
 
 Invariants: an order counts from its acceptance (or first fill) to its end, once; a hydration replaces an instrument's
-counts; what the books cannot name (no approval seen, not hydrated) is not counted; the memory is bounded.
+counts; what the books cannot name (no approval seen, not hydrated) is not counted; the memory is bounded; each order
+that ends is counted by how it ended, once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from enum import StrEnum
 from typing import Final
 
 from hedgegrid.messages.events import Approved
@@ -14,10 +16,18 @@ SENT_MAX: Final = 65_536
 """Approved orders without an answer that are remembered; the oldest is forgotten first."""
 
 
+class End(StrEnum):
+    """How an order ended: filled whole, cancelled or superseded or expired, refused by the exchange."""
+
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+
+
 class OpenOrders:
     """The open orders of one account, by instrument, leg and purpose."""
 
-    __slots__ = ("_counts", "_left", "_resting", "_sent", "_unheard", "_unknown")
+    __slots__ = ("_counts", "_left", "_resting", "_sent", "_unheard", "_unknown", "before", "ends")
 
     def __init__(self, instruments: Iterable[str]) -> None:
         """Start with no order of these instruments."""
@@ -29,6 +39,10 @@ class OpenOrders:
         self._unknown: dict[str, None] = {}
         self._unheard: set[str] = set()
         """Of those that a hydration told of: the exchange has not said that they stand."""
+        self.before = 0
+        """Orders that a hydration told of and that were not approved in this run."""
+        self.ends = dict.fromkeys(End, 0)
+        """How many orders have ended, by how."""
 
     @property
     def unknown(self) -> int:
@@ -83,7 +97,7 @@ class OpenOrders:
             return
         left_lots = self._left.get(client_id, order.qty_lots) - qty_lots
         if leg_is_flat if order.close_all else left_lots <= 0:
-            self.ended(client_id)
+            self.ended(client_id, End.FILLED)
         else:
             self._left[client_id] = left_lots
 
@@ -97,19 +111,23 @@ class OpenOrders:
         """Note that the outcome of a request is not known; the order counts as before."""
         self._unknown[client_id] = None
 
-    def ended(self, client_id: str) -> None:
+    def ended(self, client_id: str, end: End) -> None:
         """Forget an order that was cancelled, rejected, filled or expired."""
         self._unknown.pop(client_id, None)
-        self._sent.pop(client_id, None)
+        if self._sent.pop(client_id, None) is not None or client_id in self._resting:
+            self.ends[end] += 1
         self._left.pop(client_id, None)
         self._unheard.discard(client_id)
         order = self._resting.pop(client_id, None)
         if order is not None:
             self._counts[order.instrument][order.leg][order.purpose] -= 1
 
-    def hydrated(self, instrument: str, orders: Iterable[OpenOrder]) -> None:
+    def hydrated(self, instrument: str, orders: Collection[OpenOrder]) -> None:
         """Take the exchange's word: these orders of the instrument are open, and no others."""
-        for client_id in [one for one, order in self._resting.items() if order.instrument == instrument]:
+        known = [one for one, order in self._resting.items() if order.instrument == instrument]
+        told = {order.client_id for order in orders}
+        self.before += len(told.difference(known, self._sent))
+        for client_id in known:
             del self._resting[client_id]
             self._unheard.discard(client_id)
             self._left.pop(client_id, None)

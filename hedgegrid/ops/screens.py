@@ -176,8 +176,8 @@ def _money(told: Mapping[str, Any]) -> Iterator[str]:
 def _instrument(one: Mapping[str, Any]) -> Iterator[str]:
     mark = UNKNOWN if one["mark"] is None else f"{one['mark']:,g}"
     ages = ", ".join(f"{name} {_ago(one[f'{name}_age_s'])}" for name in ("quote", "mark", "bar"))
-    orders = UNKNOWN if one["open_orders"] is None else one["open_orders"]
-    yield f"  {one['instrument']}  mark {mark}, {orders} open orders"
+    orders = UNKNOWN if one["open_orders"] is None else f"{one['open_orders']:,}"
+    yield f"  {one['instrument']}  mark {mark}, open orders: {orders}"
     yield f"    {ages}"
     for leg in one["legs"]:
         yield f"    {_leg(leg)}"
@@ -196,7 +196,10 @@ def _costs(one: Mapping[str, Any]) -> str:
 
 def _leg(leg: Mapping[str, Any]) -> str:
     foreign = f", {leg['foreign']:g} not ours" if leg["foreign"] else ""
-    orders = "" if leg["entries"] is None else f", {leg['entries']} entries and {leg['exits']} exits rest"
+    orders = ""
+    if leg["entries"] is not None:
+        entries = phrases.counted(leg["entries"], "entry", "entries")
+        orders = f", {entries} and {phrases.counted(leg['exits'], 'exit', 'exits')} rest"
     if leg["qty"] is None:
         return f"{leg['leg']:<5} {UNKNOWN}{orders}{foreign}"
     if leg["qty"] == 0:

@@ -14,6 +14,7 @@ from hedgegrid.core.account_figures import AccountFigures
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.ops import phrases
 from hedgegrid.ops.moment import Standing, standing_of
+from hedgegrid.ops.open_orders import End
 from hedgegrid.ops.view import AccountView
 from hedgegrid.units import CASH_SCALE, NS_PER_S
 
@@ -109,6 +110,11 @@ def summary_json(view: AccountView, extras: RunExtras) -> dict[str, object]:
         "fills": view.fills_total(),
         "fills_by_purpose": {purpose.name.lower(): view.fills(purpose) for purpose in Purpose},
         "orders_approved": view.approved_total(),
+        "orders_before": view.orders.before,
+        "orders_filled": view.orders.ends[End.FILLED],
+        "orders_cancelled": view.orders.ends[End.CANCELLED],
+        "orders_refused": view.orders.ends[End.REFUSED],
+        "orders_not_told": _untold(view),
         "orders_open": view.open_total(),
         "orders_unknown": view.orders.unknown,
         "cancels": view.cancels,
@@ -142,7 +148,8 @@ def _market_line(view: AccountView) -> str:
     took_ns = None if first_ns is None or last_ns is None else last_ns - first_ns
     bars = sum(one.bars for one in view.instruments.values())
     return (
-        f"market time: {phrases.moment(first_ns)} -> {phrases.moment(last_ns)} ({phrases.span(took_ns)}, {bars} bars)"
+        f"market time: {phrases.moment(first_ns)} -> {phrases.moment(last_ns)} "
+        f"({phrases.span(took_ns)}, {phrases.counted(bars, 'bar', 'bars')})"
     )
 
 
@@ -154,16 +161,28 @@ def _fills_line(view: AccountView) -> str:
 
 
 def _orders_line(view: AccountView) -> str:
-    open_orders = view.open_total()
+    """Say what became of every order: the parts add up to those approved, and those open before this run."""
+    ends, resting, before = view.orders.ends, view.open_total(), view.orders.before
+    begun = f"{view.approved_total()} approved" + (f" and {before} from before" if before else "")
     parts = [
-        f"orders: {view.approved_total()} approved",
-        f"{view.cancels} cancels",
-        f"{sum(view.rejections.values())} refused by the exchange",
-        f"{phrases.UNKNOWN if open_orders is None else open_orders} open",
+        f"{ends[End.FILLED]} filled",
+        f"{ends[End.CANCELLED]} cancelled or superseded",
+        f"{ends[End.REFUSED]} refused by the exchange",
+        f"{phrases.UNKNOWN if resting is None else resting} open",
     ]
+    if untold := _untold(view):
+        parts.append(f"{untold} not told of")
     if view.orders.unknown:
-        parts.append(f"{view.orders.unknown} UNKNOWN")
-    return ", ".join(parts)
+        parts.append(f"{view.orders.unknown} of them UNKNOWN")
+    return f"orders: {begun}: {', '.join(parts)}; {phrases.counted(view.cancels, 'cancel', 'cancels')} asked for"
+
+
+def _untold(view: AccountView) -> int:
+    """Count the orders of which nobody has said yet whether they stand or have ended."""
+    resting = view.open_total()
+    if resting is None:
+        return 0
+    return view.approved_total() + view.orders.before - sum(view.orders.ends.values()) - resting
 
 
 def _counted(counts: Mapping[str, int]) -> str:

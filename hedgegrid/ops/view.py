@@ -20,7 +20,7 @@ from hedgegrid.model.grid import GridMemory
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Fill, Leg, Purpose
 from hedgegrid.ops.control import FlattenStage
-from hedgegrid.ops.open_orders import OpenOrders
+from hedgegrid.ops.open_orders import End, OpenOrders
 from hedgegrid.units import PPM
 
 NOTICES_MAX: Final = 64
@@ -357,7 +357,7 @@ class AccountView:
         elif kind is OrderEventKind.UNKNOWN:
             orders.lost(event.client_id)
         elif kind is not OrderEventKind.CANCEL_FAILED:
-            orders.ended(event.client_id)
+            orders.ended(event.client_id, End.REFUSED if kind is OrderEventKind.REJECTED else End.CANCELLED)
             if kind is OrderEventKind.REJECTED:
                 reason = event.reason.value
                 self.rejections[reason] = self.rejections.get(reason, 0) + 1
@@ -427,9 +427,8 @@ class AccountView:
         cause = f" {message.reason}" if message.reason else ""
         scope = f" of {message.scope}" if message.scope else ""
         figures = _figures(message.figures)
-        self._notice(
-            message, f"permission {message.before} -> {message.after}: {message.change}{cause}{scope}{figures}"
-        )
+        moved = message.after if message.after == message.before else f"{message.before} -> {message.after}"
+        self._notice(message, f"permission {moved}: {message.change}{cause}{scope}{figures}")
 
     def _actor_restarted(self, message: events.ActorRestarted) -> None:
         self.restarts[message.actor] = self.restarts.get(message.actor, 0) + 1

@@ -47,6 +47,13 @@ def test_it_says_what_it_stood_on() -> None:
     assert "ended solvent" in text
 
 
+def test_a_year_of_a_few_days_is_no_forecast() -> None:
+    """A return of days, compounded to a year, is told with what it is worth; of a long stretch it stands alone."""
+    short = "note a year's return and ratios of 8 days are arithmetic, no forecast"
+    assert short in flowing(text_of(made_result(bars=200)))
+    assert "no forecast" not in flowing(text_of(made_result(bars=24 * 95)))
+
+
 def test_a_liquidation_in_plain_words() -> None:
     """When, at which equity, under which margin."""
     text = flowing(text_of(made_liquidation()))

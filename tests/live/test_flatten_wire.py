@@ -108,7 +108,9 @@ async def test_flatten_of_one_leg_that_is_refused_sliced_and_filled_in_parts(tmp
             standin.faults.arm("2022:3")
             standin.faults.arm("thin-market:lots=3")
             answer = await run("flatten", "--config", config, "--leg", "long", "--wait", "--timeout", "40")
-            assert (answer.code, answer.out) == (0, "FLAT: long\n"), (answer, bot.words()[-3_000:])
+            told = "FLAT: long; the other leg keeps what it holds, its entries are gone too\n"
+            assert (answer.code, answer.out) == (0, told), (answer, bot.words()[-3_000:])
+            assert bot.entries() == []
             assert (bot.held_lots("LONG"), bot.held_lots("SHORT")) == (0, short)
             assert standin.faults.fired["2022"] == 3
             left = standin.exchange.summary()

@@ -16,7 +16,7 @@ from hedgegrid.messages.commands import Throttle
 from hedgegrid.messages.events import OrderEventKind
 from hedgegrid.ops.http import HttpServer
 from hedgegrid.ops.readings import RuntimeReading
-from tests.live.commanding import CONTROL, config_text, tokens_in
+from tests.live.commanding import CONTROL, config_text, free_port, tokens_in
 from tests.live.trading_bot import secret
 from tests.ops.telling import Account, order
 from tests.ops.test_api import Asked
@@ -181,3 +181,20 @@ def test_a_token_that_is_too_short_is_refused_at_load(tmp_path: Path, name: str)
     assert f"[ops] {name}: file {tmp_path}" in result.output
     assert "holds 5 characters, at least 8 are needed: `openssl rand -hex 16`" in result.output
     assert "short" not in result.output.replace(str(tmp_path), "").replace("_token-short", "")
+
+
+@pytest.mark.parametrize("words", [("flatten",), ("kill", "--wait"), ("cancel-entries", "--dead")])
+def test_a_dead_account_that_is_not_reached_is_told_of_its_options(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Whoever ran it at another server, or with another journal, has to say so again: the refusal names the options."""
+    for name in ("key", "secret"):
+        secret(tmp_path / name, "of-the-exchange")
+    nowhere = f"127.0.0.1:{free_port()}"
+    config = tmp_path / "account.toml"
+    config.write_text(config_text(tmp_path, rest=f"http://{nowhere}", ws=f"ws://{nowhere}", tokens=""))
+    bare = CliRunner().invoke(commands, [*words, "--config", str(config)])
+    assert bare.exit_code == 2
+    assert "(an account that was run with --journal or --exchange needs the same here)" in bare.output
+    given = ["--exchange", f"http://{nowhere}", "--journal", str(tmp_path / "other.db")]
+    full = CliRunner().invoke(commands, [*words, "--config", str(config), *given])
+    assert full.exit_code == 2
+    assert "needs the same here" not in full.output

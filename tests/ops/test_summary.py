@@ -9,7 +9,7 @@ from hedgegrid.messages.events import EndReason, OrderEventKind
 from hedgegrid.model.account import Position
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.ops.summary import RunExtras, render_summary, summary_json
-from tests.ops.telling import BTC, Account, S, order
+from tests.ops.telling import BTC, Account, S, open_order, order
 
 EXTRAS = RunExtras(
     ended="duration reached",
@@ -47,11 +47,12 @@ def finished_account() -> Account:
 def test_summary_lines() -> None:
     """Each line is one that people and scripts look for."""
     lines = render_summary(finished_account().view, EXTRAS).splitlines()
+    of_orders = "orders: 5 approved: 3 filled, 0 cancelled or superseded, 1 refused by the exchange, 1 open"
     assert lines == [
-        "market time: 2025-07-06 00:00:04 -> 2025-07-06 00:00:13 (9.0 s, 1 bars)",
+        "market time: 2025-07-06 00:00:04 -> 2025-07-06 00:00:13 (9.0 s, 1 bar)",
         "wall time: 1 min 1 s",
         "fills: 3 (entries 2, take-profits 1, stops 0)",
-        "orders: 5 approved, 2 cancels, 1 refused by the exchange, 1 open",
+        f"{of_orders}; 2 cancels asked for",
         "refused: 3 (min_notional 1, price_collar 2)",
         "PnL: realised +1.2346 unrealised -0.0001 (realised after fees and funding: +1.1680)",
         "fees: 0.0765",
@@ -95,6 +96,28 @@ def test_money_and_positions_are_of_one_moment() -> None:
     text = render_summary(account.view, extras)
     assert "equity: 10,000.0000 -> - (change -; since the session began -)" in text
     assert "PnL: realised - unrealised -" in text
+
+
+def test_the_orders_add_up() -> None:
+    """Every order that was approved, or open before, is told of once: whatever became of it."""
+    account = Account()
+    account.hydrate(orders=(open_order(order("old")), open_order(order("older"))))
+    account.rest(order("a"), order("b"), order("c"))
+    account.approve(order("unheard"), order("lost"))
+    account.tell(OrderEventKind.UNKNOWN, "lost")
+    account.tell(OrderEventKind.CANCELLED, "a", "old")
+    account.tell(OrderEventKind.CANCELLED, "a")
+    account.fill(order("b"), 4)
+    account.fill(order("b"), 6)
+    account.hydrate(orders=(open_order(order("older")), open_order(order("c"))))
+    told = summary_json(account.view, EXTRAS)
+    parts = [told[f"orders_{name}"] for name in ("filled", "cancelled", "refused", "open", "not_told")]
+    assert parts == [1, 2, 0, 2, 2]
+    assert told["orders_approved"] == 5
+    assert told["orders_before"] == 2
+    line = next(one for one in render_summary(account.view, EXTRAS).splitlines() if one.startswith("orders: "))
+    assert line.startswith("orders: 5 approved and 2 from before: 1 filled, 2 cancelled or superseded, 0 refused by")
+    assert line.endswith("2 open, 2 not told of, 1 of them UNKNOWN; 0 cancels asked for")
 
 
 def test_a_run_that_failed_says_what_it_leaves() -> None:

@@ -323,7 +323,7 @@ def _foreign_orders(orders: tuple[OpenOrder, ...] | Unread, elsewhere: tuple[str
     if isinstance(orders, Unread):
         return _unread("foreign orders", orders)
     foreign = [one for one in orders if not _is_ours(one.client_id, expected.account)]
-    words = f"{len(orders) - len(foreign)} open orders of ours, {len(foreign)} of others"
+    words = f"open orders: {len(orders) - len(foreign)} of ours, {len(foreign)} of others"
     if foreign:
         words += ": " + _few([f"{one.instrument} {one.leg.name} {one.client_id}" for one in foreign])
     if elsewhere:

@@ -195,7 +195,7 @@ def test_foreign_orders_and_positions_are_listed_and_do_not_stop_a_start() -> No
     readings = attrs.evolve(GOOD, orders=(order, ours, others), elsewhere=("XRPUSDT",))
     line = _line(readings, EXPECTED, "foreign orders")
     assert line.passed
-    assert line.words.startswith("1 open orders of ours, 2 of others")
+    assert line.words.startswith("open orders: 1 of ours, 2 of others")
     assert "web_1" in line.words
     assert "XRPUSDT" in line.words
     held = attrs.evolve(GOOD, positions=(Position(instrument=BTC, leg=Leg.LONG, qty_lots=10, cost_e8=1),))
