@@ -79,8 +79,8 @@ def _refuse_short_tokens(account: "AccountConfig") -> None:
             continue
         if reference is not None and len(token) < TOKEN_CHARS_MIN:
             fail(
-                f"[ops] {name}: {reference.reference} holds {len(token)} characters, at least {TOKEN_CHARS_MIN} are "
-                "needed: `openssl rand -hex 16` makes a good one",
+                f"[ops] {name}: {reference.reference} is too short ({len(token)} of at least {TOKEN_CHARS_MIN} "
+                "characters): `openssl rand -hex 16` makes a good one",
                 EXIT_BAD_INPUT,
             )
 

@@ -31,7 +31,9 @@ def change_percent(start_e8: int | None, end_e8: int | None) -> Decimal | None:
     """Give the change in percent to two places; None where one end is not known or the start is not positive."""
     if start_e8 is None or end_e8 is None or start_e8 <= 0:
         return None
-    return (Decimal(end_e8 - start_e8) * 100 / start_e8).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    change = (Decimal(end_e8 - start_e8) * 100 / start_e8).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    # What rounds to nothing is no loss.
+    return abs(change) if change == 0 else change
 
 
 def percent(value: Decimal | None) -> str:

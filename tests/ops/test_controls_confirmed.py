@@ -173,14 +173,14 @@ async def test_an_account_that_does_not_do_it_is_told_of(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("name", ["control_token", "read_token"])
 def test_a_token_that_is_too_short_is_refused_at_load(tmp_path: Path, name: str) -> None:
     """It would be guessed, and masking it would mangle every line of a log: each command says so, and the remedy."""
-    tokens = tokens_in(tmp_path, **{"control": None, "read": None, name.partition("_")[0]: "short"})
+    tokens = tokens_in(tmp_path, **{"control": None, "read": None, name.partition("_")[0]: "tiny5"})
     config = tmp_path / "account.toml"
     config.write_text(config_text(tmp_path, rest="http://127.0.0.1:1", ws="ws://127.0.0.1:1", tokens=tokens))
     result = CliRunner().invoke(commands, ["status", "--config", str(config)])
     assert result.exit_code == 2
     assert f"[ops] {name}: file {tmp_path}" in result.output
-    assert "holds 5 characters, at least 8 are needed: `openssl rand -hex 16`" in result.output
-    assert "short" not in result.output.replace(str(tmp_path), "").replace("_token-short", "")
+    assert "is too short (5 of at least 8 characters): `openssl rand -hex 16`" in result.output
+    assert "tiny5" not in result.output.replace(str(tmp_path), "").replace("_token-tiny5", "")
 
 
 @pytest.mark.parametrize("words", [("flatten",), ("kill", "--wait"), ("cancel-entries", "--dead")])

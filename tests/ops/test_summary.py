@@ -8,6 +8,7 @@ from hedgegrid.messages import events
 from hedgegrid.messages.events import EndReason, OrderEventKind
 from hedgegrid.model.account import Position
 from hedgegrid.model.order import Leg, Purpose
+from hedgegrid.ops.phrases import change_percent, percent
 from hedgegrid.ops.summary import RunExtras, render_summary, summary_json
 from tests.ops.telling import BTC, Account, S, open_order, order
 
@@ -92,6 +93,10 @@ def test_money_and_positions_are_of_one_moment() -> None:
     assert "realised +9.0000 unrealised -7.0000" in text
     told = summary_json(account.view, extras)
     assert (told["equity_last_quote"], told["equity_session_percent"]) == ("10000", "0.02")
+    assert change_percent(1_000_000_000_001, 1_000_000_000_000) == 0
+    assert percent(change_percent(1_000_000_000_001, 1_000_000_000_000)) == "+0.00%", (
+        "what rounds to nothing is no loss"
+    )
     account.fill(order("u", Leg.LONG, Purpose.ENTRY), 1)
     text = render_summary(account.view, extras)
     assert "equity: 10,000.0000 -> - (change -; since the session began -)" in text
