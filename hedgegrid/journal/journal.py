@@ -209,9 +209,9 @@ class SqliteJournal:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     @property
-    def rows(self) -> int:
-        """How many rows the tape has: what is read changes only as it grows."""
-        return self._row
+    def books_row(self) -> int:
+        """The newest row that may have changed fills, money, positions or grids; 0 for none in this life."""
+        return self._state.books_row
 
     def live_orders(self) -> tuple[StoredOrder, ...]:
         """Give the orders that have not ended, oldest first: intents not heard of since and UNKNOWN ones too."""

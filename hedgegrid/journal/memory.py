@@ -21,7 +21,7 @@ class JournalMemory:
         self._stride = order_no_stride
         self._first_boot = not journal.past_boots
         self._books: Books | None = None
-        self._row = 0
+        self._row = -1
         """The tape's row up to which ``_books`` is what the journal holds."""
 
     async def recall(self) -> Recollection:
@@ -44,10 +44,10 @@ class JournalMemory:
         )
 
     def books(self) -> Books:
-        """Give what readings are compared with; anew only where the tape has grown."""
+        """Give what readings are compared with; anew only where a row of the tape may have changed it."""
         journal = self._journal
-        if self._books is None or self._row != journal.rows:
-            self._row = journal.rows
+        if self._books is None or self._row != journal.books_row:
+            self._row = journal.books_row
             self._books = Books(
                 first_boot=self._first_boot,
                 applied=journal.recent_fills(),

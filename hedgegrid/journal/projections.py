@@ -5,6 +5,7 @@ replay gives the same tables; memory holds what still lives and a bounded past.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -15,15 +16,19 @@ from hedgegrid.journal.positions import Positions
 from hedgegrid.journal.schema import ACCOUNT, EQUITY, FOREIGN, GRID, LATCHES, PERMISSION, SESSION, THROTTLE
 from hedgegrid.journal.tape import Latched, SessionKept, ThrottleKept, text
 from hedgegrid.journal.tripped import Tripped
+from hedgegrid.messages.commands import IntentBatch
 from hedgegrid.messages.events import (
     AccountChanged,
     AccountHydrated,
     ActorRestarted,
     ApprovedBatch,
+    BarClosed,
     EquitySampled,
+    ExchangeErred,
     ExecutionBatch,
     ForeignSeen,
     FundingPaid,
+    FundingRate,
     GridMoved,
     Incident,
     Liquidated,
@@ -36,6 +41,18 @@ from hedgegrid.messages.events import (
 )
 from hedgegrid.model.account import Balance, SessionMemory
 from hedgegrid.units import PPM
+
+_BESIDE_THE_BOOKS: Final = (
+    ApprovedBatch,
+    BarClosed,
+    EquitySampled,
+    ExchangeErred,
+    FundingRate,
+    IntentBatch,
+    PermissionChanged,
+    RefusedBatch,
+)
+"""Messages that move none of it: most of a tape."""
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +88,8 @@ class Projections:
         self.session: SessionMemory | None = None
         self.throttle_ppm = PPM
         self.last_ts_ns = 0
+        self.books_row = 0
+        """The newest row that may have moved fills, money, positions or grids."""
         self.samples = 0
         self.permission_changes = 0
 
@@ -105,6 +124,8 @@ class Projections:
         """Take the message of a tape row. AssertionError for a message that contradicts itself."""
         at = Moment(row=row, ts_ns=message.ts_venue_ns or message.ts_recv_ns)
         self.last_ts_ns = message.ts_recv_ns
+        if not isinstance(message, _BESIDE_THE_BOOKS):
+            self.books_row = row
         match message:
             case ExecutionBatch():
                 self._execution(at, message)
