@@ -463,22 +463,6 @@ class Wire:
         return VenueBatch(instrument=instrument, ts_venue_ns=self._clock.now_ns(), mark_ticks=mark_ticks, events=events)
 
 
-class MarketSide:
-    """The public port of a wire."""
-
-    def __init__(self, wire: Wire) -> None:
-        """Show what comes over ``wire``."""
-        self._wire = wire
-
-    def subscribe(self, sink: Callable[[tuple[MarketUpdate, ...]], None]) -> None:
-        """Hand every update to ``sink``."""
-        self._wire.subscribe_market(sink)
-
-    async def history(self, instrument: str, count: int) -> tuple[Bar, ...]:
-        """Give closed bars up to now. Raises Transient."""
-        return await self._wire.history(instrument, count)
-
-
 _BREAKS: Final = {
     Fault.STREAM_BREAKS: (1, 60, True),
     Fault.STREAM_HALF_OPEN: (20, 60, False),

@@ -15,8 +15,9 @@ from hedgegrid.ops.terminal import Progress
 from hedgegrid.ports import MarketData, Trading
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.simulation.life_clock import LifeClock
+from hedgegrid.simulation.market_side import MarketSide
 from hedgegrid.simulation.venue import Venue
-from hedgegrid.simulation.wire import VALIDITY_NS, MarketSide, Wire
+from hedgegrid.simulation.wire import VALIDITY_NS, Wire
 from hedgegrid.units import NS_PER_MS, NS_PER_S
 from hedgegrid.worlds.world import Bound, Past
 

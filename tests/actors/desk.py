@@ -38,7 +38,7 @@ from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import VirtualClock
 from hedgegrid.runtime.mailbox import Delivery
 from hedgegrid.runtime.router import Router
-from tests.actors.fake_venue import FakeTrading
+from tests.actors.fake_venue import FakeTrading, told
 from tests.journal.life import BTC, ETH, START_NS, WALLET_E8, opened
 
 SECOND = 1_000_000_000
@@ -177,6 +177,13 @@ class Desk:
         self.approve(*requests)
         await self.rest()
         self.report(*(OrderEvent(kind=OrderEventKind.ACCEPTED, client_id=one.client_id) for one in requests))
+        await self.rest()
+
+    async def held(self, lots: int = 10) -> None:
+        """Have a LONG position of ours, heard of by the stream."""
+        request = self.request(qty_lots=lots)
+        await self.resting(request)
+        self.report(told(self.venue.fill(request.client_id, lots), 0))
         await self.rest()
 
 

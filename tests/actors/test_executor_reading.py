@@ -17,7 +17,6 @@ from hedgegrid.core.records import GridParams
 from hedgegrid.errors import Fatal, OutcomeUnknown, Transient
 from hedgegrid.messages.commands import Rehydrate, StandDown
 from hedgegrid.messages.events import (
-    AccountChanged,
     AccountHydrated,
     ExecutionBatch,
     ForeignSeen,
@@ -25,13 +24,12 @@ from hedgegrid.messages.events import (
     Incident,
     OrderEventKind,
     StreamGap,
-    WalletRead,
 )
 from hedgegrid.model.order import Cover, Leg, Purpose, Side
 from hedgegrid.ports import LookUp
 from tests.actors.desk import REAL, SECOND, Desk, covers, desk
 from tests.actors.fake_venue import HANG, FakeTrading, open_order, said, told
-from tests.journal.life import BTC, WALLET_E8
+from tests.journal.life import BTC
 
 K = OrderEventKind
 MANUAL = "web_1"
@@ -40,14 +38,6 @@ MANUAL = "web_1"
 def gap(at: Desk) -> None:
     """The stream was lost for a moment."""
     at.post.send(StreamGap(**at.post.head(), why="reconnected"), EXECUTOR)
-
-
-async def held(at: Desk, lots: int = 10) -> None:
-    """A LONG position of ours, heard of by the stream."""
-    request = at.request(qty_lots=lots)
-    await at.resting(request)
-    at.report(told(at.venue.fill(request.client_id, lots), 0))
-    await at.rest()
 
 
 # --- gaps -----------------------------------------------------------------------------------------------------------
@@ -98,7 +88,7 @@ async def test_a_reading_like_the_last_one_is_followed_by_one_that_is_not(tmp_pa
 async def test_nothing_is_added_between_a_gap_and_a_reading_that_agrees(tmp_path: Path) -> None:
     """Law 3: entries that were approved before the pause are not sent either; reductions are."""
     async with desk(tmp_path) as at:
-        await held(at)
+        await at.held()
         at.venue.faults["positions"] = deque([Transient("busy")] * 2)
         gap(at)
         await at.rest()
@@ -155,7 +145,7 @@ async def test_a_reading_between_two_fills_is_no_difference(tmp_path: Path) -> N
 async def test_a_difference_that_stays_pauses_and_is_told_once(tmp_path: Path) -> None:
     """Several readings in a row that disagree: paused until one agrees, one incident with both figures."""
     async with desk(tmp_path) as at:
-        await held(at)
+        await at.held()
         at.venue.off_lots[BTC, Leg.LONG] = -4
         await at.wait(60)
         assert at.reasons("stream_gap") == ["raised"]
@@ -170,7 +160,7 @@ async def test_a_difference_that_stays_pauses_and_is_told_once(tmp_path: Path) -
 async def test_a_start_that_never_agrees_fails(tmp_path: Path) -> None:
     """Law 3: nothing is sent on an account that nobody understands; an exchange that never comes back is no better."""
     async with desk(tmp_path) as at:
-        await held(at)
+        await at.held()
         venue = at.venue
     for way, why, after_s in (("off", "disagree after 10 reads", 30), ("down", "cannot be read", 1_500)):
         venue.off_lots = {(BTC, Leg.LONG): -1} if way == "off" else {}
@@ -185,7 +175,7 @@ async def test_a_start_that_never_agrees_fails(tmp_path: Path) -> None:
 async def test_a_start_waits_for_an_exchange_that_is_down(tmp_path: Path) -> None:
     """Minutes of maintenance end no start, nor the run whose executor was restarted in them; a ban is sat out."""
     async with desk(tmp_path) as at:
-        await held(at)
+        await at.held()
         venue = at.venue
     venue.faults["positions"] = deque([Transient("maintenance")] * 4 * READS_MAX)
     async with desk(tmp_path, venue=venue, started=False) as again:
@@ -249,7 +239,7 @@ async def test_a_fill_below_the_cursor_is_found_over_a_restart(tmp_path: Path) -
 async def test_fills_close_the_lots_that_their_order_covers(tmp_path: Path) -> None:
     """Partial fills of a merged exit share its lots out: no lot twice, none beyond its part, in the order's order."""
     async with desk(tmp_path) as at:
-        await held(at)
+        await at.held()
         stop = at.request(Purpose.STOP, covers=covers((10, 4), (20, 6)))
         await at.resting(stop)
         for lots, left in ((3, 7), (3, 4), (4, 0)):
@@ -264,7 +254,7 @@ async def test_fills_close_the_lots_that_their_order_covers(tmp_path: Path) -> N
 async def test_a_fill_of_a_forgotten_order_is_explained_by_the_journal(read: bool, tmp_path: Path) -> None:
     """After a restart an order that had ended is in no table: its late fill still knows its rung and its lots."""
     async with desk(tmp_path) as at:
-        await held(at)
+        await at.held()
         exit_ = at.request(Purpose.TAKE_PROFIT, covers=covers((10, 10)), generation=7)
         await at.resting(exit_)
         at.report(said(K.CANCELLED, exit_.client_id))
@@ -291,7 +281,7 @@ async def test_a_fill_of_a_forgotten_order_is_explained_by_the_journal(read: boo
 async def test_what_is_not_ours_is_counted_told_once_and_left_alone(tmp_path: Path) -> None:
     """Orders and positions of others: to risk with their figures, one incident, no cancel; over a restart too."""
     async with desk(tmp_path) as at:
-        await held(at)
+        await at.held()
         fill = at.venue.trade(Leg.SHORT, Side.SELL, 7, MANUAL)
         order = attrs.evolve(open_order(at.request(qty_lots=3)), client_id=MANUAL)
         at.venue.orders[MANUAL] = order
@@ -345,69 +335,6 @@ async def test_a_first_boot_takes_what_is_there_for_foreign(tmp_path: Path) -> N
         assert [(one.leg, one.qty_lots) for one in seen.positions] == [(Leg.LONG, 5)]
 
 
-# --- the wallet -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.asyncio
-async def test_the_wallet_s_age_is_that_of_its_reads(tmp_path: Path) -> None:
-    """A quiet account is polled: risk hears of the wallet every time, with the exchange's figure."""
-    async with desk(tmp_path) as at:
-        await held(at)
-        await at.wait(41)
-        words = at.heard(WalletRead)
-        assert len(words) == 2
-        assert words[-1].wallet_e8 == at.venue.wallet_e8 == WALLET_E8 - 10
-        assert at.incidents() == []
-
-
-@pytest.mark.asyncio
-async def test_a_difference_that_nothing_explains_is_told_with_both_figures(tmp_path: Path) -> None:
-    """First it may be on its way; when it stays the books follow the exchange, and a person is told once."""
-    async with desk(tmp_path) as at:
-        at.venue.wallet_e8 -= 5 * 10**8
-        await at.wait(20.5)
-        assert [one.wallet_e8 for one in at.heard(WalletRead)] == [None]
-        assert at.incidents() == []
-        await at.wait(6)
-        (incident,) = [one for one in at.published if isinstance(one, Incident)]
-        assert incident.figures == {"ours_e8": str(WALLET_E8), "theirs_e8": str(WALLET_E8 - 5 * 10**8)}
-        word = at.heard(WalletRead)[-1]
-        assert (word.wallet_e8, word.unexplained_e8) == (WALLET_E8 - 5 * 10**8, -5 * 10**8)
-        assert at.journal.totals().wallet_e8 == at.venue.wallet_e8
-        await at.wait(60)
-        assert len(at.incidents()) == 1
-
-
-@pytest.mark.asyncio
-async def test_a_transfer_is_explained_by_its_message(tmp_path: Path) -> None:
-    """Money that comes in is in the books as soon as the exchange says so: no difference, no incident."""
-    async with desk(tmp_path) as at:
-        at.venue.wallet_e8 += 7 * 10**8
-        changed = AccountChanged(**at.post.head(), wallet_e8=at.venue.wallet_e8, why="DEPOSIT", delta_e8=7 * 10**8)
-        at.post.send(changed, EXECUTOR)
-        await at.wait(60)
-        (word,) = at.heard(AccountChanged)
-        assert word.delta_e8 == 7 * 10**8
-        assert at.incidents() == []
-        assert at.journal.totals().wallet_e8 == at.venue.wallet_e8
-
-
-@pytest.mark.asyncio
-async def test_a_restarted_gate_is_told_no_money_that_the_books_have_still_to_hear_of(tmp_path: Path) -> None:
-    """A fill whose word is on its way is in the exchange's wallet already: told with it, it would count twice."""
-    async with desk(tmp_path) as at:
-        request = at.request(qty_lots=10)
-        await at.resting(request)
-        fill = at.venue.fill(request.client_id, 10)
-        at.post.send(Rehydrate(**at.post.head(), instrument="", why="risk started"), EXECUTOR)
-        await at.rest()
-        (done,) = at.heard(AccountHydrated)
-        assert (done.balance.wallet_e8, done.of_books) == (WALLET_E8, True)
-        at.report(told(fill, 0))
-        await at.rest()
-        assert done.balance.wallet_e8 - fill.fee_e8 == at.journal.totals().wallet_e8 == at.venue.wallet_e8
-
-
 # --- the dead-man's switch ------------------------------------------------------------------------------------------
 
 COUNTDOWN = CountdownRule(countdown_ms=120_000, strips_stops=True, arming=Arming.WHEN_SAFE)
@@ -425,7 +352,7 @@ async def test_the_switch_is_refreshed_while_flat_and_off_while_something_is_hel
     async with desk(tmp_path, SWITCHED) as at:
         await at.wait(61)
         assert countdowns(at) == [120_000] * 3
-        await held(at)
+        await at.held()
         assert countdowns(at)[3:] == [0]
         exit_ = at.request(Purpose.TAKE_PROFIT)
         await at.resting(exit_)
@@ -440,7 +367,7 @@ async def test_the_switch_is_refreshed_while_flat_and_off_while_something_is_hel
 async def test_a_switch_that_was_left_armed_is_taken_off_at_a_start(tmp_path: Path) -> None:
     """The last life may have armed it and died: with a position it must not fire, and it is asked until it is off."""
     async with desk(tmp_path) as at:
-        await held(at)
+        await at.held()
         venue = at.venue
     venue.faults["countdown"] = deque([Transient("busy"), OutcomeUnknown("lost"), None])
     async with desk(tmp_path, SWITCHED, venue=venue) as again:
@@ -472,7 +399,7 @@ async def test_a_lost_refresh_may_arrive_after_the_switch_was_taken_off(tmp_path
         at.venue.faults["countdown"] = deque([OutcomeUnknown("lost"), OutcomeUnknown("lost")])
         await at.wait(1.5)
         before = len(countdowns(at))
-        await held(at)
+        await at.held()
         assert countdowns(at)[before:] == [0]
         await at.wait(4)
         assert countdowns(at)[before:] == [0, 0]
