@@ -269,6 +269,7 @@ def _open_order(record: OrderRecord, request: OrderRequest, asked_lots: int) -> 
         covers=request.covers,
         tp_micro=request.tp_micro,
         step_micro=request.step_micro,
+        surplus_lots=max(0, asked_lots - record.qty_lots),
     )
 
 

@@ -168,9 +168,10 @@ class RiskBook:
             if order.state != FREE and order.no >= 0:
                 self._release(order)
         for open_order in word.orders:
+            no = number_of(open_order.client_id)
             self._book(
                 Booked(
-                    no=number_of(open_order.client_id),
+                    no=no,
                     instrument=index,
                     leg=int(open_order.leg),
                     purpose=int(open_order.purpose),
@@ -180,6 +181,7 @@ class RiskBook:
                     generation=open_order.generation,
                 )
             )
+            self._surplus[no] = open_order.surplus_lots
         if word.mark_ticks > 0:
             self.rules[index].mark_ticks = word.mark_ticks
         self.recount(index)
@@ -329,8 +331,11 @@ class RiskBook:
         self._leave(order, left_lots)
         if ends:
             self._filled.add(order.no)
-        untold_lots = left_lots - self._surplus.get(order.no, 0) if order.purpose == Purpose.ENTRY else 0
-        if order.no in self._filled and untold_lots <= 0:
+        is_over = ends
+        if order.purpose == Purpose.ENTRY:
+            untold_lots = left_lots - self._surplus.get(order.no, 0)
+            is_over = left_lots == 0 or (order.no in self._filled and untold_lots <= 0)
+        if is_over:
             self._release(order)
 
     def _left(self, order: Booked) -> int:

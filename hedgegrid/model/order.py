@@ -99,6 +99,7 @@ class OpenOrder:
     """An order that the venue holds; level, generation, covers and birth distances are added by the executor.
 
     ``acknowledged`` False: it was sent and the exchange has not said that it stands, or its outcome is not known.
+    ``surplus_lots``: how many of ``qty_lots`` only an amendment under way would bring.
     """
 
     client_id: str
@@ -117,6 +118,7 @@ class OpenOrder:
     covers: tuple[Cover, ...] = ()
     tp_micro: int = 0
     step_micro: int = 0
+    surplus_lots: int = 0
 
 
 @attrs.frozen(kw_only=True)

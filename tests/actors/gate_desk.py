@@ -19,16 +19,19 @@ from hedgegrid.core.client_id import client_id
 from hedgegrid.core.gate_records import InstrumentRisk, SessionLimits
 from hedgegrid.core.pause import ACCOUNT, Reason, is_latched
 from hedgegrid.core.permission import LatchedEntry
+from hedgegrid.core.risk import MAX_OPEN_ORDERS
 from hedgegrid.messages.commands import ClearReason, IntentBatch, RaiseReason, Resume
 from hedgegrid.messages.events import (
     AccountHydrated,
     ApprovedBatch,
+    EndReason,
     ExecutionBatch,
     ForeignSeen,
     HistoryLoaded,
     Hydrated,
     MarkPrice,
     Message,
+    OrderEventKind,
     PermissionChanged,
     Quote,
     RefusedBatch,
@@ -352,6 +355,22 @@ class GateDesk:
         head = self.post.head()
         self.tell(IntentBatch(**head, instrument=name, orders=(), cancels=(), retires=(), amends=(request,)))
 
+    def end_all(self) -> None:
+        """End every order and let all be heard: then the gate shows no more open orders than others have."""
+        for order in list(self.wire.orders):
+            if order.fate is not Fate.DEAD:
+                self.wire.end(order, OrderEventKind.CANCELLED, EndReason.BY_REQUEST)
+        while self.wire.words:
+            self.hear(len(self.wire.words))
+        for order in list(self.wire.orders):
+            if order.filled_lots < order.qty_lots:
+                self.wire.end(order, OrderEventKind.CANCELLED, EndReason.NOT_FOUND)
+        while self.wire.words:
+            self.hear(len(self.wire.words))
+        shown = {one.code: one.value for one in self.risk.readings.limits()}
+        most = max(len(side.foreign_orders) for side in self.wire.sides.values())
+        assert shown[MAX_OPEN_ORDERS] == most, "an order counts that has ended"
+
     def _take(self, message: Message) -> None:
         """Put on the wire what was approved, order by order, and judge it there."""
         match message:
@@ -448,6 +467,7 @@ def _open_order(order: Wired) -> OpenOrder:
         acknowledged=order.fate is Fate.LIVE,
         level=request.level,
         generation=request.generation,
+        surplus_lots=max(0, order.unsettled_lots - order.told_qty_lots),
     )
 
 

@@ -78,8 +78,9 @@ class GateMachine(RuleBasedStateMachine):
             self.desk.price(name, MARK)
 
     def teardown(self) -> None:
-        """Count."""
+        """Count, and see that nothing is left to count."""
         if hasattr(self, "desk"):
+            self.desk.end_all()
             self.tally.add(self.desk)
 
     # --- what strategies ask for ------------------------------------------------------------------------------------

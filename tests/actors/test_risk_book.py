@@ -10,12 +10,26 @@ from hedgegrid.core import risk
 from hedgegrid.core.gate_records import InstrumentRisk, RiskLimits
 from hedgegrid.messages.events import EndReason, Hydrated, OrderEvent, OrderEventKind
 from hedgegrid.model.account import Position
-from hedgegrid.model.order import Fill, Kind, Leg, OrderRequest, Purpose, Side
+from hedgegrid.model.order import Fill, Kind, Leg, OpenOrder, OrderRequest, Purpose, Side
 from tests.core import made
 
 BTC = made.BTC.name
 OLD, NEW = "race.1LS1.1", "race.1LS1.2"
 OVERLAP_NS = 2_000
+HELD = Hydrated(
+    seq=1,
+    cause_seq=0,
+    ts_venue_ns=0,
+    ts_recv_ns=0,
+    instrument=BTC,
+    positions=(Position(instrument=BTC, leg=Leg.LONG, qty_lots=10, cost_e8=10**9),),
+    orders=(),
+    lots=(),
+    unbooked=(),
+    grid=None,
+    mark_ticks=1_000,
+    next_order_no=64,
+)
 
 
 def stop(client_id: str, qty_lots: int = 10, **changes: Any) -> OrderRequest:
@@ -39,21 +53,7 @@ def stop(client_id: str, qty_lots: int = 10, **changes: Any) -> OrderRequest:
 def book() -> RiskBook:
     """A book of ten lots of LONG under one stop."""
     made_book = RiskBook([made.BTC], [InstrumentRisk(unit_e8=made.UNIT_E8)], RiskLimits(), stop_overlap_ns=OVERLAP_NS)
-    word = Hydrated(
-        seq=1,
-        cause_seq=0,
-        ts_venue_ns=0,
-        ts_recv_ns=0,
-        instrument=BTC,
-        positions=(Position(instrument=BTC, leg=Leg.LONG, qty_lots=10, cost_e8=10**9),),
-        orders=(),
-        lots=(),
-        unbooked=(),
-        grid=None,
-        mark_ticks=1_000,
-        next_order_no=64,
-    )
-    made_book.set_instrument(word)
+    made_book.set_instrument(HELD)
     made_book.reserve(made_book.candidate(stop(OLD)))
     return made_book
 
@@ -203,6 +203,29 @@ def test_an_entry_counts_until_every_fill_is_told(
         told.append(one.exposures[Leg.LONG].entry_lots)
     assert told == left
     assert (one.exposures[Leg.LONG].position_lots, one.exposures[Leg.LONG].open_orders) == (14, 1)
+
+
+def test_a_hydration_tells_what_only_an_amendment_would_bring() -> None:
+    """An entry that filled at its old quantity is over for a gate that began while its amendment was under way."""
+    one = book()
+    order = OpenOrder(
+        client_id=ENTRY,
+        instrument=BTC,
+        leg=Leg.LONG,
+        purpose=Purpose.ENTRY,
+        kind=Kind.LIMIT,
+        price_ticks=900,
+        qty_lots=9,
+        filled_lots=0,
+        close_all=False,
+        created_ns=0,
+        surplus_lots=5,
+    )
+    one.set_instrument(attrs.evolve(HELD, orders=(order,)))
+    assert one.exposures[Leg.LONG].entry_lots == 9
+    filled = fill(Purpose.ENTRY, 4, ENTRY)
+    one.apply(BTC, [OrderEvent(kind=OrderEventKind.FILLED, client_id=ENTRY, qty_lots=0, fill=filled)])
+    assert (one.exposures[Leg.LONG].entry_lots, one.exposures[Leg.LONG].open_orders) == (0, 0)
 
 
 def test_an_exit_goes_with_its_last_fill() -> None:
