@@ -4,7 +4,8 @@ It is thrown over the interface, or by a file beside the journal that a start re
 for. What it does is ``[risk.kill_switch] action``; either way the reason ``kill`` latches and every entry goes.
 
 Invariants: whoever threw it, no crash between the word and the latch loses it: the file goes only when the journal has
-the latch on disk and risk knows it; a switch that is off in the settings does nothing and leaves the file.
+the latch on disk and risk knows it; a file that cannot be taken away is told of, and ends nothing that the word began;
+a switch that is off in the settings does nothing and leaves the file.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from hedgegrid.actors.flattening import with_word
 from hedgegrid.config.risk import KillSwitchConfig
 from hedgegrid.core.pause import ACCOUNT, Reason
+from hedgegrid.errors import Fatal
 from hedgegrid.journal import kill_file
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.messages.commands import Kill
@@ -35,6 +37,7 @@ class KillSwitch:
         self._head: Callable[[], Mapping[str, Any]] | None = None
         self._tell: Callable[[Message], None] | None = None
         self._view: AccountView | None = None
+        self._stuck = False
 
     async def read_at_start(self, now_ns: int, tell: Callable[[str], None]) -> None:
         """Latch what the file says before anybody acts; ``tell`` gets a line for the person."""
@@ -47,8 +50,9 @@ class KillSwitch:
         word = Kill(seq=0, cause_seq=0, ts_venue_ns=now_ns, ts_recv_ns=now_ns, legs=self._legs, by=FILE)
         self._journal.set_latched(with_word(self._journal.latched(), word, now_ns))
         await self._journal.commit()
-        kill_file.remove(path)
         tell("the kill switch was thrown: nothing is traded until `hedgegrid resume` or `run --resume`")
+        if problem := self._take_away():
+            tell(problem)
 
     def wire(self, head: Callable[[], Mapping[str, Any]], tell: Callable[[Message], None], view: AccountView) -> None:
         """Get to know the house: ``tell`` latches a word and brings it to risk, ``view`` knows what risk has taken."""
@@ -62,15 +66,26 @@ class KillSwitch:
             self._tell(Kill(**self._head(), legs=self._legs, by=by))
         return self._enabled
 
-    async def look(self) -> None:
-        """Do what the file says while the account runs; to be called again and again. Raises Fatal."""
-        path = self._journal.path
-        if not self._enabled or not kill_file.is_placed(path):
-            return
+    async def look(self) -> str:
+        """Do what the file says while the account runs; to be called again and again. Raises Fatal.
+
+        Give what a person has to do about the file, once; "" where there is nothing.
+        """
+        if not self._enabled or not kill_file.is_placed(self._journal.path):
+            return ""
         assert self._view is not None, "it is wired before it is looked for"
         if (Reason.KILL.value, ACCOUNT) not in self._view.reasons:
             self.throw(FILE)
-            return
+            return ""
         # Risk has taken it, so nothing that it exports from now on lacks it.
         await self._journal.commit()
-        kill_file.remove(path)
+        return self._take_away()
+
+    def _take_away(self) -> str:
+        """Take the file away; give, once, why it stays. The word is latched by now: what it began goes on."""
+        try:
+            kill_file.remove(self._journal.path)
+        except Fatal as error:
+            told, self._stuck = self._stuck, True
+            return "" if told else f"{error}: the kill stands, and a resume will be killed again until it is removed"
+        return ""

@@ -367,12 +367,15 @@ class Life:
 
     async def _watch_kill_file(self) -> None:
         """Look for the kill switch's file."""
+        house = self.house
         while True:
             try:
-                await self.house.kill_switch.look()
+                problem = await house.kill_switch.look()
             except Fatal as error:
                 self.fail(str(error))
                 return
+            if problem:
+                house.post.publish(Incident(**house.post.head(), actor="run", text=problem, figures={}))
             await asyncio.sleep(KILL_LOOK_S)
 
     # --- what nobody else can act on --------------------------------------------------------------------------------

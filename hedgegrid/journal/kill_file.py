@@ -39,8 +39,8 @@ def place(journal_path: Path) -> None:
 
 
 def is_placed(journal_path: Path) -> bool:
-    """Tell whether the word stands there."""
-    return kill_file(journal_path).exists()
+    """Tell whether the word stands there: whatever bears the name says it, a link that leads nowhere too."""
+    return os.path.lexists(kill_file(journal_path))
 
 
 def remove(journal_path: Path) -> None:
