@@ -175,7 +175,7 @@ def pause(config: Path | None) -> None:
 def resume(config: Path | None, new_peak: bool) -> None:  # noqa: FBT001 - a flag of the command
     """Lift the latched pauses of a running account, and tell what still holds it back."""
     from hedgegrid.core.pause import Reason, is_latched
-    from hedgegrid.ops.phrases import lifted_by
+    from hedgegrid.ops.lifting import lifted_by
 
     lifts = {one.value for one in Reason if is_latched(one) and (new_peak or one is not Reason.DRAWDOWN)}
     told, done = _do(

@@ -27,6 +27,7 @@ from hedgegrid.messages.events import (
 )
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Fill
+from hedgegrid.ops.lifting import lifted_by
 
 FIGURES_MAX: Final = 12
 TEXT_MAX: Final = 1_000
@@ -134,7 +135,7 @@ def _permission(changed: PermissionChanged) -> Iterator[Alert]:
     if changed.change in ("raised", "still_latched"):
         event = "tripped" if is_control(Reason(changed.reason)) and changed.change == "raised" else "paused"
         words = " still stands since before this start" if changed.change == "still_latched" else ""
-        yield Alert(event, f"{changed.reason}{where}{words}{figures}")
+        yield Alert(event, f"{changed.reason}{where}{words}{figures}; {lifted_by(changed.reason)}")
     if changed.after == "active" and changed.before in ("reducing", "flattening", "halted"):
         yield Alert("resumed", "entries may be added again")
 

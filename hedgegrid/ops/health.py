@@ -5,7 +5,7 @@ Invariant: plain figures with units in their names; None is "not known".
 
 import attrs
 
-from hedgegrid.ops import phrases
+from hedgegrid.ops.lifting import lifted_by
 from hedgegrid.ops.readings import Pace, RuntimeReading, age_s, every_child, seconds
 from hedgegrid.ops.view import AccountView
 from hedgegrid.runtime.specs import ChildStatus
@@ -77,7 +77,7 @@ def health(view: AccountView, reading: RuntimeReading, now_ns: int) -> Health:
         mode=view.mode,
         mode_age_s=age_s(view.mode_ns, now_ns),
         reasons=tuple(
-            PauseReason(reason=reason, scope=scope, age_s=age_s(raised_ns, now_ns), lifted_by=phrases.lifted_by(reason))
+            PauseReason(reason=reason, scope=scope, age_s=age_s(raised_ns, now_ns), lifted_by=lifted_by(reason))
             for (reason, scope), raised_ns in view.reasons.items()
         ),
         equity_age_s=None if worth is None else age_s(worth.at_ns, now_ns),

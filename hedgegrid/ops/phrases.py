@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from hedgegrid.core.pause import Reason, is_latched
 from hedgegrid.model.order import Leg
 from hedgegrid.ops.readings import average_entry
 from hedgegrid.ops.view import AccountView, InstrumentView
@@ -81,18 +80,6 @@ def position(one: InstrumentView, leg: Leg) -> str:
 def counted(count: int, one: str, more: str) -> str:
     """Write a number of things by the word for one, or for more."""
     return f"{count:,} {one if count == 1 else more}"
-
-
-def lifted_by(reason: str) -> str:
-    """Say what ends a pause for ``reason``: a command, or nothing but time."""
-    one = Reason(reason)
-    if one is Reason.DRAWDOWN:
-        return "until `hedgegrid resume --new-peak`"
-    if is_latched(one):
-        return "until `hedgegrid resume`"
-    if one is Reason.CIRCUIT_BREAKER:
-        return "until [risk.circuit_breaker] cooldown_s have passed without an error"
-    return "lifts by itself once its cause has been gone for a while"
 
 
 def permission(view: AccountView) -> str:

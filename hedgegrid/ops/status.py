@@ -7,9 +7,9 @@ there is no equity without the wallet, nor without the mark of what is held.
 import attrs
 
 from hedgegrid.model.order import Leg, Purpose
-from hedgegrid.ops import phrases
 from hedgegrid.ops.control import ControlReading, FlattenState
 from hedgegrid.ops.health import PauseReason
+from hedgegrid.ops.lifting import lifted_by
 from hedgegrid.ops.readings import (
     RuntimeReading,
     age_s,
@@ -131,7 +131,7 @@ class RiskStatus:
 def reasons_of(view: AccountView, now_ns: int) -> tuple[PauseReason, ...]:
     """Give the reasons that stand, in order of rise."""
     return tuple(
-        PauseReason(reason=reason, scope=scope, age_s=age_s(raised_ns, now_ns), lifted_by=phrases.lifted_by(reason))
+        PauseReason(reason=reason, scope=scope, age_s=age_s(raised_ns, now_ns), lifted_by=lifted_by(reason))
         for (reason, scope), raised_ns in view.reasons.items()
     )
 

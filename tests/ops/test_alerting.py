@@ -93,7 +93,7 @@ def test_each_message_is_its_event(service: AlertService) -> None:
         told.alerting.observe(message)
     told.alerting.stop("the test is over")
     assert service.events() == [*(event for _, event in MESSAGES), "stopped"]
-    assert service.arrived[1]["message"].startswith("drawdown (value 7)")
+    assert service.arrived[1]["message"] == "drawdown (value 7); until `hedgegrid resume --new-peak`"
     assert service.arrived[1]["type"] == "failure"
     assert told.alerting.counts.sent == len(MESSAGES) + 1
     assert told.log == []

@@ -14,7 +14,7 @@ from hedgegrid.core.gate_records import (
     SessionLimits,
     SessionState,
 )
-from hedgegrid.core.pause import ControlAction, Reason
+from hedgegrid.core.pause import ControlAction, Reason, is_latched
 from hedgegrid.core.permission import StandingReason
 from hedgegrid.core.risk import CONTROL_NAMES
 from hedgegrid.core.risk_figures import figures
@@ -22,6 +22,7 @@ from hedgegrid.core.session_figures import account_controls, instrument_controls
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.model.trip import LastTrip
 from hedgegrid.ops.control import FlattenState
+from hedgegrid.ops.lifting import lifted_by
 from hedgegrid.ops.limits import ControlSources, control_readings
 from hedgegrid.ops.operator import flatten_state
 from hedgegrid.ops.readings import RuntimeReading
@@ -170,6 +171,14 @@ def test_a_pause_says_that_it_is_one_and_what_lifts_it(
     assert lines[0].startswith(f"demo: {mode} for ")
     assert lines[0].endswith(head)
     assert not reason or (lines[1].startswith(f"  {reason}") and line in lines[1])
+
+
+def test_every_reason_says_what_ends_it() -> None:
+    """A latched one a command that does it, any other that it ends by itself; none is without words."""
+    for reason in Reason:
+        words = lifted_by(reason.value)
+        assert is_latched(reason) == ("`hedgegrid resume" in words), reason
+        assert ("--new-peak" in words) == (reason is Reason.DRAWDOWN)
 
 
 def test_nothing_is_a_number_before_it_is_known() -> None:
