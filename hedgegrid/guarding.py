@@ -47,14 +47,15 @@ class Guard:
         fail: Callable[[str], None],
         notifier: Notifier,
         wall_ns: Callable[[], int] = time.monotonic_ns,  # ambient: actors that hang are found by the wall
+        beats: int = BEATS,
     ) -> None:
-        """``fail`` ends the run in one line; ``wall_ns`` is the wall's time."""
+        """``fail`` ends the run in one line; ``wall_ns`` is the wall's time; ``beats``: looks in a heartbeat."""
         self._house = house
         self._fail = fail
         self._notifier = notifier
         self._wall_ns = wall_ns
         limits = health_limits(house.config)
-        self._look_ns = max(1, limits.heartbeat_ns // BEATS)
+        self._look_ns = max(1, limits.heartbeat_ns // beats)
         self._hangs = HangGuard(
             limits=limits,
             look_ns=self._look_ns,

@@ -91,17 +91,20 @@ class Disk:
         return True
 
     def _fails(self, words: str) -> sqlite3.OperationalError:
-        self.failed_ns = self._clock.now_ns() if self.failed_ns is None else self.failed_ns
+        self.note_failure()
         return sqlite3.OperationalError(words)
+
+    def note_failure(self) -> None:
+        """Take note that something could not be written."""
+        self.failed_ns = self._clock.now_ns() if self.failed_ns is None else self.failed_ns
 
     def begin(self, pragma: Callable[[str], object]) -> None:
         """A transaction begins. Raises sqlite3.OperationalError."""
         if self._lasts(Fault.DISK_BUSY):
             raise self._fails("database is locked")
         if self._lasts(Fault.DISK_FULL):
-            # SQLite itself then says that the disk is full, at the first page that it needs.
+            # SQLite itself then says so at the first page that it needs; what needs none is written.
             pragma("PRAGMA max_page_count = 1")
-            self.failed_ns = self._clock.now_ns() if self.failed_ns is None else self.failed_ns
 
     def commit(self, act: Callable[[str], Any]) -> Any:  # noqa: ANN401 - SQLite's cursor
         """A transaction is to be committed. Raises sqlite3.OperationalError."""
@@ -134,6 +137,19 @@ class _Connection(sqlite3.Connection):
         if sql.startswith("BEGIN"):
             self.disk.begin(plain)
         if sql == "COMMIT":
-            done: sqlite3.Cursor = self.disk.commit(plain)
+            done: sqlite3.Cursor = self._noted(lambda: self.disk.commit(plain))
             return done
         return plain(sql, *parameters)
+
+    def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as SQLite takes them
+        """Execute a statement for every row."""
+        plain = super().executemany
+        done: sqlite3.Cursor = self._noted(lambda: plain(sql, rows))
+        return done
+
+    def _noted(self, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - SQLite's cursor
+        try:
+            return act()
+        except sqlite3.OperationalError:
+            self.disk.note_failure()
+            raise

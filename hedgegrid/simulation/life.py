@@ -79,7 +79,8 @@ class SeededLife(Life):
         """Let the guard look, by this life's clock; without what hangs it would see nothing, and cost much."""
         if self._guarding is not None and not self._guarding.done():
             return
-        guard = Guard(self.house, fail=self.fail, notifier=self._notifier, wall_ns=self.house.clock.now_ns)
+        # Time is exact here: one look a heartbeat sees what four would.
+        guard = Guard(self.house, fail=self.fail, notifier=self._notifier, wall_ns=self.house.clock.now_ns, beats=1)
         self._guarding = asyncio.get_running_loop().create_task(self._guard_for_a_while(guard), name="guard")
 
     async def _guard_for_a_while(self, guard: Guard) -> None:
