@@ -35,6 +35,8 @@ class Disk:
         """Lets the process die here."""
         self.failed_ns: int | None = None
         """Since when nothing can be written any more in this life."""
+        self.is_torn = False
+        """Whether the last life's last write is there in part, or rubbish stands behind it."""
         self.path = self._place()
 
     def _place(self) -> Path:
@@ -56,6 +58,7 @@ class Disk:
         shutil.copytree(self.path.parent, self._kept)
         log = self._kept / f"{self.path.name}-wal"
         struck = self._weather.strikes_now(Fault.TORN_WRITE, self._clock.now_ns(), "journal")
+        self.is_torn = struck
         if torn and struck and log.exists() and log.stat().st_size > self._log_before:
             with log.open("rb+") as file:
                 file.truncate(self._weather.between(Fault.TORN_WRITE, self._log_before, log.stat().st_size))

@@ -20,13 +20,17 @@ from hedgegrid.model.market import MarketUpdate
 from hedgegrid.ports import PrivateEvent
 from hedgegrid.simulation.disk import Disk
 from hedgegrid.simulation.harm import Harm
-from hedgegrid.simulation.laws import Caps, Judge, Violation
+from hedgegrid.simulation.judge import Judge
+from hedgegrid.simulation.laws import Violation, limits_of
 from hedgegrid.simulation.life import SeededLife
 from hedgegrid.simulation.life_clock import LifeClock
 from hedgegrid.simulation.loop import LoopClock, SeededLoop
+from hedgegrid.simulation.mishaps import Countdowns, Mishaps
+from hedgegrid.simulation.rare import Rare
 from hedgegrid.simulation.venue import Venue
 from hedgegrid.simulation.weather import MADE, Fault, Strike, Weather
-from hedgegrid.simulation.wire import Wire, Word
+from hedgegrid.simulation.wire import Wire
+from hedgegrid.simulation.words import Word
 from hedgegrid.simulation.world import SeededWorld
 from hedgegrid.units import NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS, NS_PER_S, cash_e8
 from hedgegrid.worlds.simulated import open_tape
@@ -42,6 +46,8 @@ OCCASION_NS: Final = 30 * NS_PER_S
 """How often a process could die."""
 CLOCK_OFF_MS: Final = (500, 2_000, 60_000)
 """How wrong a clock can be, one of these."""
+WELL_NS: Final = 60 * NS_PER_S
+"""How long before a refresh nothing may have gone wrong for a life to be well."""
 SECOND_S: Final = 60.0
 """How long a second instance is given to leave."""
 NOBODY: Final = ("127.0.0.1", 0)
@@ -77,6 +83,7 @@ class Result:
     violations: tuple[Violation, ...]
     strikes: tuple[Strike, ...]
     longest_bare_ns: int
+    rare: dict[str, int]
     words: int
     """What the bot said on the wire: requests and reads."""
     judgements: int
@@ -110,16 +117,15 @@ class Simulation:
         rules = [attrs.evolve(venue_rules(config, one), latency_ns=0, refuse_over=1) for one in instruments]
         wallet_e8 = cash_e8(config.account.wallet_quote)
         self._venue = Venue(tape, instruments, rules, wallet_e8, self._clock)
-        lots = {one.name: one.lot for one in instruments}
-        caps = Caps(
-            position_lots={grid.instrument: int(grid.max_position_qty / lots[grid.instrument]) for grid in config.grid},
-            order_e8=cash_e8(config.risk.max_order_notional_quote),
-        )
-        self._judge = Judge(self._venue, caps)
-        self._judge.barred = lambda: self._wire is None or self._wire.is_barred
+        rules_of = {one.name: one for one in instruments}
+        self._judge = Judge(self._venue, limits_of(config, rules_of, tape.bar_length_ns))
+        self._judge.case.barred = lambda: self._wire is None or self._wire.is_barred
+        self._mishaps = Mishaps(self._venue, self._weather)
+        self._countdowns = Countdowns(self._venue, self._weather, self._on_countdown)
         self._disk = Disk(folder, self._weather, self._clock)
         self._disk.crash = self._crash
-        self._judge.disk_failed = lambda: self._disk.failed_ns is not None
+        self._judge.case.prices_ns = lambda: self._clock.now_ns() if self._wire is None else self._wire.shown_ns
+        self._judge.case.disk_failed = lambda: self._disk.failed_ns is not None
         self._dead = asyncio.Event()
         self._deaf: list[asyncio.Task[None]] = []
         self._trace = hashlib.sha256()
@@ -141,9 +147,10 @@ class Simulation:
             fills=len(self._venue.exchange.fills),
             orders=self._orders,
             mode=mode,
-            violations=tuple(self._judge.violations),
+            violations=tuple(self._judge.case.violations),
             strikes=tuple(self._weather.strikes),
             longest_bare_ns=self._judge.longest_bare_ns,
+            rare={one.name: count for one, count in sorted(self._judge.rare.items()) if count},
             words=self._words,
             judgements=self._judgements,
         )
@@ -172,6 +179,7 @@ class Simulation:
         life_clock = LifeClock(self._loop, self._clock_is_off())
         wire = self._wire = self._new_wire(self._boots, life_clock, self._on_word)
         self._judge.born(self._boots, self._disk.path)
+        torn = self._boots > 1 and self._disk.is_torn
         life = self._new_life(wire, life_clock)
         harm = Harm(
             self._weather,
@@ -192,6 +200,7 @@ class Simulation:
         ]
         await asyncio.wait((living, waiting, walking), return_when=asyncio.FIRST_COMPLETED)
         if not dead.is_set() and walking.done():
+            self._judge.quiet()
             life.end("the simulation is over")
             await asyncio.wait((living, waiting), return_when=asyncio.FIRST_COMPLETED)
         if dead.is_set():
@@ -201,9 +210,10 @@ class Simulation:
             task.cancel()
         if not dead.is_set():
             self._judge_end(life, living)
+        self._judge.case.rare[Rare.TORN_AND_STARTED] += torn and bool(life.actors())
         life.released.set()
         self._deaf += life.deaf
-        self._judge.died(self._disk.left)
+        self._judge.died(self._disk.left, crashed=dead.is_set())
 
     def _crash(self, where: str) -> None:
         """Let the process die here: nothing is said or heard any more, and the disk is what it is now."""
@@ -231,6 +241,7 @@ class Simulation:
             log=log,
             life_clock=life_clock,
             crash=self._crash,
+            countdowns=self._countdowns,
         )
 
     def _new_life(self, wire: Wire, life_clock: LifeClock) -> SeededLife:
@@ -250,7 +261,8 @@ class Simulation:
         wire = self._new_wire(self._boots, life_clock, self._judge.second)
         life = self._new_life(wire, life_clock)
         living = asyncio.get_running_loop().create_task(life.live(), name="second life")
-        await asyncio.wait((living,), timeout=SECOND_S)
+        done, _ = await asyncio.wait((living,), timeout=SECOND_S)
+        self._judge.case.rare[Rare.SECOND_REFUSED] += bool(done)
         wire.cut = True
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)
@@ -261,6 +273,9 @@ class Simulation:
             return
         error = living.exception()
         failure = life.failure or ("" if error is None else f"{type(error).__name__}: {error}")
+        rare = self._judge.case.rare
+        rare[Rare.ROOT_GAVE_UP] += "gave up" in failure
+        rare[Rare.JOURNAL_LOST] += self._disk.failed_ns is not None and bool(failure)
         made = MADE in failure
         full = self._disk.failed_ns is not None and "cannot be written" in failure
         # A stop in bad weather may have to leave what it could not see gone, and says so.
@@ -281,10 +296,12 @@ class Simulation:
     def _on_market(self, updates: tuple[MarketUpdate, ...]) -> None:
         if self._wire is not None:
             self._wire.seen(updates)
+        self._mishaps.look()
 
     def _on_account(self, events: Sequence[PrivateEvent]) -> None:
         for event in events:
             self._trace.update(repr(event).encode())
+        self._judge.heard(events)
         if self._wire is not None:
             self._wire.heard(events)
 
@@ -293,6 +310,10 @@ class Simulation:
             self._wire.remember()
         self._judgements += 1
         self._judge.moved()
+
+    def _on_countdown(self, instrument: str, set_ns: int) -> None:
+        well = not any(strike.ts_ns >= set_ns - WELL_NS for strike in self._weather.strikes)
+        self._judge.countdown_fired(instrument, set_ns, well=well)
 
     def _on_word(self, word: Word) -> None:
         self._trace.update(word.text().encode())

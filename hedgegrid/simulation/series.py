@@ -19,6 +19,7 @@ from loguru import logger
 
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.simulation.laws import Law
+from hedgegrid.simulation.rare import Rare
 from hedgegrid.simulation.run import Plan, Result, Simulation, shrunk
 from hedgegrid.simulation.weather import Fault
 
@@ -41,6 +42,8 @@ class Sum:
     unseen: tuple[str, ...]
     modes: dict[str, int]
     broken: dict[str, int]
+    rare: dict[str, int]
+    """How often each rare state was reached, 0 too."""
 
 
 def simulate(config: AccountConfig, plan: Plan, *, shrink: bool = False) -> Result:
@@ -95,5 +98,6 @@ def summed(results: Iterable[Result]) -> Sum:
         strikes=dict(sorted(strikes.items())),
         unseen=tuple(kind.value for kind in Fault if kind.value not in strikes),
         modes=dict(Counter(one.mode for one in all_of_them)),
+        rare={one.name: sum(result.rare.get(one.name, 0) for result in all_of_them) for one in Rare},
         broken={law.name: broken[law.name] for law in Law if broken[law.name]},
     )

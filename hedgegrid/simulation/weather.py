@@ -129,6 +129,20 @@ class Fault(StrEnum):
     """Somebody starts the bot a second time."""
     STOPPED = "stopped"
     """A person stops the bot, whatever it is doing, and starts it again."""
+    PARTIAL_FILL = "partial_fill"
+    """An order fills in part; half of them end by that."""
+    STOP_FAILS = "stop_fails"
+    """A stop ends without having closed anything."""
+    DELEVERAGED = "deleveraged"
+    """The exchange closes a part of one leg by itself."""
+    LIQUIDATED = "liquidated"
+    """The exchange ends all orders of an instrument and closes its legs."""
+    ORDER_BY_HAND = "order_by_hand"
+    """Somebody else's order rests in the account."""
+    TRADE_BY_HAND = "trade_by_hand"
+    """Somebody else trades in the account."""
+    COUNTDOWN_LATE = "countdown_late"
+    """The dead-man's switch fires later than it was set to."""
 
 
 RATE_PPM: Final = {
@@ -159,18 +173,18 @@ RATE_PPM: Final = {
     Fault.KEY_REFUSED: 100,
     Fault.CLOCK_REFUSED: 600,
     Fault.REDUCE_REFUSED: 6_000,
-    Fault.MODE_REFUSED: 300,
+    Fault.MODE_REFUSED: 1_000,
     Fault.POST_ONLY_REFUSED: 10_000,
-    Fault.REDUCE_ONLY: 1_000,
-    Fault.RULES_CHANGED: 1_000,
+    Fault.REDUCE_ONLY: 4_000,
+    Fault.RULES_CHANGED: 3_000,
     Fault.BATCH_IN_PART: 8_000,
     Fault.STREAM_HALF_OPEN: 1_000,
     Fault.LISTEN_KEY_EXPIRED: 1_000,
     Fault.BAR_LOST: 5_000,
     Fault.BOOK_FROZEN: 1_000,
     Fault.BOOK_CROSSED: 3_000,
-    Fault.RATE_MISSING: 300,
-    Fault.RATE_FLIPPED: 300,
+    Fault.RATE_MISSING: 1_000,
+    Fault.RATE_FLIPPED: 1_000,
     Fault.FUNDING_LATE: 300_000,
     Fault.FLOOD: 300,
     Fault.DISK_FULL: 400,
@@ -187,6 +201,13 @@ RATE_PPM: Final = {
     Fault.CLOCK_JUMPS: 300_000,
     Fault.SECOND_INSTANCE: 1_500,
     Fault.STOPPED: 1_000,
+    Fault.PARTIAL_FILL: 10_000,
+    Fault.STOP_FAILS: 3_000,
+    Fault.DELEVERAGED: 1_500,
+    Fault.LIQUIDATED: 1_000,
+    Fault.ORDER_BY_HAND: 3_000,
+    Fault.TRADE_BY_HAND: 3_000,
+    Fault.COUNTDOWN_LATE: 100_000,
 }
 """How often each strikes where it is on, of the occasions that it has."""
 

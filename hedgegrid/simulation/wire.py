@@ -14,8 +14,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import attrs
-
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.errors import OutcomeUnknown, Transient
 from hedgegrid.messages.events import EndReason, FundingPaid, OrderEvent, OrderEventKind, StreamGap
@@ -26,10 +24,12 @@ from hedgegrid.model.order import Fill, Kind, OpenOrder, OrderRequest
 from hedgegrid.ports import FillCursors, OrderLook, PrivateEvent, VenueBatch
 from hedgegrid.runtime.clock import Clock
 from hedgegrid.simulation.life_clock import LifeClock
+from hedgegrid.simulation.mishaps import Countdowns
 from hedgegrid.simulation.outages import Outages, refused
 from hedgegrid.simulation.prices import Prices
 from hedgegrid.simulation.venue import Account, Venue
 from hedgegrid.simulation.weather import Fault, Weather
+from hedgegrid.simulation.words import Word, gap_of, what_of
 from hedgegrid.units import NS_PER_MS, NS_PER_S
 
 PATIENCE_NS: Final = 2 * NS_PER_S
@@ -43,25 +43,6 @@ DELAY_MS: Final = 40
 """The longest that one way takes, of what is not late."""
 FLOOD_EVENTS: Final = 6_000
 """More than any mailbox holds."""
-
-
-@attrs.frozen(kw_only=True)
-class Word:
-    """One thing that the bot said on the wire: ``kind`` of ``place``, ``cancel`` or a read's name."""
-
-    ts_ns: int
-    boot: int
-    kind: str
-    instrument: str = ""
-    requests: tuple[OrderRequest, ...] = ()
-    names: tuple[str, ...] = ()
-    until_ns: int = 0
-    """Of ``banned``, which the exchange says: nothing may be asked for before that."""
-
-    def text(self) -> str:
-        """Give what was said in a line, for the trace."""
-        said = f"{self.ts_ns} {self.boot} {self.kind} {self.instrument} {self.until_ns} {' '.join(self.names)}"
-        return f"{said} {self.requests}" if self.requests else said
 
 
 class Wire:
@@ -81,6 +62,7 @@ class Wire:
         log: Callable[[Word], None],
         life_clock: LifeClock,
         crash: Callable[[str], None],
+        countdowns: Countdowns,
     ) -> None:
         """Connect a life, whose own clock is ``life_clock``, to ``venue``; delays come from ``seed``.
 
@@ -92,6 +74,7 @@ class Wire:
         self._boot = boot
         self._life_clock = life_clock
         self._crash = crash
+        self._countdowns = countdowns
         self._log = log
         self._delays = random.Random(f"{seed} wire {boot}")  # noqa: S311 - repeatable is the point
         self._sink: Callable[[PrivateEvent], None] | None = None
@@ -100,6 +83,8 @@ class Wire:
         self._accounts: deque[Account] = deque((venue.account(),), maxlen=ACCOUNTS_KEPT)
         self._silent_until_ns = 0
         self._last_event_ns = 0
+        self.shown_ns = clock.now_ns()
+        """When the bot was last shown a price."""
         self._outages = Outages(weather, clock, life_clock, banned=self._banned)
         self._prices = Prices(weather, clock, self._show_now)
         self.account_ns: int | None = None
@@ -127,6 +112,7 @@ class Wire:
 
         def show() -> None:
             if not self.cut and self._show is not None:
+                self.shown_ns = self._clock.now_ns()
                 self._show(updates)
 
         self._life_clock.when_it_goes_on(show)
@@ -142,20 +128,19 @@ class Wire:
                 late_s = self._weather.between(Fault.FUNDING_LATE, 30, 900)
                 self._at(now_ns + late_s * NS_PER_S, event)
                 continue
-            if self._weather.strikes_now(Fault.FLOOD, now_ns, _what(event)):
-                for _ in range(FLOOD_EVENTS):
-                    self._at(now_ns + self._delay_ns(), event)
-            if self._weather.strikes_now(Fault.EVENT_LOST, now_ns, _what(event)):
-                self._later(POLL_NS, lambda: self._tell(_gap("an event was lost")))
+            if self._weather.strikes_now(Fault.FLOOD, now_ns, what_of(event)):
+                self._later(self._delay_ns(), lambda event=event: self._flood(event))  # type: ignore[misc]
+            if self._weather.strikes_now(Fault.EVENT_LOST, now_ns, what_of(event)):
+                self._later(POLL_NS, lambda: self._tell(gap_of("an event was lost")))
                 continue
             when_ns = max(self._last_event_ns, now_ns + self._delay_ns())
-            if self._weather.strikes_now(Fault.EVENT_LATE, now_ns, _what(event)):
+            if self._weather.strikes_now(Fault.EVENT_LATE, now_ns, what_of(event)):
                 late_ns = self._weather.between(Fault.EVENT_LATE, 50, 3_000) * NS_PER_MS
                 self._at(when_ns + late_ns, event)
                 continue
             self._last_event_ns = when_ns
             self._at(when_ns, event)
-            if self._weather.strikes_now(Fault.EVENT_TWICE, now_ns, _what(event)):
+            if self._weather.strikes_now(Fault.EVENT_TWICE, now_ns, what_of(event)):
                 self._at(when_ns + self._delay_ns(), event)
 
     def _break_stream(self, now_ns: int) -> None:
@@ -165,8 +150,12 @@ class Wire:
                 continue
             self._silent_until_ns = now_ns + self._weather.between(fault, shortest_s, longest_s) * NS_PER_S
             if told:
-                self._tell(_gap("the stream broke off"))
-            self._later(self._silent_until_ns - now_ns, lambda: self._tell(_gap("the stream stands again")))
+                self._tell(gap_of("the stream broke off"))
+            self._later(self._silent_until_ns - now_ns, lambda: self._tell(gap_of("the stream stands again")))
+
+    def _flood(self, event: PrivateEvent) -> None:
+        for _ in range(FLOOD_EVENTS):
+            self._tell(event)
 
     def _at(self, when_ns: int, event: PrivateEvent) -> None:
         self._clock.call_at(when_ns, lambda: self._tell(event))
@@ -179,6 +168,8 @@ class Wire:
 
         def tell() -> None:
             if not self.cut and self._sink is not None:
+                if isinstance(event, StreamGap):
+                    self._say("gap")
                 self._sink(event)
 
         self._life_clock.when_it_goes_on(tell)
@@ -209,6 +200,9 @@ class Wire:
             *await asyncio.gather(*(self._place_one(request) for request in requests[:taken])),
             *(refused(one.client_id, EndReason.REFUSED, "the rest of the batch") for one in requests[taken:]),
         ]
+        not_taken = tuple(one.client_id for one in answers if one.kind is OrderEventKind.REJECTED)
+        if not_taken:
+            self._say("refused", instrument, names=not_taken)
         bare = {
             request.leg
             for request, answer in zip(requests, answers, strict=True)
@@ -315,7 +309,17 @@ class Wire:
             arrived.set_result(None)
 
     async def refresh_countdown(self, instrument: str, countdown_ms: int) -> None:
-        """Take note of nothing: this exchange has no countdown."""
+        """Set the dead-man's switch. Raises Transient, OutcomeUnknown."""
+        self._say("countdown", instrument)
+        await self._passed("countdown")
+        weather, now_ns = self._weather, self._clock.now_ns()
+        if weather.strikes_now(Fault.REQUEST_LOST, now_ns, "countdown"):
+            await self._clock.sleep(PATIENCE_NS)
+            await self._alive()
+            raise OutcomeUnknown("no answer")
+        self._later(self._delay_ns(), lambda: self._countdowns.set(instrument, countdown_ms))
+        await self._clock.sleep(3 * self._delay_ns())
+        await self._alive()
 
     # --- reads ------------------------------------------------------------------------------------------------------
 
@@ -455,7 +459,16 @@ class Wire:
         if not self.cut:
             now_ns = self._clock.now_ns()
             self._log(
-                Word(ts_ns=now_ns, boot=self._boot, kind=kind, instrument=instrument, requests=requests, names=names)
+                Word(
+                    ts_ns=now_ns,
+                    boot=self._boot,
+                    kind=kind,
+                    instrument=instrument,
+                    requests=requests,
+                    names=names,
+                    own_ns=self._life_clock.now_ns(),
+                    prices_ns=self.shown_ns,
+                )
             )
 
     def _batch(self, instrument: str, events: tuple[OrderEvent, ...]) -> VenueBatch:
@@ -473,17 +486,6 @@ _BREAKS: Final = {
 
 def _trade_id(fill: Fill) -> int:
     return fill.trade_id
-
-
-def _gap(why: str) -> StreamGap:
-    return StreamGap(seq=0, cause_seq=0, ts_venue_ns=0, ts_recv_ns=0, why=why)
-
-
-def _what(event: PrivateEvent) -> str:
-    """Say what an event is about."""
-    if isinstance(event, VenueBatch):
-        return ", ".join(f"{one.kind.value} {one.client_id}" for one in event.events)
-    return type(event).__name__
 
 
 def _leg_of(client_id: str) -> object:

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,25 @@ from typing import Any
 import attrs
 import pytest
 
+from hedgegrid.actors import permission_words
 from hedgegrid.actors.executor import Executor
 from hedgegrid.actors.flat_watch import FlatWatch
+from hedgegrid.actors.hydration import Hydration
+from hedgegrid.actors.limits_told import LimitsTold
 from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.actors.sender import Sender
-from hedgegrid.core import risk
+from hedgegrid.core import closing, health, risk
 from hedgegrid.core.client_id import parse_client_id
-from hedgegrid.errors import Fatal
+from hedgegrid.errors import Fatal, Transient
 from hedgegrid.journal.journal import SqliteJournal
+from hedgegrid.journal.projections import Projections
 from hedgegrid.journal.writer import InlineWriter
-from hedgegrid.messages.events import OrderEvent, OrderEventKind
+from hedgegrid.lifecycle import Life
+from hedgegrid.messages.events import OrderEvent, OrderEventKind, StreamGap
 from hedgegrid.model.order import Purpose
 from hedgegrid.ports import VenueBatch
 from hedgegrid.simulation.laws import Law
+from hedgegrid.simulation.outages import Outages
 from hedgegrid.simulation.weather import Fault
 from hedgegrid.simulation.wire import Wire
 from tests.simulation.storm import LADDER, account, storm
@@ -94,18 +99,177 @@ def _no_position_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(risk, "check", check)
 
 
-def _no_order_limit(patch: pytest.MonkeyPatch) -> None:
-    """The gate forgets the largest order."""
-    real = risk.check
+def _without(name: str) -> Plant:
+    """The gate forgets one of its limits."""
 
-    def check(limits: Any, *rest: Any) -> int:
-        before, limits.max_order_notional_e8 = limits.max_order_notional_e8, 1 << 60
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        real = risk.check
+
+        def check(limits: Any, *rest: Any) -> int:
+            before = getattr(limits, name)
+            setattr(limits, name, 1 << 60)
+            try:
+                return real(limits, *rest)
+            finally:
+                setattr(limits, name, before)
+
+        patch.setattr(risk, "check", check)
+
+    return plant
+
+
+def _changed_on_the_way(patch: pytest.MonkeyPatch) -> None:
+    """An order leaves with another price than was approved."""
+    real = Wire.place
+
+    async def place(self: Any, instrument: str, requests: Any, retires: Any) -> Any:
+        changed = [attrs.evolve(one, price_ticks=one.price_ticks + 1) if one.price_ticks else one for one in requests]
+        return await real(self, instrument, changed, retires)
+
+    patch.setattr(Wire, "place", place)
+
+
+def _far_too_many(patch: pytest.MonkeyPatch) -> None:
+    """Orders leave with a million times their quantity."""
+    real = Wire.place
+
+    async def place(self: Any, instrument: str, requests: Any, retires: Any) -> Any:
+        many = [attrs.evolve(one, qty_lots=one.qty_lots * 1_000_000) for one in requests]
+        return await real(self, instrument, many, retires)
+
+    patch.setattr(Wire, "place", place)
+
+
+def _approvals_keep(patch: pytest.MonkeyPatch) -> None:
+    """What was approved is sent, however late."""
+    real = Sender._too_late
+
+    def too_late(self: Any, one: Any, now_ns: int) -> Any:
+        return real(self, one, min(now_ns, one.expires_ns))
+
+    patch.setattr(Sender, "_too_late", too_late)
+
+
+def _dangers_are_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A pause leaves the resting entries where they are."""
+    patch.setattr(permission_words, "cancels_entries", lambda *_: False)
+
+
+def _gaps_are_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A stream that may have lost something is taken for whole."""
+    real = Life._on_private
+
+    def hear(self: Any, event: Any) -> None:
+        if not isinstance(event, StreamGap):
+            real(self, event)
+
+    patch.setattr(Life, "_on_private", hear)
+
+
+def _doubts_are_dead(patch: pytest.MonkeyPatch) -> None:
+    """An order whose outcome is not known is taken for refused."""
+    real = Wire.place
+
+    async def place(self: Any, instrument: str, requests: Any, retires: Any) -> Any:
+        answers = await real(self, instrument, requests, retires)
+        kind = OrderEventKind.REJECTED
+        return tuple(attrs.evolve(one, kind=kind) if one.kind is OrderEventKind.UNKNOWN else one for one in answers)
+
+    patch.setattr(Wire, "place", place)
+
+
+def _fills_count_twice(patch: pytest.MonkeyPatch) -> None:
+    """A leg takes every fill twice."""
+    real = Projections.drain
+
+    def drain(self: Any) -> Any:
+        for leg in self.positions.legs.values():
+            leg.account.qty_lots *= 2
         try:
-            return real(limits, *rest)
+            return real(self)
         finally:
-            limits.max_order_notional_e8 = before
+            for leg in self.positions.legs.values():
+                leg.account.qty_lots //= 2
 
-    patch.setattr(risk, "check", check)
+    patch.setattr(Projections, "drain", drain)
+
+
+def _legs_are_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """What a leg holds is not written down, and its exits leave all the same."""
+    real = Projections.drain
+
+    def drain(self: Any) -> Any:
+        kept = {key: leg.account.qty_lots for key, leg in self.positions.legs.items()}
+        for leg in self.positions.legs.values():
+            leg.account.qty_lots = 0
+        try:
+            return real(self)
+        finally:
+            for key, leg in self.positions.legs.items():
+                leg.account.qty_lots = kept[key]
+
+    patch.setattr(Projections, "drain", drain)
+
+
+def _prices_never_age(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at how old a price is."""
+    patch.setattr(health, "stale_after_ns", lambda *_: 1 << 60)
+
+
+def _wallet_is_not_told(patch: pytest.MonkeyPatch) -> None:
+    """What moves the wallet beside fills is not taken over."""
+    patch.setattr(Hydration, "_compare_wallets", lambda *_: None)
+
+
+def _bans_are_not_heard(patch: pytest.MonkeyPatch) -> None:
+    """A ban is an error like any other."""
+    real = Outages.hinders
+
+    def hinders(self: Any, what: str) -> Any:
+        error = real(self, what)
+        return Transient("418") if isinstance(error, Transient) else error
+
+    patch.setattr(Outages, "hinders", hinders)
+
+
+def _asks_without_end(patch: pytest.MonkeyPatch) -> None:
+    """A reading leads to the next one at once."""
+    real = Hydration.take
+
+    async def take(self: Any, *parts: Any, **named: Any) -> int:
+        await real(self, *parts, **named)
+        return 1_000_000
+
+    patch.setattr(Hydration, "take", take)
+
+
+def _switch_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """The dead-man's switch is armed once, and never refreshed."""
+    real = Wire.refresh_countdown
+    armed: list[Any] = []
+
+    async def refresh(self: Any, instrument: str, countdown_ms: int) -> None:
+        if countdown_ms and armed == [self]:
+            return
+        armed[:] = [self] if countdown_ms else []
+        await real(self, instrument, countdown_ms)
+
+    patch.setattr(Wire, "refresh_countdown", refresh)
+
+
+def _nobody_is_called(patch: pytest.MonkeyPatch) -> None:
+    """A liquidation is an exit like any other."""
+    patch.setattr(LimitsTold, "call_for_a_person", lambda *_: None)
+
+
+def _flattens_whole(patch: pytest.MonkeyPatch) -> None:
+    """A flatten closes everything at once."""
+    patch.setattr(closing, "slice_lots", lambda *_: 1 << 40)
+
+
+def _gaps_never_close(patch: pytest.MonkeyPatch) -> None:
+    """What was read after a gap ends no pause."""
+    patch.setattr(Hydration, "_clear_gap", lambda *_: None)
 
 
 def _stops_are_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -177,7 +341,7 @@ def _somebody_writes(patch: pytest.MonkeyPatch) -> None:
 
     def close(self: Any, reason: str, *, clean: bool = True) -> None:
         real(self, reason, clean=clean)
-        with closing(sqlite3.connect(self.path)) as db:
+        with contextlib.closing(sqlite3.connect(self.path)) as db:
             db.execute("UPDATE fills SET fee_e8 = fee_e8 + 1")
             db.commit()
 
@@ -220,13 +384,30 @@ SLICED = {"risk": {"flatten_slice_quote": 100}}
 """A flatten takes it a while."""
 LOSING = {"risk": {"session_loss": {"max_quote": Decimal("0.5"), "action": "pause"}}}
 """It latches soon."""
+
+
+def _limited(name: str, amount: int) -> dict[str, Any]:
+    """Give a small limit of the gate."""
+    return {"risk": {name: amount}}
+
+
+SMALL = {"grid": {"max_position_qty": Decimal("0.015")}}
+"""A leg takes one entry and a half."""
+QUEUED = {"grid": {"ladder": {**LADDER, "recenter_trigger_bps": 13}}, "risk": {"approval_ttl_ms": 500}}
+"""Its grid moves often and approvals live short."""
 PLANTED: dict[Law, tuple[Plant, dict[str, Any], tuple[Fault, ...], float, int]] = {
     Law.NOT_DURABLE: (_no_commit, {}, (Fault.BUSY,), 0.1, 1),
     Law.PAUSED: (_deaf_to_pauses, WAITING, (Fault.REQUEST_LOST, Fault.THROTTLED, Fault.BUSY), 8.0, 12),
     Law.ID_REUSED: (_same_numbers_again, {}, (Fault.CRASH,), 40.0, 5),
     Law.TWO_ON_A_RUNG: (_tries_again_blindly, {}, (Fault.ANSWER_LOST,), 5.0, 3),
     Law.POSITION_CAP: (_no_position_limit, {"grid": {"max_position_qty": Decimal("0.015")}}, (Fault.BUSY,), 0.1, 1),
-    Law.ORDER_CAP: (_no_order_limit, {"risk": {"max_order_notional_quote": 100}}, (Fault.BUSY,), 0.1, 1),
+    Law.ORDER_CAP: (
+        _without("max_order_notional_e8"),
+        {"risk": {"max_order_notional_quote": 100}},
+        (Fault.BUSY,),
+        0.1,
+        1,
+    ),
     Law.UNPROTECTED: (_stops_are_forgotten, {}, (Fault.BUSY,), 0.1, 3),
     Law.BOOKS_AGREE: (_prices_are_off, {}, (Fault.BUSY,), 0.1, 1),
     Law.LATCH_KEPT: (_latches_are_forgotten, LOSING, (Fault.CRASH,), 60.0, 6),
@@ -234,6 +415,39 @@ PLANTED: dict[Law, tuple[Plant, dict[str, Any], tuple[Fault, ...], float, int]] 
     Law.EXCESS: (_take_profits_stay, {}, (Fault.BUSY,), 0.1, 3),
     Law.UNREAD: (_stops_are_not_read, {}, (Fault.BUSY,), 0.1, 1),
     Law.JOURNAL_SOUND: (_somebody_writes, {}, (Fault.BUSY,), 0.1, 1),
+    Law.GATED: (_changed_on_the_way, {}, (Fault.BUSY,), 0.1, 1),
+    Law.SOUND_FIGURES: (_far_too_many, {}, (Fault.BUSY,), 0.1, 1),
+    Law.APPROVAL_YOUNG: (_approvals_keep, QUEUED, (Fault.REQUEST_LOST, Fault.THROTTLED), 20.0, 5),
+    Law.DANGER_CLEARS: (_dangers_are_nothing, {}, (Fault.MARKET_SILENT,), 20.0, 5),
+    Law.STALE: (_prices_never_age, {}, (Fault.MARKET_SILENT,), 20.0, 3),
+    Law.REREAD: (_gaps_are_nothing, {}, (Fault.STREAM_BREAKS,), 40.0, 6),
+    Law.DEAD_IS_DEAD: (_doubts_are_dead, {}, (Fault.ARRIVES_LATE,), 10.0, 3),
+    Law.UNKNOWN_COUNTS: (_no_position_limit, SMALL, (Fault.ARRIVES_LATE,), 5.0, 2),
+    Law.FILLS_ADD_UP: (_fills_count_twice, {}, (Fault.BUSY,), 0.1, 1),
+    Law.REDUCTION_PROVEN: (_legs_are_not_kept, {}, (Fault.BUSY,), 0.1, 1),
+    Law.FLATTEN_SLICED: (_flattens_whole, SLICED, (Fault.OPERATOR,), 12.0, 3),
+    Law.WALLET_TRUE: (_wallet_is_not_told, {}, (Fault.TRADE_BY_HAND,), 10.0, 2),
+    Law.LEG_CAP: (
+        _without("max_leg_notional_e8"),
+        {"risk": {"max_notional_per_leg_quote": 700}},
+        (Fault.BUSY,),
+        0.1,
+        2,
+    ),
+    Law.GROSS_CAP: (
+        _without("max_gross_notional_e8"),
+        {"risk": {"max_gross_notional_quote": 700}},
+        (Fault.BUSY,),
+        0.1,
+        1,
+    ),
+    Law.NET_CAP: (_without("max_net_notional_e8"), _limited("max_net_notional_quote", 700), (Fault.BUSY,), 0.1, 2),
+    Law.ORDER_RATE: (_without("max_orders_per_minute"), _limited("max_orders_per_minute", 3), (Fault.BUSY,), 0.1, 1),
+    Law.BAN_KEPT: (_bans_are_not_heard, QUEUED, (Fault.BANNED,), 25.0, 8),
+    Law.BOUNDED: (_asks_without_end, {}, (Fault.BUSY,), 0.1, 1),
+    Law.COUNTDOWN: (_switch_is_forgotten, {"venue": {"arm_countdown": "always"}}, (Fault.BUSY,), 0.1, 2),
+    Law.LIQUIDATED: (_nobody_is_called, {}, (Fault.LIQUIDATED,), 60.0, 5),
+    Law.QUIET_END: (_gaps_never_close, {}, (Fault.STREAM_BREAKS,), 20.0, 2),
     Law.ONE_WRITER: (_locks_are_free, {}, (Fault.SECOND_INSTANCE,), 10.0, 2),
     Law.DISK_LOST: (_writes_are_believed, {}, (Fault.DISK_FAILS, Fault.DISK_FULL), 20.0, 5),
     Law.LIVES_ON: (_always_failing, {}, (Fault.BUSY,), 0.1, 1),

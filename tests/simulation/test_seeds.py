@@ -59,6 +59,8 @@ GROUPS: tuple[tuple[float, tuple[str, ...]], ...] = (
     (30, ("reduce_only",)),
     (20, ("disk_full", "disk_fails", "disk_busy")),
     (12, ("crash_at_write", "crash_at_send", "crash_at_answer", "clock_jumps", "suspended", "loop_blocked")),
+    (8, ("partial_fill", "stop_fails", "order_by_hand", "trade_by_hand", "deleveraged", "countdown_late")),
+    (30, ("liquidated",)),
     (12, ("actor_hangs", "cancel_swallowed", "restart_storm", "second_instance", "stopped")),
 )
 """Kinds that leave each other occasions, and how often they have to strike to be seen in an hour."""
