@@ -68,6 +68,7 @@ from hedgegrid.ops.readings import Pace, RuntimeReading, every_child
 from hedgegrid.ops.view import AccountView
 from hedgegrid.runtime.activity import MENDING_PASSES, Activity
 from hedgegrid.runtime.fence import Pulse
+from hedgegrid.runtime.relay import Relay
 from hedgegrid.runtime.router import Router
 from hedgegrid.runtime.specs import (
     Child,
@@ -171,7 +172,9 @@ class House:
         self.clock = world.clock
         self.activity = Activity()
         self.sinks = sinks
-        self.router = Router(on_dead_letter=sinks.on_dead_letter, on_overflow=sinks.on_overflow)
+        # Virtual time keeps to the loop's passes: there the order of who is ready is what is examined.
+        relay = None if options.speed is None else Relay()
+        self.router = Router(on_dead_letter=sinks.on_dead_letter, on_overflow=sinks.on_overflow, relay=relay)
         self.view = AccountView(config.account.name, self.instruments, throttle_ppm=journal.throttle_ppm())
         self.post = Post(router=self.router, journal=journal, clock=self.clock, tap=self.view.observe)
         self.memory = JournalMemory(journal, [one.name for one in self.instruments], order_no_stride=INSTRUMENTS_MAX)

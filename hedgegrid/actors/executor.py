@@ -149,6 +149,10 @@ class Executor(Actor[ExecutorMessage]):
         self._sender.close()
         await self._switch.take_off()
 
+    def is_quick(self, message: ExecutorMessage) -> bool:
+        """What does not ask the journal's memory is quick: the sending itself has a task of its own."""
+        return not isinstance(message, StateGathered | ExchangeRead)
+
     async def handle(self, message: ExecutorMessage) -> None:
         """Queue what is to be sent, take in what the venue says, or tell where things stand."""
         match message:

@@ -61,7 +61,17 @@ class Feed(Actor[FeedMessage]):
 
     def _on_updates(self, updates: tuple[MarketUpdate, ...]) -> None:
         """Take what the venue shows into the mailbox."""
-        self._post.send(MarketSeen(**self._post.head(ts_venue_ns=updates[0].ts_venue_ns), updates=updates), FEED)
+        self._post.hand_over(MarketSeen(**self._post.head(ts_venue_ns=updates[0].ts_venue_ns), updates=updates), FEED)
+
+    def is_quick(self, message: FeedMessage) -> bool:
+        """What needs no history to be read is quick."""
+        return isinstance(message, MarketSeen) and not any(
+            update.bar is not None and self._is_hole_before(update.instrument, update.bar) for update in message.updates
+        )
+
+    def _is_hole_before(self, instrument: str, bar: Bar) -> bool:
+        last_ns = self._last_bar_ns.get(instrument)
+        return last_ns is not None and bar.open_ns > last_ns + bar.length_ns
 
     async def handle(self, message: FeedMessage) -> None:
         """Pass prices and bars on, or give history."""
@@ -111,7 +121,7 @@ class Feed(Actor[FeedMessage]):
         last_ns = self._last_bar_ns.get(instrument)
         if last_ns is not None and bar.open_ns <= last_ns:
             return
-        if last_ns is not None and bar.open_ns > last_ns + bar.length_ns:
+        if last_ns is not None and self._is_hole_before(instrument, bar):
             try:
                 await self._fill_hole(cause, instrument, bar, last_ns)
             except Transient as error:

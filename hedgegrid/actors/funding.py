@@ -78,6 +78,10 @@ class Funding(Actor[FundingMessage]):
         for paid in found:
             self._book(paid)
 
+    def is_quick(self, message: FundingMessage) -> bool:
+        """Rates and settlements are; a look at the clock may lead to a reading."""
+        return not isinstance(message, Wake)
+
     async def handle(self, message: FundingMessage) -> None:
         """Take a rate, a settlement, or look whether a rate has expired."""
         match message:

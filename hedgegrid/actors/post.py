@@ -77,6 +77,10 @@ class Post:
         for name in to:
             self._router.send(name, message)
 
+    def hand_over(self, message: Message, to: str) -> None:
+        """Send a message that is neither kept nor counted; in a relay, return when all that is quick of it is done."""
+        self._router.hand_over(to, message)
+
     def send(self, message: Message, *to: str) -> None:
         """Send a message that is neither kept nor counted (plumbing between two actors)."""
         for name in to:

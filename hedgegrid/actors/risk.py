@@ -130,6 +130,7 @@ class Risk(Actor[RiskMessage]):
         self._keep_latched = memory.set_latched
         self._on_liquidated = on_liquidated
         self._sampled_ns = 0
+        self._last_sample: Halt | None = None
         self._ticks_from_ns: int | None = None
         self._look_ns = 0
         self._liquidated = False
@@ -153,6 +154,10 @@ class Risk(Actor[RiskMessage]):
             self._words.tell_word(self._permission, "still_latched", one.reason.value, one.scope, dict(one.figures))
         self._breaker.begin(self._permission, self.clock.now_ns())
         self._post.send(Rehydrate(**self._post.head(), instrument="", why="risk started"), EXECUTOR)
+
+    def is_quick(self, message: RiskMessage) -> bool:  # noqa: ARG002 - whatever it is
+        """All of the gate's work is."""
+        return True
 
     async def handle(self, message: RiskMessage) -> None:
         """Judge, book, or change the permission."""
@@ -367,9 +372,10 @@ class Risk(Actor[RiskMessage]):
                 self._resume(message)
             case Halt():
                 self._step(message, permission_events.Halt(figures={"account": "stopping"}))
-                # The last sample of a run: what a liquidation or the last fills left behind.
-                self._sampled_ns = 0
-                self._sample_equity(message)
+                # The last sample of a run: what a liquidation or the last fills left behind. Behind the control lane,
+                # where fills may wait that the journal has already.
+                self._last_sample = message
+                self.send(self.name, Wake(**self._post.head(message)))
             case Throttle():
                 self._words.throttle_ppm = message.factor_ppm
                 self._words.tell_views(message, self._permission)
@@ -378,8 +384,16 @@ class Risk(Actor[RiskMessage]):
             case ExchangeErred():
                 self._step_if(message, self._breaker.erred(message, self.clock.now_ns()))
             case Wake():
+                self._sample_the_last()
                 self._step_if(message, self._breaker.look(self.clock.now_ns()))
                 self._step(message, Tick())
+
+    def _sample_the_last(self) -> None:
+        """Note the account as a run that stops leaves it, once."""
+        if self._last_sample is not None:
+            self._sampled_ns = 0
+            self._sample_equity(self._last_sample)
+            self._last_sample = None
 
     def _resume(self, message: Resume) -> None:
         """Lift what the operator's word lifts; a drawdown stays until its peak is given up too."""

@@ -68,7 +68,7 @@ class Sender:
         """Instruments for which risk allows to add."""
         self._boxes: dict[str, Outbox[Job]] = {}
         self._begun: dict[str, Awaitable[None]] = {}
-        """The commits of jobs that come next, by instrument."""
+        """The commits of jobs that are begun and come next, by instrument."""
         self.queued: set[str] = set()
         """Orders that wait to be sent."""
         self.moved_ns = clock.now_ns()
@@ -89,8 +89,8 @@ class Sender:
         self.queued.update(one.request.client_id for one in job.approved)
         box = self._boxes[job.instrument]
         if box.depth == 0:
-            # Its turn is the next: the disk need not wait for that.
-            self._begun[job.instrument] = self._journal.commit()
+            # Its turn is the next: neither the disk nor what can be done meanwhile need wait for that.
+            self._begun[job.instrument] = self._begin(job)
         box.put(job)
 
     def permit(self, instrument: str, *, may_add: bool) -> None:
@@ -117,15 +117,7 @@ class Sender:
     async def _send(self, job: Job) -> None:
         """Send a job, and bring its answer to the mailbox."""
         self.moved_ns = self._clock.now_ns()
-        durable = self._begun.pop(job.instrument, None) or self._journal.commit()
-        try:
-            if job.approved:
-                # The disk takes its time: what can be done without sending is done meanwhile.
-                requests = [one.request for one in job.approved]
-                self._trading.prepare(job.instrument, requests)
-                self._table.mark([one.client_id for one in requests], LifeEventKind.SENT, self._trading.venue_ns())
-        finally:
-            await durable
+        await (self._begun.pop(job.instrument, None) or self._begin(job))
         answer = _Answer()
         requests = self._due(job, answer)
         amends = self._due_amends(job, answer)
@@ -149,6 +141,15 @@ class Sender:
         )
         self._post.send(note, EXECUTOR)
         self.moved_ns = self._clock.now_ns()
+
+    def _begin(self, job: Job) -> Awaitable[None]:
+        """Begin to make a job durable; while the disk takes its time, do what can be done without sending anything."""
+        durable = self._journal.commit()
+        if job.approved:
+            requests = [one.request for one in job.approved]
+            self._trading.prepare(job.instrument, requests)
+            self._table.mark([one.client_id for one in requests], LifeEventKind.SENT, self._trading.venue_ns())
+        return durable
 
     def _due(self, job: Job, answer: _Answer) -> list[OrderRequest]:
         """Give what is to be sent now; an entry that is too late, or comes while nothing may be added, has ended."""

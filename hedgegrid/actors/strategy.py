@@ -114,6 +114,10 @@ class Strategy(Actor[StrategyMessage]):
         self._post.send(Rehydrate(**self._post.head(), instrument=self._instrument, why="strategy started"), RISK)
         self._post.send(NeedHistory(**self._post.head(), instrument=self._instrument), FEED)
 
+    def is_quick(self, message: StrategyMessage) -> bool:  # noqa: ARG002 - whatever it is
+        """All that a strategy does is."""
+        return True
+
     async def handle(self, message: StrategyMessage) -> None:
         """Take one message to the core."""
         match message:

@@ -12,6 +12,7 @@ import asyncio
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import attrs
@@ -60,6 +61,9 @@ class Actor(ABC, Generic[M]):
         self._reminders: set[_Reminder] = set()
         self._spawned: dict[asyncio.Task[None], None] = {}
         self._spawned_errors: list[BaseException] = []
+        self._is_next = False
+        if router.relay is not None:
+            mailbox.on_ready = self._join_relay
 
     @property
     def name(self) -> str:
@@ -72,6 +76,10 @@ class Actor(ABC, Generic[M]):
     @abstractmethod
     async def handle(self, message: M) -> None:
         """Act on one message."""
+
+    def is_quick(self, message: M) -> bool:  # noqa: ARG002 - an actor that has no quick messages need not look
+        """Whether `handle` takes this message without awaiting anything: it may then be handled in a relay."""
+        return False
 
     def on_idle(self) -> None:
         """Act when the mailbox has just become empty, as a part of handling the last message."""
@@ -140,7 +148,7 @@ class Actor(ABC, Generic[M]):
             await self._end(sys.exception())
 
     async def _serve(self) -> None:
-        mailbox, activity, clock = self.mailbox, self.mailbox.activity, self.clock
+        mailbox, activity, clock, relay = self.mailbox, self.mailbox.activity, self.clock, self.router.relay
         burst = 0
         while True:
             if burst >= BURST_MAX:
@@ -153,16 +161,62 @@ class Actor(ABC, Generic[M]):
                 message = await mailbox.get(self._answer)
                 self.busy_since_ns = clock.now_ns()
             try:
-                await self.handle(message)
+                if relay is not None and self.is_quick(message):
+                    relay.run(partial(self._handle_quick, message))
+                else:
+                    await self.handle(message)
                 burst += 1
-                self.progress += 1
-                if mailbox.probed:
-                    self._answer()
-                self.busy_since_ns = self.progress_ns = clock.now_ns()
-                if not mailbox.depth:
-                    self.on_idle()
+                self._note_progress()
             finally:
                 activity.end()
+
+    def _handle_quick(self, message: M) -> None:
+        """Handle a message that needs no awaiting. RuntimeError where it awaits something all the same."""
+        handling = self.handle(message)
+        try:
+            handling.send(None)
+        except StopIteration:
+            return
+        handling.close()
+        raise RuntimeError(f"{self.name}: a {type(message).__name__} is no quick message, its handler awaits")
+
+    def _note_progress(self) -> None:
+        """A message has been handled."""
+        self.progress += 1
+        if self.mailbox.probed:
+            self._answer()
+        self.busy_since_ns = self.progress_ns = self.clock.now_ns()
+        if not self.mailbox.depth:
+            self.on_idle()
+
+    def _join_relay(self) -> bool:
+        """A message has come while this actor waits: take part in the relay that is under way, if one is."""
+        relay = self.router.relay
+        if not self._is_next and relay is not None:
+            self._is_next = relay.join(self)
+        return self._is_next
+
+    def turn(self, most: int) -> int:
+        """Handle up to `most` quick messages in a relay; the actor's task sees to the rest, and to any error."""
+        self._is_next = False
+        mailbox, done = self.mailbox, 0
+        try:
+            while mailbox.is_awaited and (message := mailbox.peek()) is not None:
+                if done == most or not self.is_quick(message):
+                    mailbox.wake()
+                    break
+                mailbox.get_nowait()
+                self.busy_since_ns = self.clock.now_ns()
+                try:
+                    self._handle_quick(message)
+                    done += 1
+                    self._note_progress()
+                finally:
+                    mailbox.activity.end()
+            self.busy_since_ns = None
+        except Exception as error:  # broad: whose turn ends it is not whose error it is; the actor's own task raises it
+            mailbox.interrupt(error)
+        return done
 
     async def _end(self, reason: BaseException | None) -> None:
         """Take the actor apart; errors of spawned tasks come out, beside the reason or in place of a mere stop."""

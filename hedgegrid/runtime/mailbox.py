@@ -63,6 +63,11 @@ def _leave_it() -> None:
     """Leave a probe without answer."""
 
 
+def _by_its_task() -> bool:
+    """Leave a message to the reader that waits for it."""
+    return False
+
+
 REFUSE: Final = Policy(overflow=Overflow.REFUSE)
 
 
@@ -135,6 +140,8 @@ class Mailbox(Generic[M]):
         self._received = self._conflated = self._refused = 0
         self.probed = False
         """Whether a probe waits for its answer: a question that asks for nothing but a sign of life."""
+        self.on_ready: Callable[[], bool] = _by_its_task
+        """Asked when a message has come for a reader that waits: True where somebody sees to it without its task."""
 
     @property
     def depth(self) -> int:
@@ -176,8 +183,25 @@ class Mailbox(Generic[M]):
             lane.peak = depth + 1
         self._received += 1
         self.activity.begin()
-        self._wake()
+        if self._waiter is not None and not self._waiter.done() and not self.on_ready():
+            self._waiter.set_result(None)
         return Delivery.TAKEN
+
+    def peek(self) -> M | None:
+        """Return the message that is next, and leave it where it is. Raises the error of `interrupt`."""
+        if self._error is not None:
+            raise self._error
+        queue = self._control.queue or self._ordinary.queue
+        if not queue:
+            return None
+        entry = queue[0]
+        message: M = entry.message if type(entry) is _Place else entry
+        return message
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the reader waits, and nothing has woken it yet."""
+        return self._waiter is not None and not self._waiter.done()
 
     def get_nowait(self) -> M | None:
         """Return the next message, or None when none waits.
@@ -221,13 +245,13 @@ class Mailbox(Generic[M]):
         """Ask the reader for a sign of life; it is no message, and is not counted in `activity`."""
         if not self._closed and not self.probed:
             self.probed = True
-            self._wake()
+            self.wake()
 
     def interrupt(self, error: BaseException) -> None:
         """Make the reader's next (or waiting) get raise `error`; the first error stays."""
         if self._error is None:
             self._error = error
-        self._wake()
+        self.wake()
 
     def close(self) -> tuple[M, ...]:
         """Take nothing more, and return what was not delivered, in reading order, no longer counted."""
@@ -238,7 +262,7 @@ class Mailbox(Generic[M]):
         self._places.clear()
         if entries:
             self.activity.end(len(entries))
-        self._wake()
+        self.wake()
         return tuple(entry.message if type(entry) is _Place else entry for entry in entries)
 
     def statistics(self) -> MailboxStatistics:
@@ -256,7 +280,8 @@ class Mailbox(Generic[M]):
             refused=self._refused,
         )
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have the reader look again, where it waits."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

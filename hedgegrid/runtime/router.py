@@ -9,11 +9,13 @@ Invariants:
 
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import attrs
 
 from hedgegrid.runtime.mailbox import Delivery, Mailbox, MailboxStatistics
+from hedgegrid.runtime.relay import Relay
 
 
 class DeadReason(Enum):
@@ -51,9 +53,13 @@ class Router:
     """The one way by which actors send."""
 
     def __init__(
-        self, *, on_dead_letter: Callable[[DeadLetter], None], on_overflow: Callable[[str, object], None]
+        self,
+        *,
+        on_dead_letter: Callable[[DeadLetter], None],
+        on_overflow: Callable[[str, object], None],
+        relay: Relay | None = None,
     ) -> None:
-        """Make a router without names.
+        """Make a router without names; with a `relay`, what is sent is taken on within the same pass of the loop.
 
         `on_dead_letter` gets every message that nobody could take. `on_overflow(name, message)` gets a message that
         a full mailbox refused: it pauses the sender's side and has it rehydrate. What a sink raises reaches the
@@ -61,6 +67,7 @@ class Router:
         """
         self._on_dead_letter = on_dead_letter
         self._on_overflow = on_overflow
+        self.relay = relay
         self._mailboxes: dict[str, Mailbox[Any]] = {}
         self._sent = self._dead_letters = self._overflows = self._unreported = 0
         self._in_dead_letter = self._in_overflow = False
@@ -98,6 +105,13 @@ class Router:
         else:
             self._bury(to, message, DeadReason.UNKNOWN_TYPE)
         return False
+
+    def hand_over(self, to: str, message: object) -> None:
+        """Deliver as `send` does; in a relay, return when all that follows from it without awaiting has been done."""
+        if self.relay is None:
+            self.send(to, message)
+        else:
+            self.relay.run(partial(self.send, to, message))
 
     def probe(self) -> None:
         """Ask every actor for a sign of life."""

@@ -94,6 +94,20 @@ async def test_a_request_is_signed_with_the_exchanges_time() -> None:
 
 
 @pytest.mark.asyncio
+async def test_fields_are_written_as_ccxt_writes_them() -> None:
+    """Protects the signature: the shorter way of writing a batch gives ccxt's own bytes, and so does a message's."""
+    batch = {"batchOrders": [{**ORDER, "goodTillDate": 5}, {**ORDER, "newClientOrderId": "a.1bLE3-2"}], "b": True}
+    async with loopback() as venue:
+        wire = trading(venue)
+        wire.stamp_with(lambda: 1_700_000_000_123)
+        ours = wire.prepared("fapiPrivatePostBatchOrders", batch).body, wire.signed({**ORDER, "flag": False})
+        plain = BinanceUsdm.rawencode
+        wire._exchange.rawencode = plain  # type: ignore[method-assign]
+        assert (wire.prepared("fapiPrivatePostBatchOrders", batch).body, wire.signed({**ORDER, "flag": False})) == ours
+        await wire.close()
+
+
+@pytest.mark.asyncio
 async def test_what_did_not_leave_is_told_from_what_may_have() -> None:
     """Protects law 4: only a refused connection proves that nothing was sent."""
 
