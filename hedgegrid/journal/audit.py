@@ -106,8 +106,6 @@ class Audit:
         self.positions: dict[tuple[str, Leg], int] = {}
         """By leg: what our fills make of it."""
         self.adopted: dict[tuple[str, Leg], int] = {}
-        self.shared = False
-        """Whether others have held something in the account: its averages were of both then."""
         """By leg: what was not ours and was adopted."""
         self.repeated = 0
         self.realised_e8 = 0
@@ -144,7 +142,6 @@ class Audit:
                 """Nothing that is counted here."""
 
     def _adopt(self, message: ForeignSeen) -> None:
-        self.shared = self.shared or bool(message.positions)
         for one in message.adopted:
             leg = (message.instrument, one.lot.leg)
             self.adopted[leg] = self.adopted.get(leg, 0) + one.lot.qty_lots

@@ -25,6 +25,8 @@ from hedgegrid.simulation.words import Word
 from hedgegrid.units import NS_PER_S
 
 SETTLED: Final = ("active", "reducing", "flattening", "halted")
+REALISED: Final = "realised profit is that of the average cost"
+"""The check of the journal that holds where nobody else trades in the account."""
 QUIET_NS: Final = 60 * NS_PER_S
 """How long a leg may be without its whole stop at the quiet end."""
 
@@ -142,8 +144,11 @@ class Judge:
         case.turn(path)
         report = verify(path)
         if not report.ok:
-            failed = [check.text() for check in report.checks if not check.ok]
-            case.broken(Law.JOURNAL_SOUND, "; ".join(failed))
+            # Where others trade in a leg, the exchange's average is of both, and so is what it realises.
+            shared = any(fill.client_id.startswith(BY_HAND) for fill in case.venue.exchange.fills)
+            failed = [check for check in report.checks if not check.ok and not (shared and check.name == REALISED)]
+            if failed:
+                case.broken(Law.JOURNAL_SOUND, "; ".join(check.text() for check in failed))
         journal = case.journal()
         exchange = case.venue.exchange
         theirs = {
