@@ -253,7 +253,9 @@ class Risk(Actor[RiskMessage]):
             self._flattening.go_on(cause, self._permission, self._step)
 
     def _judge_instrument(self, cause: BarClosed | FundingRate, verdict: ReasonRaised | ReasonGone) -> None:
-        """Act on a control of one instrument."""
+        """Act on a control of one instrument; that it does not stand is no news where nothing does."""
+        if isinstance(verdict, ReasonGone) and not self._permission.reasons:
+            return
         self._step(cause, verdict)
         if isinstance(verdict, ReasonRaised):
             self._flatten_what_stands(cause, cause.instrument)
