@@ -4,8 +4,14 @@ Invariant: what was sent and held is read from the journal's file; the command i
 """
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from hedgegrid.config.risk import KillSwitchConfig
 from hedgegrid.journal import kill_file
+from hedgegrid.kill_switch import KillSwitch
+from hedgegrid.ops.view import AccountView
 from tests.command import ANY_PORT, complaint, invoke, rows
 
 ACCOUNT = """\
@@ -74,3 +80,43 @@ def test_a_switch_that_is_off_does_nothing(tmp_path: Path) -> None:
     lived(config, journal, 4)
     assert rows(journal, ENTRIES)[0][0] > 0
     assert kill_file.is_placed(journal)
+
+
+class Disk:
+    """A journal that tells whether the file was still there whenever something became durable."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.reasons: list[str] = []
+        self.commits: list[tuple[list[str], bool]] = []
+
+    def latched(self) -> tuple[Any, ...]:
+        """Nothing was latched before."""
+        return ()
+
+    def set_latched(self, entries: tuple[Any, ...]) -> None:
+        """Take the reasons, not yet durable."""
+        self.reasons = [entry[0] for entry in entries]
+
+    async def commit(self) -> None:
+        """Make them durable."""
+        self.commits.append((self.reasons, kill_file.is_placed(self.path)))
+
+
+@pytest.mark.asyncio
+async def test_the_file_goes_only_when_the_latch_is_on_disk(tmp_path: Path) -> None:
+    """A crash between the two, at the start or in the run, must leave one of them: else the word is lost."""
+    journal: Any = Disk(tmp_path / "killed.db")
+    switch = KillSwitch(KillSwitchConfig(enabled=True, action="flatten"), journal)
+    kill_file.place(journal.path)
+    await switch.read_at_start(1, lambda _: None)
+    assert journal.commits == [(["kill"], True)]
+    assert not kill_file.is_placed(journal.path)
+
+    view = AccountView("killed", [])
+    view.reasons["kill", ""] = 1
+    switch.wire(dict, lambda _: None, view)
+    kill_file.place(journal.path)
+    await switch.look()
+    assert journal.commits[1:] == [(["kill"], True)]
+    assert not kill_file.is_placed(journal.path)

@@ -218,3 +218,26 @@ def test_a_settlement_counts_from_when_it_was_charged() -> None:
     one.apply_funding(paid)
     one.apply_funding(paid)
     assert (one.wallet_e8, one.funding_e8) == (990 * E8, 10 * E8)
+
+
+def test_what_is_not_ours_counts_in_every_figure() -> None:
+    """Margin, notional and leverage are of all that the exchange would liquidate; they are as old as its mark."""
+    one = book()
+    one.hear_of_wallet(1_000)
+    one.set_mark(0, 1_000, 800)
+    one.set_foreign(seen(long_lots=95))
+    told = one.figures(SessionMemory(peak_e8=1, day_base_e8=1, session_base_e8=1, last_e8=1, next_day_ns=1))
+    gross_e8 = 95 * 1_000 * 10
+    assert told.worth is not None
+    assert told.at_risk is not None
+    assert told.worth.maintenance_e8 == gross_e8 * one.tiers[0][0].maintenance_ppm // 10**6 > 0
+    assert (told.at_risk.gross_e8, told.at_risk.net_e8) == (gross_e8, gross_e8)
+    assert (told.worth.at_ns, told.at_risk.at_ns) == (800, 800)
+
+
+def test_a_change_of_the_wallet_is_the_exchanges_word_on_it() -> None:
+    """The gate refuses entries on an old balance: what is told of the wallet makes it new, moved or not."""
+    one = book()
+    session = controls(one, [])
+    follow(AccountChanged(**HEAD, wallet_e8=0, why="", delta_e8=0), one, session)
+    assert one.balance_ns == 1_000

@@ -13,7 +13,7 @@ from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.ops.metrics import MODES, registry, render
 from hedgegrid.ops.readings import RuntimeReading
 from hedgegrid.runtime.router import RouterStatistics
-from tests.ops.telling import BTC, Account, S, child, mailbox, order
+from tests.ops.telling import BTC, Account, S, child, mailbox, open_order, order
 
 READING = RuntimeReading(
     mailboxes=(mailbox("feed", depth=3), mailbox("risk")),
@@ -121,6 +121,16 @@ def test_what_is_not_ours_has_its_own_gauges() -> None:
     assert figure(scrape(account), "foreign_position_base", instrument=BTC, leg="short") == 0
 
 
+def test_the_orders_of_others_add_up_over_instruments() -> None:
+    """What is seen of one instrument must not hide what rests in another."""
+    eth = "ETH/USDT:USDT"
+    account = Account(BTC, eth)
+    rests = open_order(order("theirs"))
+    for name, count in ((BTC, 3), (eth, 2), (BTC, 1)):
+        account.publish(events.ForeignSeen, instrument=name, positions=(), orders=(rests,) * count, last_trade_id=1)
+    assert figure(scrape(account), "foreign_orders") == 3
+
+
 def test_permission_is_one_hot_with_its_reasons() -> None:
     """An alert on a mode needs a sample for each of them, and the reason beside it."""
     samples = scrape(busy_account())
@@ -200,3 +210,27 @@ def test_a_flat_leg_has_no_entry_price() -> None:
     account.hydrate()
     assert "hedgegrid_position_entry_price" not in names(scrape(account))
     assert figure(scrape(account), "position_base", instrument=BTC, leg="long") == 0
+
+
+@pytest.mark.parametrize("last", ["rate", "mark"])
+def test_what_funding_will_cost_is_as_old_as_the_oldest_that_it_rests_on(last: str) -> None:
+    """A fresh rate on an old mark, or a fresh mark under an old rate, is no fresh projection."""
+    account = busy_account()
+    account.now_ns += 60 * S
+    if last == "mark":
+        account.mark(1_081_240)
+    else:
+        told = {"rate_e8": -12_345, "next_funding_ns": 90 * S, "funding_interval_ns": S}
+        account.publish(events.FundingRate, instrument=BTC, **told)
+    age_s = figure(scrape(account), "projected_funding_quote_age_seconds", instrument=BTC, leg="long")
+    assert age_s >= 60
+
+
+def test_what_stands_unprotected_is_as_old_as_the_older_of_position_and_stops() -> None:
+    """A word on the position says nothing of stops that were last heard of a minute ago."""
+    account = busy_account()
+    account.now_ns += 60 * S
+    account.publish(events.Liquidated, equity_e8=0, maintenance_e8=1)
+    samples = scrape(account)
+    assert figure(samples, "position_base_age_seconds", instrument=BTC, leg="short") == 0
+    assert figure(samples, "unprotected_base_age_seconds", instrument=BTC, leg="short") >= 60

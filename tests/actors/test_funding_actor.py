@@ -1,0 +1,78 @@
+"""The funding actor asks the exchange for what was settled while nobody listened: from where, and when again.
+
+Invariant: what is asked is the request that the exchange gets, and its time.
+"""
+
+from typing import Any, Final
+
+import pytest
+
+from hedgegrid.actors.funding import AGAIN_NS, RATE_GRACE_NS, Funding
+from hedgegrid.actors.mailboxes import mailbox_maker
+from hedgegrid.actors.post import FUNDING, RISK, Post
+from hedgegrid.errors import Transient
+from hedgegrid.messages.events import FundingPaid
+from hedgegrid.runtime.activity import Activity
+from hedgegrid.runtime.clock import VirtualClock
+from hedgegrid.runtime.router import Router
+from tests.actors.test_watchdog_readings import Kept
+
+NOW_NS: Final = 1_000_000_000_000
+SETTLED_NS: Final = {"BTC/USDT:USDT": NOW_NS - 5, "ETH/USDT:USDT": NOW_NS - 9}
+"""The newest settlement of each instrument in the journal."""
+
+
+class Exchange:
+    """It keeps what it is asked, and answers with an error where it has one."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.asked_since_ns: list[int] = []
+        self._error = error
+
+    async def funding_since(self, since_ns: int) -> list[FundingPaid]:
+        """List settlements."""
+        self.asked_since_ns.append(since_ns)
+        if self._error is not None:
+            raise self._error
+        return []
+
+
+async def started(exchange: Any) -> VirtualClock:
+    """Start the actor at an exchange; give the clock with its reminders."""
+    clock = VirtualClock(NOW_NS)
+    make = mailbox_maker(Activity())
+    router = Router(on_dead_letter=lambda _: None, on_overflow=lambda *_: None)
+    router.register(make(RISK))
+    actor = Funding(
+        mailbox=make(FUNDING),
+        router=router,
+        clock=clock,
+        post=Post(router=router, journal=Kept(), clock=clock, tap=lambda _: None),
+        trading=exchange,
+        instruments=tuple(SETTLED_NS),
+        settled_ns=SETTLED_NS.__getitem__,
+        grace_ns=RATE_GRACE_NS,
+        pause_when_missing=(),
+    )
+    await actor.on_start()
+    return clock
+
+
+@pytest.mark.asyncio
+async def test_it_asks_from_the_instrument_that_lags_most() -> None:
+    """One instrument's later settlement must not hide what another was charged before it."""
+    exchange = Exchange()
+    await started(exchange)
+    assert exchange.asked_since_ns == [NOW_NS - 9]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("ends_ns", "again_ns"), [(None, NOW_NS + AGAIN_NS), (NOW_NS + 90 * AGAIN_NS, NOW_NS + 90 * AGAIN_NS)]
+)
+async def test_it_does_not_ask_again_before_a_ban_has_ended(ends_ns: int | None, again_ns: int) -> None:
+    """A request during a ban makes it longer; where no end is known it is asked again soon."""
+    error = Transient("busy")
+    error.until_ns = ends_ns
+    clock = await started(Exchange(error))
+    assert clock.next_timer_ns() == again_ns
