@@ -29,6 +29,9 @@ class Case:
         """Since when this life has read the exchange; None before."""
         self.barred: Callable[[], bool] = lambda: False
         """Tells whether the exchange takes nothing from this life now: what cannot be done is not held against it."""
+        self.commits: Callable[[], int | None] = lambda: None
+        """Counts what the disk has committed, so that a journal is read only where it grew; None: that is not known."""
+        self._followed: int | None = None
         self.disk_failed: Callable[[], bool] = lambda: False
         """Tells whether the journal's disk has failed in this life."""
         self.prices_ns: Callable[[], int] = lambda: self.now_ns
@@ -50,7 +53,11 @@ class Case:
         """Give this life's journal as it is now. It is there once the life has said anything."""
         if self._tail is None:
             self._tail = JournalTail(self.path)
-        self._tail.follow(self.now_ns)
+            self._followed = None
+        commits = self.commits()
+        if commits is None or commits != self._followed:
+            self._followed = commits
+            self._tail.follow(self.now_ns)
         return self._tail
 
     def turn(self, path: Path) -> None:

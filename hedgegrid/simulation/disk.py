@@ -33,6 +33,8 @@ class Disk:
         self._log_before = 0
         self.crash: Callable[[str], None] = lambda _: None
         """Lets the process die here."""
+        self.commits = 0
+        """Transactions that were committed, over all lives."""
         self.failed_ns: int | None = None
         """Since when nothing can be written any more in this life."""
         self.is_torn = False
@@ -141,6 +143,7 @@ class _Connection(sqlite3.Connection):
             self.disk.begin(plain)
         if sql == "COMMIT":
             done: sqlite3.Cursor = self._noted(lambda: self.disk.commit(plain))
+            self.disk.commits += 1
             return done
         return plain(sql, *parameters)
 

@@ -125,6 +125,7 @@ class Simulation:
         self._disk = Disk(folder, self._weather, self._clock)
         self._disk.crash = self._crash
         self._judge.case.prices_ns = lambda: self._clock.now_ns() if self._wire is None else self._wire.shown_ns
+        self._judge.case.commits = lambda: self._disk.commits
         self._judge.case.disk_failed = lambda: self._disk.failed_ns is not None
         self._dead = asyncio.Event()
         self._deaf: list[asyncio.Task[None]] = []
