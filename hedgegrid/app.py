@@ -193,7 +193,7 @@ class House:
         self._mending = False
         self._closings = 0
         self.kill_switch = kill_switch
-        kill_switch.wire(self.post.head, self.tell, self.view)
+        kill_switch.wire(head=self.post.head, tell=self.tell, publish=self.post.publish, view=self.view)
         self.operator = Operator(
             self.view,
             head=self.post.head,
@@ -446,6 +446,7 @@ class House:
             trips=self.journal.last_trips(),
             view=self.view,
             kill_action=self.config.risk.kill_switch.action,
+            kill_enabled=self.config.risk.kill_switch.enabled,
             now_ns=self.clock.now_ns(),
         )
         return control_readings(sources, self.instruments)

@@ -66,6 +66,10 @@ DURATION_REACHED = "duration reached"
 DRAWN_DOWN = (
     "the drawdown stays latched: lift it with run --resume --new-peak, which makes the equity of then the new peak"
 )
+KILLED_SINCE = (
+    "--resume is not taken: the kill switch was thrown since the last run; once its work is done "
+    "`hedgegrid resume`, or the next run --resume, lifts it"
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -211,6 +215,7 @@ class Life:
 
     async def _do_what_is_asked(self, tell: Callable[[str], None]) -> None:
         """Trade, or do the one errand that the run is for."""
+        self.house.kill_switch.say_what_a_start_found()
         errand = self.house.options.errand
         if errand is None:
             if self.house.view.throttle_ppm != PPM:
@@ -277,9 +282,11 @@ class Life:
                 figures={"crashed_boots": str(crashed), "lifted_by": "run --resume"},
             )
             house.post.publish(raised, RISK)
-        if house.options.resume and not house.options.new_peak and _is_drawn_down(house):
-            tell(DRAWN_DOWN)
-        if house.options.resume:
+        if house.options.resume and house.kill_switch.thrown_at_start:
+            tell(KILLED_SINCE)
+        elif house.options.resume:
+            if not house.options.new_peak and _is_drawn_down(house):
+                tell(DRAWN_DOWN)
             house.post.publish(Resume(**house.post.head(), new_peak=house.options.new_peak), RISK)
         if house.config.account.on_start == "flatten":
             house.tell(Flatten(**house.post.head()))

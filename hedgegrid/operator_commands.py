@@ -6,13 +6,13 @@ account's lock, and ends. Exit codes: 0 done · 1 not done, the lines say what i
 
 import json
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
+from hedgegrid.asking import LOOK_S, Told, ask, ask_until, client_of, entries_in, open_client, reasons_in, unheard
 from hedgegrid.errors import Fatal
 from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, live, load_account
 
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
     from hedgegrid.ops.client import ApiClient
     from hedgegrid.worlds.world import Errand, ErrandKind
 
-Told = Mapping[str, Any]
-"""What `status` answers."""
-CONFIRM_S = 10.0
-"""What a running account gets to say that a control is done."""
 POLL_S = 0.5
-LOOK_S = 0.05
 LATCHED_S = 20.0
 """What a running account gets to latch a kill before it counts as hung."""
 CONFIG = click.option(
@@ -43,95 +38,12 @@ JOURNAL = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
 
-def _client(account: "AccountConfig", *, control: bool) -> "ApiClient":
-    """Make the client of a config's account. Ends the command where the token cannot be had."""
-    if control and account.ops.control_token is None:
-        fail("the config has no [ops] control_token: set one, and start the account with it", EXIT_BAD_INPUT)
-    try:
-        return _client_of(account, control=control)
-    except Fatal as error:
-        fail(str(error), EXIT_BAD_INPUT)
-
-
-def _client_of(account: "AccountConfig", *, control: bool) -> "ApiClient":
-    """Make the client of an account. Raises Fatal where the token cannot be had."""
-    from hedgegrid.config.values import split_listen
-    from hedgegrid.ops.client import ApiClient
-
-    ops = account.ops
-    reads = not control and (ops.read_token is not None or ops.control_token is None)
-    reference = ops.read_token if reads else ops.control_token
-    try:
-        token = None if reference is None else reference.resolve().reveal()
-        setting = "read_token" if reads else "control_token"
-        return ApiClient(split_listen(ops.listen), token=token, setting=setting, ca_file=ops.tls_cert)
-    except OSError as error:
-        raise Fatal(str(error)) from error
-
-
-def _ask(config: Path | None, path: str, body: dict[str, object] | None = None) -> Any:  # noqa: ANN401 - JSON
-    """Read a route, or post to it. Ends the command where nobody answers."""
-    return _asked(_client(load_account(config, {}), control=body is not None), path, body)
-
-
-def _asked(client: "ApiClient", path: str, body: dict[str, object] | None) -> Any:  # noqa: ANN401 - JSON
-    """Read a route, or post to it. Ends the command where nobody answers."""
-    from hedgegrid.ops.client import NoAnswerError
-
-    try:
-        return client.get(path) if body is None else client.post(path, body)
-    except NoAnswerError as error:
-        fail(f"{error}; is the account running?", EXIT_BAD_INPUT)
-    except Fatal as error:
-        fail(str(error), EXIT_BAD_INPUT)
-
-
-def _do(config: Path | None, path: str, body: dict[str, object], done: Callable[[Told], bool]) -> tuple[Told, bool]:
-    """Ask a running account for something and wait, in bounds, for its word that it is done; give that, and whether.
-
-    Ends the command where nobody answers.
-    """
-    from hedgegrid.ops.client import NoAnswerError
-
-    client = _client(load_account(config, {}), control=True)
-    _asked(client, path, body)
-    until_s = time.monotonic() + CONFIRM_S
-    while True:
-        try:
-            told: Told = client.get("/api/v1/status")
-        except NoAnswerError:
-            told = {}
-        except Fatal as error:
-            fail(str(error), EXIT_BAD_INPUT)
-        if told and done(told):
-            return told, True
-        if time.monotonic() >= until_s:
-            return told, False
-        time.sleep(LOOK_S)
-
-
-def _unheard(what: str) -> NoReturn:
-    """End the command where the account took the word and did not say that it was done."""
-    fail(f"asked for: {what}; not done within {CONFIRM_S:g} s: `hedgegrid status` tells how it stands", EXIT_FAILED)
-
-
-def _reasons(told: Told) -> set[str]:
-    """Give the reasons that hold entries back."""
-    return {one["reason"] for one in told.get("reasons", ())}
-
-
-def _entries(told: Told) -> int | None:
-    """Count the entries that rest; None while an instrument's orders are not known."""
-    counts = [leg["entries"] for one in told["instruments"] for leg in one["legs"]]
-    return None if None in counts else sum(counts)
-
-
 @click.command()
 @CONFIG
 @JSON
 def status(config: Path | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command
     """Tell how a running account stands: mode and why, money, legs and their stops, orders, ages, funding."""
-    told = _ask(config, "/api/v1/status")
+    told = ask(config, "/api/v1/status")
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
@@ -147,7 +59,7 @@ def status(config: Path | None, as_json: bool) -> None:  # noqa: FBT001 - a flag
 @JSON
 def risk(config: Path | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command
     """List every control of a running account: limit, present value, headroom, what it does, its last trip."""
-    told = _ask(config, "/api/v1/risk")
+    told = ask(config, "/api/v1/risk")
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
@@ -163,9 +75,9 @@ def pause(config: Path | None) -> None:
 
     Entries that rest already stay and may fill; `cancel-entries` takes them away.
     """
-    _, done = _do(config, "/api/v1/pause", {}, lambda told: "operator" in _reasons(told))
+    _, done = ask_until(config, "/api/v1/pause", {}, lambda told: "operator" in reasons_in(told))
     if not done:
-        _unheard("pause")
+        unheard("pause")
     click.echo("paused: nothing that increases a leg is sent until `hedgegrid resume`; entries that rest may fill")
 
 
@@ -178,15 +90,15 @@ def resume(config: Path | None, new_peak: bool) -> None:  # noqa: FBT001 - a fla
     from hedgegrid.ops.lifting import lifted_by
 
     lifts = {one.value for one in Reason if is_latched(one) and (new_peak or one is not Reason.DRAWDOWN)}
-    told, done = _do(
+    told, done = ask_until(
         config,
         "/api/v1/resume",
         {"new_peak": new_peak},
-        lambda told: told["mode"] != "halted" and not lifts & _reasons(told),
+        lambda told: told["mode"] != "halted" and not lifts & reasons_in(told),
     )
-    left = _reasons(told)
+    left = reasons_in(told)
     if not done and not left:
-        _unheard("resume")
+        unheard("resume")
     if not left:
         click.echo(f"resumed: {told['mode']}")
         return
@@ -201,9 +113,11 @@ def resume(config: Path | None, new_peak: bool) -> None:  # noqa: FBT001 - a fla
 def throttle(factor: float, config: Path | None) -> None:
     """Scale the quantity of a running account's new entries by FACTOR, 0 to 1, over restarts too, until it is 1."""
     ppm = round(factor * 1_000_000)
-    _, done = _do(config, "/api/v1/throttle", {"factor": factor}, lambda told: round(told["throttle"] * 1e6) == ppm)
+    _, done = ask_until(
+        config, "/api/v1/throttle", {"factor": factor}, lambda told: round(told["throttle"] * 1e6) == ppm
+    )
     if not done:
-        _unheard(f"throttle {factor:g}")
+        unheard(f"throttle {factor:g}")
     click.echo(f"throttle {factor:g}: from the next decision on, over restarts too")
 
 
@@ -225,11 +139,11 @@ def cancel_entries(
     from hedgegrid.ops.phrases import counted
 
     if not dead:
-        told, done = _do(config, "/api/v1/cancel-entries", {}, lambda told: _entries(told) == 0)
+        told, done = ask_until(config, "/api/v1/cancel-entries", {}, lambda told: entries_in(told) == 0)
         if not told:
-            _unheard("cancel-entries")
+            unheard("cancel-entries")
         more = "; a running grid places them again at its next bar: `pause` first" if told["mode"] == "active" else ""
-        left = _entries(told)
+        left = entries_in(told)
         rests = "what rests is not known" if left is None else counted(left, "entry rests", "entries rest")
         click.echo(f"{'no entry rests' if done else rests}{more}")
         if not done and not more:
@@ -293,7 +207,7 @@ def flatten(
         click.echo("no [ops] control_token in the config: acting under the account's lock", err=True)
     elif not take_over:
         try:
-            _flatten_running(_client(account, control=True), leg, timeout_s if wait else None, as_json=as_json)
+            _flatten_running(open_client(account, control=True), leg, timeout_s if wait else None, as_json=as_json)
         except NoAnswerError as error:
             click.echo(f"{error}: acting for it under its lock", err=True)
         except Fatal as error:
@@ -329,7 +243,7 @@ def kill(
     without a token; for one that does not run the command acts itself, and the next start is killed too.
     """
     from hedgegrid.journal import kill_file
-    from hedgegrid.journal.lock import is_held
+    from hedgegrid.journal.lock import AccountHeldError, is_held
     from hedgegrid.model.order import Leg
     from hedgegrid.worlds.world import ErrandKind
 
@@ -341,39 +255,80 @@ def kill(
         kill_file.place(path)
     except Fatal as error:
         fail(str(error), EXIT_FAILED)
+    placed = f"the next start with the journal {path} is killed: {kill_file.kill_file(path)}"
+    also = _elsewhere(account, exchange_url, journal)
     try:
-        if is_held(path) and not take_over:
+        if not take_over and (is_held(path) or _lives_elsewhere(account)):
             _kill_running(account, path, timeout_s if wait else None)
             return
         if account.account.mode in {"sim", "paper"}:
             # Its exchange ended with it: there is nothing to be closed until it starts.
-            click.echo("latched: the account does not run, and the next start trades nothing until `run --resume`")
+            click.echo(f"latched: no account runs here{also}; {placed}, and trades nothing until `resume`")
             return
         legs = tuple(Leg) if switch.action == "flatten" else ()
         _act_dead(account, ErrandKind.KILL, legs, timeout_s, take_over=take_over)
+    except AccountHeldError as error:
+        fail(f"NOT KILLED: {error}, or add --take-over{also}; {placed}", EXIT_FAILED)
     except Fatal as error:
-        also = _elsewhere(account, exchange_url, journal)
-        fail(f"{error}{also}; the kill is latched all the same: {kill_file.kill_file(path)}", EXIT_BAD_INPUT)
+        fail(f"NOT KILLED: {error}{also}; {placed}", EXIT_BAD_INPUT)
+
+
+def _lives_elsewhere(account: "AccountConfig") -> bool:
+    """Tell whether the account's interface answers though nobody holds the config's journal: it has another one.
+
+    Raises Fatal where somebody answers and does not say who it is.
+    """
+    from hedgegrid.ops.client import NoAnswerError
+
+    try:
+        told: Told = client_of(account, control=False).get("/api/v1/status")
+    except NoAnswerError:
+        return False
+    return bool(told["account"] == account.account.name)
 
 
 def _kill_running(account: "AccountConfig", path: Path, timeout_s: float | None) -> None:
-    """Ask a running account, wait until the word is latched, and where asked to until it is done."""
+    """Ask a running account, wait until the word is latched, and where asked to until it is done. Raises Fatal.
+
+    It looks for the file beside its own journal: where that is another one, its interface alone can tell it.
+    """
+    from hedgegrid.journal import kill_file
+    from hedgegrid.journal.lock import is_held
+    from hedgegrid.ops.client import NoAnswerError
+
+    reads_the_file = is_held(path)
+    try:
+        if account.ops.control_token is not None:
+            client_of(account, control=True).post("/api/v1/kill", {})
+    except (NoAnswerError, Fatal) as error:
+        if not reads_the_file:
+            raise Fatal(str(error)) from error
+        click.echo(f"{error}: the file says it too", err=True)
+    if not reads_the_file and account.ops.control_token is None:
+        raise Fatal("the account runs with another journal, and the config has no [ops] control_token to ask it with")
+    until_s = time.monotonic() + (LATCHED_S if timeout_s is None else timeout_s)
+    while not (latched := _has_latched(account, path, reads_the_file)) and time.monotonic() < until_s:
+        time.sleep(LOOK_S)
+    if not latched:
+        fail("NOT KILLED: the account does not answer: add --take-over to end it and act for it", EXIT_FAILED)
+    if not reads_the_file:
+        kill_file.remove(path)
+    click.echo("killed: latched, nothing is added until `hedgegrid resume`")
+    if timeout_s is not None and account.risk.kill_switch.action == "flatten":
+        _wait_until_flat(open_client(account, control=False), until_s, as_json=False)
+
+
+def _has_latched(account: "AccountConfig", path: Path, reads_the_file: bool) -> bool:  # noqa: FBT001 - whether it looks
+    """Tell whether a running account has latched the kill: it takes the file away, or says so. Raises Fatal."""
     from hedgegrid.journal import kill_file
     from hedgegrid.ops.client import NoAnswerError
 
-    if account.ops.control_token is not None:
-        try:
-            _client_of(account, control=True).post("/api/v1/kill", {})
-        except (NoAnswerError, Fatal) as error:
-            click.echo(f"{error}: the file says it too", err=True)
-    until_s = time.monotonic() + (LATCHED_S if timeout_s is None else timeout_s)
-    while kill_file.is_placed(path) and time.monotonic() < until_s:
-        time.sleep(LOOK_S)
-    if kill_file.is_placed(path):
-        fail("the account does not answer: add --take-over to end it and act for it", EXIT_FAILED)
-    click.echo("killed: latched, nothing is added until `hedgegrid resume`")
-    if timeout_s is not None and account.risk.kill_switch.action == "flatten":
-        _wait_until_flat(_client(account, control=False), until_s, as_json=False)
+    if reads_the_file:
+        return not kill_file.is_placed(path)
+    try:
+        return "kill" in reasons_in(client_of(account, control=False).get("/api/v1/status"))
+    except NoAnswerError:
+        return False
 
 
 def _flatten_dead(account: "AccountConfig", leg: str, timeout_s: float, *, take_over: bool, as_json: bool) -> None:

@@ -44,11 +44,12 @@ def account(folder: Path, more: str = "") -> tuple[Path, Path]:
     return path, folder / "killed.db"
 
 
-def lived(config: Path, journal: Path, hours: int, *more: str) -> None:
-    """Live so many hours."""
+def lived(config: Path, journal: Path, hours: int, *more: str) -> str:
+    """Live so many hours; give all that was said."""
     place = ("--journal", journal, "--speed", "max", "--duration", f"{hours}h", *ANY_PORT)
     result = invoke("run", "--config", config, *place, *more)
     assert result.exit_code == 0, result.output
+    return result.output
 
 
 def test_a_dead_account_is_killed_for_its_next_start(tmp_path: Path) -> None:
@@ -71,13 +72,29 @@ def test_a_dead_account_is_killed_for_its_next_start(tmp_path: Path) -> None:
     assert invoke("journal", "verify", journal).exit_code == 0
 
 
+def test_what_nobody_has_obeyed_is_obeyed_before_it_is_lifted(tmp_path: Path) -> None:
+    """A start with --resume after a kill closes first and says so, the journal has the trip; the next one lifts it."""
+    config, journal = account(tmp_path)
+    lived(config, journal, 8)
+    ((sent,),) = rows(journal, ENTRIES)
+    kill_file.place(journal)
+    assert "--resume is not taken" in lived(config, journal, 5, "--resume")
+    assert (rows(journal, ENTRIES), rows(journal, HELD)) == ([(sent,)], [(0,)])
+    raised = "SELECT figures FROM permission WHERE reason = 'kill' AND change = 'raised'"
+    assert rows(journal, raised) == [('{"by":"kill file"}',)]
+    assert rows(journal, "SELECT times FROM tripped WHERE control = 'kill'") == [(1,)]
+    assert "--resume is not taken" not in lived(config, journal, 8, "--resume")
+    assert rows(journal, ENTRIES)[0][0] > sent
+    assert invoke("journal", "verify", journal).exit_code == 0
+
+
 def test_a_switch_that_is_off_does_nothing(tmp_path: Path) -> None:
     """The command refuses in a line that names the setting; a file is ignored, and said so; trading goes on."""
     config, journal = account(tmp_path, "[risk.kill_switch]\nenabled = false\n")
     assert "[risk.kill_switch] enabled is false" in complaint(invoke("kill", "--config", config, "--journal", journal))
     assert not kill_file.is_placed(journal)
     kill_file.place(journal)
-    lived(config, journal, 4)
+    assert "is ignored, for [risk.kill_switch] enabled is false" in lived(config, journal, 4)
     assert rows(journal, ENTRIES)[0][0] > 0
     assert kill_file.is_placed(journal)
 
@@ -115,7 +132,7 @@ async def test_the_file_goes_only_when_the_latch_is_on_disk(tmp_path: Path) -> N
 
     view = AccountView("killed", [])
     view.reasons["kill", ""] = 1
-    switch.wire(dict, lambda _: None, view)
+    switch.wire(head=dict, tell=lambda _: None, publish=lambda _: None, view=view)
     kill_file.place(journal.path)
     await switch.look()
     assert journal.commits[1:] == [(["kill"], True)]

@@ -25,6 +25,7 @@ AMBIENT_HOMES = (
     "hedgegrid/app.py",
     "hedgegrid/lifecycle.py",
     "hedgegrid/cli.py",
+    "hedgegrid/asking.py",
     "hedgegrid/operator_commands.py",
     "hedgegrid/runtime/clock.py",
     "hedgegrid/worlds/simulated.py",

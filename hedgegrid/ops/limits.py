@@ -52,6 +52,7 @@ class ControlSources:
     trips: Iterable[LastTrip]
     view: AccountView
     kill_action: str
+    kill_enabled: bool
     now_ns: int
 
 
@@ -147,7 +148,7 @@ def _of_session(
 
 
 def _kill_switch(sources: ControlSources, stands: bool, trips: Sequence[LastTrip]) -> ControlReading:  # noqa: FBT001 - whether it was thrown
-    """Give the switch that a person throws: it has no number, and cannot be switched off."""
+    """Give the switch that a person throws: it has no number."""
     return ControlReading(
         control="kill_switch",
         kind="session",
@@ -158,7 +159,7 @@ def _kill_switch(sources: ControlSources, stands: bool, trips: Sequence[LastTrip
         headroom=None,
         stands=stands,
         action=sources.kill_action,
-        enabled=True,
+        enabled=sources.kill_enabled,
         refusals=0,
         last_trip=_newest(trips, Reason.KILL.value, "", sources.now_ns),
     )

@@ -94,3 +94,24 @@ async def test_the_file_alone_kills_and_the_action_may_leave_what_is_held(tmp_pa
             assert bot.open_orders(), "what is held keeps its exits"
             assert await bot.end(signal.SIGTERM) == 0
     assert verify(kept(tmp_path)).ok
+
+
+@pytest.mark.asyncio
+async def test_an_account_with_another_journal_is_killed_over_its_interface(tmp_path: Path) -> None:
+    """Nobody holds the config's journal, and yet it lives: the command does not call it dead, and leaves no file."""
+    async with running_standin(still=True) as standin:
+        config = config_at(tmp_path, standin, port=free_port())
+        other = tmp_path / "other.toml"
+        other.write_text(config.read_text().replace(str(kept(tmp_path)), str(tmp_path / "nobodys.db")))
+        assert other.read_text() != config.read_text()
+        async with bot_at(standin, config) as bot:
+            await bot.hold("LONG")
+            answer = await run("kill", "--config", other, "--wait")
+            assert (answer.code, answer.out) == (0, SAID + "FLAT: long and short\n"), (answer, bot.words()[-3_000:])
+            assert_empty(bot)
+            assert not kill_file(tmp_path / "nobodys.db").exists()
+            mute = tmp_path / "mute.toml"
+            mute.write_text("\n".join(row for row in other.read_text().splitlines() if "control_token" not in row))
+            answer = await run("kill", "--config", mute)
+            assert (answer.code, "NOT KILLED" in answer.err) == (2, True), answer
+            assert await bot.end(signal.SIGTERM) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hedgegrid import operator_commands
+from hedgegrid import asking
 from hedgegrid.cli import commands
 from hedgegrid.messages.commands import Throttle
 from hedgegrid.messages.events import OrderEventKind
@@ -162,7 +162,7 @@ async def test_a_control_says_what_came_of_it(
 @pytest.mark.asyncio
 async def test_an_account_that_does_not_do_it_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait is bounded, and what did not happen is no success."""
-    monkeypatch.setattr(operator_commands, "CONFIRM_S", 0.2)
+    monkeypatch.setattr(asking, "CONFIRM_S", 0.2)
     result = await commanded(tmp_path, account_at_work(), lambda _: None, "pause")
     assert result.exit_code == 1
     assert "asked for: pause; not done within 0.2 s" in result.output

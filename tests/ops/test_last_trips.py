@@ -17,7 +17,14 @@ def trip_of(control: str, *trips: LastTrip) -> Trip | None:
     account = Account()
     session = account_controls(SessionLimits(), SessionState(), ACTIONS, equity_e8=None, maintenance_e8=0)
     sources = ControlSources(
-        gate=(), session=session, reasons=(), trips=trips, view=account.view, kill_action="flatten", now_ns=NOW_NS
+        gate=(),
+        session=session,
+        reasons=(),
+        trips=trips,
+        view=account.view,
+        kill_action="flatten",
+        kill_enabled=True,
+        now_ns=NOW_NS,
     )
     rules = [one.rules for one in account.view.instruments.values()]
     (shown,) = (one for one in control_readings(sources, rules) if one.control == control)

@@ -78,6 +78,7 @@ def risk_of(account: Account, *, enabled: int = 1) -> Any:
         ],
         view=account.view,
         kill_action="flatten",
+        kill_enabled=enabled == 1,
         now_ns=account.now_ns,
     )
     readings = control_readings(sources, [instrument()])
