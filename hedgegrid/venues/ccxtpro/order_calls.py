@@ -4,7 +4,7 @@ Invariants: nothing leaves from here; a plan is used once, for the very orders, 
 a signature is given out once, for the very request that it was made for, and not after ``FRESH_NS``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -104,11 +104,18 @@ class SignedCalls:
         self._socket = socket
         self._signed: dict[str, list[tuple[OrderCall, int, Any]]] = {}
 
-    def sign(self, instrument: str, calls: Iterable[OrderCall]) -> None:
-        """Make an instrument's next requests ready; what was made ready for it before, and not taken, is forgotten."""
+    def sign(self, instrument: str, calls: Sequence[OrderCall]) -> None:
+        """Make an instrument's next requests ready; what was made ready for it before, and not taken, is forgotten.
+
+        One alone is held at its connection, the first that is no stop: each takes time, and the first to leave would
+        wait for all where the disk is fast.
+        """
         self.forget(instrument)
         now_ns = self._session.venue_ns()
-        self._signed[instrument] = [(call, now_ns, self._ready(call)) for call in calls]
+        held = next((call for call in calls if not call.is_stop), None)
+        self._signed[instrument] = [
+            (call, now_ns, self._ready(call) if call is held else self._made(call)) for call in calls
+        ]
 
     def forget(self, instrument: str) -> None:
         """Let go of what was made ready and is not wanted."""
