@@ -5,6 +5,7 @@
 #   make test                        every check; pytest last, TESTS="tests/test_tidy.py -k name" narrows it
 #   make lint | format               the static checks alone | mend what can be mended
 #   make mutate                      change the core in small ways and see a test fail for each, ARGS="funding --jobs 2"
+#   make soak                        1,000 simulated days under every fault, ARGS="--seeds 1..50 --hours 6" for less
 #   make lock [UPGRADE=--upgrade]    bring the locks in line with pyproject.toml [and to the newest releases]
 #   make bench-peers                 race the backtest against others (needs Python 3.11 to 3.13), ARGS="--only bars"
 #   make lock-peers                  bring the lock of those others in line with tools/bench/peers/requirements.in
@@ -25,7 +26,7 @@ PEERS := build/peers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run run-testnet-standin test lint format mutate lock bench-peers lock-peers clean
+.PHONY: help run run-testnet-standin test lint format mutate soak lock bench-peers lock-peers clean
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
@@ -56,6 +57,11 @@ format: $(VENV)/dev.stamp
 # Minutes to an hour: it is for whoever changes the core, not a part of `make test`.
 mutate: $(VENV)/dev.stamp
 	@$(BIN) -m tools.mutate $(ARGS)
+
+# Hours on a small machine; what it finds is a bug, with the line that shows it again.
+soak: $(VENV)/run.stamp
+	@$(BIN) -m hedgegrid simulate --config configs/replay.toml --seeds 1..1000 --hours 24 \
+		--jobs $$(nproc) --shrink $(ARGS)
 
 # The dev lock is held to the run lock's versions: what is tested is what is shipped.
 lock: $(VENV)/dev.stamp

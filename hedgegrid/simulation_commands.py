@@ -100,9 +100,10 @@ def simulate(
     """Let the whole bot live through bad weather, in virtual time, and judge it by the laws.
 
     Every seed is a market, an exchange, and a random half of all faults: requests and answers that get lost or come
-    late, refusals, limits, events lost, late or doubled, streams that break off, silent markets, actors that fail,
-    crashes of the process, half-written journals. The laws are judged from outside: from the wire, from the
-    exchange's own account and from the journal's file. The same seed shows the same run, always.
+    late, refusals, bans, maintenance, events lost, late or doubled, streams that break off, silent markets, partial
+    fills, liquidations, other people's orders, actors that fail or hang, a disk that fills up, wrong clocks, crashes
+    around every write, send and answer. The laws are judged from outside: from the wire, from the exchange's own
+    account and from the journal's file. The same seed shows the same run, always.
 
     \b
     hedgegrid simulate --config configs/replay.toml --seeds 1..100 --hours 24 --jobs 4
@@ -193,6 +194,10 @@ def _show(results: "list[Result]", total: "Sum", wall_s: float, config_path: Pat
     console.print("faults: " + ", ".join(f"{name} {count}" for name, count in total.strikes.items()))
     if total.unseen:
         console.print(f"never struck: {', '.join(total.unseen)}")
+    console.print("reached: " + (", ".join(f"{name} {n}" for name, n in total.rare.items() if n) or "no rare state"))
+    never = [name for name, count in total.rare.items() if not count]
+    if never:
+        console.print(f"never reached: {', '.join(never)}")
     console.print("at the end: " + ", ".join(f"{mode or 'never started'} {n}" for mode, n in total.modes.items()))
     console.print("broken: " + (", ".join(f"{law} {n}" for law, n in total.broken.items()) or "none"))
 
@@ -232,6 +237,7 @@ def _as_json(results: "list[Result]", total: "Sum", wall_s: float) -> dict[str, 
                 "longest_unprotected_ms": one.longest_bare_ns // 1_000_000,
                 "violations": [{"law": item.law.name, "ts_ns": item.ts_ns, "how": item.how} for item in one.violations],
                 "strikes": [item.name for item in one.strikes],
+                "rare": one.rare,
             }
             for one in results
         ],
@@ -239,6 +245,7 @@ def _as_json(results: "list[Result]", total: "Sum", wall_s: float) -> dict[str, 
         "strikes": total.strikes,
         "never_struck": list(total.unseen),
         "modes": total.modes,
+        "rare": total.rare,
         "broken": total.broken,
         "wall_s": round(wall_s, 3),
     }

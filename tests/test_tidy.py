@@ -12,6 +12,7 @@ ABSENT = "NotImplemented" + "Error"
 MACHINE = "/" + "work/clone"
 HOST = "py" + "pi.org"
 
+SIMULATION = "hedgegrid/simulation/weather.py"
 CORE = "hedgegrid/core/grid.py"
 ACTOR = "hedgegrid/actors/feed.py"
 TEST = "tests/core/test_grid.py"
@@ -74,6 +75,10 @@ BREACHES = [
     ("set-order", CORE, "steps = [rung.step for rung in set(rungs)]"),
     ("set-order", CORE, "for number, rung in enumerate({rung for rung in rungs}):\n    step(rung)"),
     ("set-order", CORE, "for rung in list(frozenset(rungs)):\n    step(rung)"),
+    ("set-order", SIMULATION, "self._on: frozenset[str] = given\nkinds = [kind for kind in self._on]"),
+    ("set-order", SIMULATION, "self._on = set()\nfor kind in self._on:\n    strike(kind)"),
+    ("set-order", SIMULATION, "order = hash(name)"),
+    ("set-order", SIMULATION, "order = id(task)"),
     ("test-docstring", TEST, "def test_grid():\n    assert step()"),
     ("test-docstring", TEST, "class TestGrid:\n    async def test_grid(self):\n        assert step()"),
     ("unfinished", CORE, f"step()  # {MARK}: the other leg"),
@@ -119,7 +124,7 @@ CLEAN = [
     (TEST, 'def test_second_process_is_refused():\n    """One writer for each account."""'),
     (CORE, "for rung in sorted({1, 2}):\n    step(rung)"),
     (CORE, 'if leg in {"LONG", "SHORT"}:\n    step(leg)'),
-    (ACTOR, 'for leg in {"LONG", "SHORT"}:\n    step(leg)'),
+    ("hedgegrid/ops/screens.py", 'for leg in {"LONG", "SHORT"}:\n    step(leg)'),
     (TEST, 'def test_grid():\n    """A rung has one live order."""'),
     (TEST, "def ladder():\n    return step()"),
     ("hedgegrid/core/selftest.py", "def test_grid():\n    return step()"),

@@ -30,6 +30,16 @@ AMBIENT_HOMES = (
     "hedgegrid/runtime/clock.py",
     "hedgegrid/worlds/simulated.py",
 )
+REPEATABLE = (
+    "hedgegrid/actors/",
+    "hedgegrid/core/",
+    "hedgegrid/journal/",
+    "hedgegrid/messages/",
+    "hedgegrid/runtime/",
+    "hedgegrid/simulation/",
+    "hedgegrid/venues/simulated/",
+)
+"""Where two runs of one seed must be one run."""
 BROAD_HOME = "hedgegrid/runtime/supervisor.py"
 GATE = "hedgegrid/core/risk.py"
 APPROVER = "hedgegrid/actors/risk_gate.py"
@@ -358,15 +368,46 @@ def _is_set(node: ast.expr) -> bool:
     return False
 
 
+def _sets(tree: ast.Module) -> frozenset[str]:
+    """The attributes of objects, as they are written, that the file declares or fills as sets."""
+    found: list[str] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.AnnAssign(target=ast.Attribute() as target, annotation=annotation):
+                if re.match(r"(?:set|frozenset)\b", ast.unparse(annotation)):
+                    found.append(ast.unparse(target))
+            case ast.Assign(targets=[ast.Attribute() as target], value=value) if _is_set(value):
+                found.append(ast.unparse(target))
+    return frozenset(found)
+
+
+def _walks(tree: ast.Module) -> Iterator[ast.expr]:
+    """What every loop and comprehension walks, but for those that only make another set."""
+    unordered = {
+        generator.iter
+        for node in ast.walk(tree)
+        if isinstance(node, ast.SetComp)
+        for generator in node.generators
+        if not _is_set(generator.iter)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension) and node.iter not in unordered:
+            yield node.iter
+
+
 def set_order(source: Source) -> Iterator[Breach]:
-    """Ties are ordered by (ts, priority, seq): a set's order differs from run to run."""
-    if not source.path.startswith("hedgegrid/core/"):
+    """Ties are ordered by (ts, priority, seq): a set's order differs from run to run, and so do ids and hashes."""
+    if not source.path.startswith(REPEATABLE):
         return
+    sets = _sets(source.tree)
+    for walked in _walks(source.tree):
+        unordered = _is_set(walked) or ast.unparse(walked) in sets
+        if unordered and not source.excused(walked.lineno, "order"):
+            yield walked.lineno, "a set has no order: walk a tuple, or sorted(...) (or `# order: reason`)"
     for node in ast.walk(source.tree):
         match node:
-            case ast.For(iter=walked) | ast.AsyncFor(iter=walked) | ast.comprehension(iter=walked):
-                if _is_set(walked):
-                    yield walked.lineno, "a set has no order: walk a tuple, or sorted(...)"
+            case ast.Call(func=ast.Name(id="id" | "hash" as name)) if not source.excused(node.lineno, "order"):
+                yield node.lineno, f"`{name}()` differs from run to run: use a number of its own (or `# order: reason`)"
 
 
 def machine_words(source: Source) -> Iterator[Breach]:

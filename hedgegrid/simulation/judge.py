@@ -18,7 +18,6 @@ from hedgegrid.simulation.case import Case
 from hedgegrid.simulation.laws import LASTING, Law, Limits
 from hedgegrid.simulation.mishaps import BY_HAND
 from hedgegrid.simulation.rare import Rare
-from hedgegrid.simulation.reading import JournalTail
 from hedgegrid.simulation.venue import Venue
 from hedgegrid.simulation.wire_laws import WireLaws
 from hedgegrid.simulation.words import Word
@@ -57,10 +56,9 @@ class Judge:
         self._born_ns = case.now_ns
         self._wire.born()
 
-    def _crashed(self, journal: JournalTail) -> None:
-        """Note what a crash has left behind."""
+    def crashes(self) -> None:
+        """Note what a crash at this moment leaves behind."""
         rare, books = self.case.rare, self.case.venue.exchange.books
-        rare[Rare.FLATTEN_CRASHED] += journal.mode == "flattening"
         rare[Rare.PART_THEN_CRASH] += any(
             order.state != FREE and order.filled_lots > 0 for book in books for order in book.orders
         )
@@ -84,7 +82,7 @@ class Judge:
         self._account.judge_flat(journal.flats)
         self._told = journal.rare
         if crashed:
-            self._crashed(journal)
+            case.rare[Rare.FLATTEN_CRASHED] += journal.mode == "flattening"
         elif journal.mode_text().startswith("flattening"):
             case.rare[Rare.FLATTEN_STOPPED] += 1
         legs, sums = journal.legs(), journal.fill_sums()

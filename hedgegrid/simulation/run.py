@@ -211,7 +211,7 @@ class Simulation:
             task.cancel()
         if not dead.is_set():
             self._judge_end(life, living)
-        self._judge.case.rare[Rare.TORN_AND_STARTED] += torn and bool(life.actors())
+        self._judge.case.rare[Rare.TORN_AND_STARTED] += torn and wire.account_ns is not None
         life.released.set()
         self._deaf += life.deaf
         self._judge.died(self._disk.left, crashed=dead.is_set())
@@ -222,6 +222,7 @@ class Simulation:
             return
         logger.debug("the process dies {}", where)
         self._wire.cut = True
+        self._judge.crashes()
         self._disk.keep()
         self._dead.set()
 
@@ -280,7 +281,8 @@ class Simulation:
         made = MADE in failure
         full = self._disk.failed_ns is not None and "cannot be written" in failure
         # A stop in bad weather may have to leave what it could not see gone, and says so.
-        unseen = not self._weather.is_calm(self._clock.now_ns()) and failure.endswith("look at the exchange")
+        blind = failure.endswith("look at the exchange") or "the exchange cannot be read" in failure
+        unseen = blind and not self._weather.is_calm(self._clock.now_ns())
         if failure and not (made or full or unseen):
             self._judge.failed(f"boot {self._boots}: {failure}")
 

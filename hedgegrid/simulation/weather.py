@@ -252,7 +252,9 @@ class Weather:
         self._without = frozenset(without)
         self._counts: dict[Fault, int] = dict.fromkeys(Fault, 0)
         self._chances = {kind: random.Random(f"{seed} {kind.value}") for kind in Fault}  # noqa: S311
-        self._draws = {kind: (self._chances[kind].random, RATE_PPM[kind] * force_ppm / PPM**2) for kind in self.on}
+        self._draws = {
+            kind: (self._chances[kind].random, RATE_PPM[kind] * force_ppm / PPM**2) for kind in sorted(self.on)
+        }
         """By kind that is on: its next chance, and the chance below which it strikes."""
 
     def strikes_now(self, fault: Fault, ts_ns: int, what: str) -> bool:

@@ -1,0 +1,64 @@
+"""The standard seeds: runs that break no law, among them those that once did, and that reach every rare state."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hedgegrid.simulation.rare import Rare
+from hedgegrid.simulation.weather import Fault
+from tests.simulation.storm import storm
+
+Run = tuple[int, float, float, tuple[Fault, ...]]
+
+CRASHES = (
+    Fault.OPERATOR,
+    Fault.CRASH,
+    Fault.CRASH_AT_WRITE,
+    Fault.CRASH_AT_SEND,
+    Fault.CRASH_AT_ANSWER,
+    Fault.PARTIAL_FILL,
+    Fault.TORN_WRITE,
+    Fault.STOPPED,
+)
+DOUBTS = (Fault.ANSWER_TORN, Fault.ANSWER_LOST, Fault.STREAM_HALF_OPEN, Fault.STREAM_BREAKS, Fault.READ_FAILS)
+FORCED = (Fault.FLOOD, Fault.LIQUIDATED, Fault.DELEVERAGED)
+SWARM: tuple[Run, ...] = tuple((seed, 1.5, 2.0, ()) for seed in range(1, 13))
+STANDARD: tuple[Run, ...] = (
+    *SWARM,
+    *((seed, 1.5, 12.0, CRASHES) for seed in (1, 2, 3)),
+    *((seed, 1.0, 25.0, DOUBTS) for seed in (2, 3)),
+    *((seed, 1.0, 40.0, FORCED) for seed in (1, 2)),
+)
+"""Seed, hours, how often faults strike, and which (none named: the seed's own half of all)."""
+FOUND: tuple[Run, ...] = (
+    (4, 1.5, 1.0, ()),
+    (1, 1.0, 25.0, (Fault.MODE_REFUSED, Fault.MAINTENANCE, Fault.CLOCK_REFUSED, Fault.REDUCE_ONLY)),
+    (2, 1.0, 25.0, (Fault.BANNED, Fault.KEY_REFUSED)),
+    (1110, 1.5, 1.0, ()),
+    (4161, 1.5, 4.0, ()),
+    (4034, 1.5, 1.0, ()),
+    (4708, 1.5, 1.0, ()),
+    (4883, 1.5, 1.0, ()),
+    (4637, 1.5, 1.0, ()),
+)
+"""Runs by which a bug was found once: CHANGELOG names them."""
+SILENT = tuple((seed, 1.0, 6.0, (Fault.MARKET_SILENT, Fault.HISTORY_FAILS)) for seed in (1, 2, 3, 4))
+
+
+def test_the_standard_seeds_break_no_law_and_reach_every_rare_state(tmp_path: Path) -> None:
+    """A simulation that never gets into a state proves nothing about it."""
+    reached: Counter[str] = Counter()
+    for number, (seed, hours, force, faults) in enumerate(STANDARD):
+        result = storm(tmp_path / str(number), seed, *faults, hours=hours, force=force)
+        assert result.violations == (), (seed, faults)
+        reached.update(result.rare)
+    assert [one.name for one in Rare if not reached[one.name]] == []
+
+
+@pytest.mark.parametrize(("seed", "hours", "force", "faults"), [*FOUND, *SILENT])
+def test_what_once_found_a_bug_finds_none(
+    seed: int, hours: float, force: float, faults: tuple[Fault, ...], tmp_path: Path
+) -> None:
+    """A seed that broke a law stays where it is."""
+    assert storm(tmp_path, seed, *faults, hours=hours, force=force).violations == ()
