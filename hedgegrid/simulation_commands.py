@@ -84,8 +84,14 @@ def _fail(message: str) -> NoReturn:
 @click.option("--only", multiple=True, metavar="FAULT", help="Switch on this kind of fault alone (again for more).")
 @click.option("--without", multiple=True, metavar="FAULT:N", help="Leave one strike out, as a replay line says.")
 @click.option("--shrink", is_flag=True, help="Leave out what a broken law does not need, one strike after the other.")
+@click.option(
+    "--report",
+    "report_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write report.html there: the worst runs, the faults, the rare states, what was broken.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Say everything as JSON.")
-def simulate(
+def simulate(  # noqa: PLR0913, PLR0917 - an option each
     config_path: Path,
     market_files: tuple[Path, ...],
     seeds: range,
@@ -95,6 +101,7 @@ def simulate(
     only: tuple[str, ...],
     without: tuple[str, ...],
     shrink: bool,  # noqa: FBT001 - click gives flags so
+    report_folder: Path | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Let the whole bot live through bad weather, in virtual time, and judge it by the laws.
@@ -110,7 +117,8 @@ def simulate(
     hedgegrid simulate --config configs/replay.toml --seeds 7 --hours 6 --only crash --force 5
     """  # noqa: D301 - \b keeps click from rewrapping the examples
     plan = _plan(hours, market_files, force, only, without)
-    _report(config_path, [attrs.evolve(plan, seed=seed) for seed in seeds], jobs, shrink=shrink, as_json=as_json)
+    plans = [attrs.evolve(plan, seed=seed) for seed in seeds]
+    _report(config_path, plans, jobs, shrink=shrink, as_json=as_json, folder=report_folder)
 
 
 def _plan(
@@ -133,7 +141,9 @@ def _plan(
     )
 
 
-def _report(config_path: Path, plans: "list[Plan]", jobs: int, *, shrink: bool, as_json: bool) -> None:
+def _report(
+    config_path: Path, plans: "list[Plan]", jobs: int, *, shrink: bool, as_json: bool, folder: Path | None
+) -> None:
     """Run all plans and say what came of them; a broken law is exit code 1."""
     from hedgegrid.config.load import ConfigError, load  # noqa: PLC0415
     from hedgegrid.simulation.series import run_all, summed  # noqa: PLC0415
@@ -154,8 +164,21 @@ def _report(config_path: Path, plans: "list[Plan]", jobs: int, *, shrink: bool, 
         click.echo(json.dumps(_as_json(results, total, wall_s), indent=2))
     else:
         _show(results, total, wall_s, config_path)
+    if folder is not None:
+        _write_report(folder, results, total, config_path)
     if total.broken:
         raise SystemExit(EXIT_BROKEN)
+
+
+def _write_report(folder: Path, results: "list[Result]", total: "Sum", config_path: Path) -> None:
+    """Write the report; a folder that cannot be written is one line."""
+    from hedgegrid.simulation.report import write_report  # noqa: PLC0415
+
+    try:
+        path = write_report(folder, results, total, lambda plan: _replay(plan, config_path))
+    except OSError as error:
+        _fail(f"--report {folder}: {error.strerror}")
+    click.echo(f"report: {path}", err=True)
 
 
 def _progress(count: int) -> Progress:

@@ -40,6 +40,8 @@ class Judge:
         self._account = AccountLaws(self.case)
         self._born_ns = 0
         self._told: Counter[Rare] = Counter()
+        self.drawdown_ppm = 0
+        self.incidents = 0
 
     @property
     def longest_bare_ns(self) -> int:
@@ -169,6 +171,7 @@ class Judge:
         told_e8, wallet_e8 = journal.wallet_e8(), exchange.balance().wallet_e8
         if told_e8 != wallet_e8:
             case.broken(Law.WALLET_TRUE, f"{told_e8}, is {wallet_e8}")
+        self.drawdown_ppm, self.incidents = journal.drawdown_ppm(), journal.incidents()
         text = journal.mode_text()
         case.turn(path)
         return text

@@ -13,7 +13,7 @@ import msgspec
 
 from hedgegrid.model.order import Purpose
 from hedgegrid.simulation.rare import OrderLives, Rare, of_reason
-from hedgegrid.units import NS_PER_S
+from hedgegrid.units import NS_PER_S, PPM
 
 AUTOMATIC: Final = frozenset({"circuit_breaker"})
 """Kept over a crash with the latches, but lifted by time."""
@@ -193,6 +193,19 @@ class JournalTail:
         (began_e8,) = self._db.execute("SELECT wallet_e8 FROM account").fetchone()
         (made_e8,) = self._db.execute("SELECT sum(realised_e8 - fees_e8 - funding_e8) FROM legs").fetchone()
         return None if began_e8 is None else int(began_e8) + int(made_e8 or 0)
+
+    def drawdown_ppm(self) -> int:
+        """Give the deepest fall of the sampled equity from its peak, in ppm of the peak."""
+        peak_e8 = deepest_ppm = 0
+        for (equity_e8,) in self._db.execute("SELECT equity_e8 FROM equity ORDER BY row"):
+            peak_e8 = max(peak_e8, equity_e8)
+            if peak_e8 > 0:
+                deepest_ppm = max(deepest_ppm, (peak_e8 - equity_e8) * PPM // peak_e8)
+        return deepest_ppm
+
+    def incidents(self) -> int:
+        """Count what a person was told."""
+        return int(self._db.execute("SELECT count(*) FROM tape WHERE kind = 'Incident'").fetchone()[0])
 
     def mode_text(self) -> str:
         """Give the permission with the reasons that stand, those before a stop that was asked for."""

@@ -84,6 +84,8 @@ class Result:
     strikes: tuple[Strike, ...]
     longest_bare_ns: int
     rare: dict[str, int]
+    drawdown_ppm: int
+    incidents: int
     words: int
     """What the bot said on the wire: requests and reads."""
     judgements: int
@@ -151,6 +153,8 @@ class Simulation:
             violations=tuple(self._judge.case.violations),
             strikes=tuple(self._weather.strikes),
             longest_bare_ns=self._judge.longest_bare_ns,
+            drawdown_ppm=self._judge.drawdown_ppm,
+            incidents=self._judge.incidents,
             rare={one.name: count for one, count in sorted(self._judge.rare.items()) if count},
             words=self._words,
             judgements=self._judgements,

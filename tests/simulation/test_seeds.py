@@ -17,14 +17,15 @@ from tests.simulation.storm import account, storm
 ONE_RUN = """
 import sys
 from pathlib import Path
+from hedgegrid.simulation.weather import Fault
 from tests.simulation.storm import storm
-print(storm(Path(sys.argv[1]), 7, hours=0.75, force=4.0).trace)
+print(storm(Path(sys.argv[1]), 7, *Fault, hours=2.0, force=2.0).trace)
 """
 
 
 def test_a_seed_is_one_run_whatever_the_process(tmp_path: Path) -> None:
-    """Twice here, and in two processes whose hash seeds differ: one trace; another seed is another."""
-    here = [storm(tmp_path / name, 7, hours=0.75, force=4.0).trace for name in ("a", "b")]
+    """Every fault on, twice here, and in two processes whose hash seeds differ: one trace; another seed is another."""
+    here = [storm(tmp_path / name, 7, *Fault, hours=2.0, force=2.0).trace for name in ("a", "b")]
     for number in (1, 2):
         there = subprocess.run(
             [sys.executable, "-c", ONE_RUN, str(tmp_path / f"c{number}")],
@@ -36,7 +37,7 @@ def test_a_seed_is_one_run_whatever_the_process(tmp_path: Path) -> None:
         )
         here.append(there.stdout.strip())
     assert len(set(here)) == 1, here
-    assert storm(tmp_path / "d", 8, hours=0.75, force=4.0).trace != here[0]
+    assert storm(tmp_path / "d", 8, *Fault, hours=0.75, force=2.0).trace != here[0]
 
 
 @pytest.mark.parametrize("seed", [3, 11, 19])

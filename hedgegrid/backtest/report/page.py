@@ -76,13 +76,13 @@ def build(story: Story, title: str, code_version: str, plotly: str) -> bytes:
     result, figures = story.result, story.measures.figures
     quote = quote_name(result)
     sections = list(all_sections(story))
-    style = _style()
+    style = style_sheet()
     script = "\n".join(_asset(name) for name in SCRIPTS)
     template = Template(_asset("page.html"))
     page = template.substitute(
-        policy=escape(_policy((plotly, script), (style, ""))),
+        policy=escape(policy_of((plotly, script), (style, ""))),
         title=escape(title),
-        stand_ins=_stand_ins(plotly),
+        stand_ins=stand_ins_of(plotly),
         style=style,
         verdict=verdict(result),
         headline=headline(result, figures, quote),
@@ -119,7 +119,7 @@ def plotly_script() -> str:
     raise Fatal(message)
 
 
-def _stand_ins(plotly: str) -> str:
+def stand_ins_of(plotly: str) -> str:
     """Build elements that keep plotly from writing styles of maps into the page: it looks for their ids first."""
     ids = sorted(set(_STAND_IN.findall(plotly)))
     return "".join(f'<meta name="stand-in" id="{one}">\n' for one in ids)
@@ -130,7 +130,7 @@ def _asset(name: str) -> str:
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
-def _style() -> str:
+def style_sheet() -> str:
     """Build the style sheet with both palettes and the tints of the monthly table."""
     tints = [
         f".tint.{tone}.s{step} {{ background: color-mix(in srgb, var(--{tone}) {4 * step}%, transparent); }}"
@@ -142,7 +142,7 @@ def _style() -> str:
     return schemes + _asset("report.css").replace("$tints", "\n".join(tints))
 
 
-def _policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
+def policy_of(scripts: Iterable[str], styles: Iterable[str]) -> str:
     """Write the policy: nothing but these scripts and styles, and images that stand in the page itself."""
     scripts_allowed = " ".join(_hash(text) for text in scripts)
     styles_allowed = " ".join(_hash(text) for text in styles)
