@@ -26,7 +26,7 @@ const rows = JSON.parse(document.getElementById("rows").textContent);
 Plotly.newPlot("faults", [{type: "bar", orientation: "h", x: rows.counts, y: rows.names}],
   {margin: {l: 160, r: 20, t: 10, b: 40}, height: 120 + 18 * rows.names.length,
    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: {color: "#888"}},
-  {displayModeBar: false, responsive: true});
+  {displayModeBar: false, responsive: true}).then(() => { document.documentElement.dataset.ready = "yes"; });
 """
 Replay = Callable[[Plan], str]
 """Gives the command that shows a run again."""

@@ -7,10 +7,13 @@ from click.testing import CliRunner
 
 from hedgegrid.cli import commands
 from hedgegrid.simulation.laws import Law, Violation
-from hedgegrid.simulation.report import page
+from hedgegrid.simulation.report import page, write_report
 from hedgegrid.simulation.series import summed
+from tests.backtest.report.test_browser import Reader
+from tests.backtest.report.test_browser import reader as browser
 from tests.simulation.storm import storm
 
+reader = browser
 CONFIG = str(Path(__file__).parents[2] / "configs" / "replay.toml")
 
 
@@ -33,3 +36,15 @@ def test_what_was_broken_is_told_and_escaped(tmp_path: Path) -> None:
     assert "BROKEN PAUSED: &lt;script&gt;alert(1)" in text
     assert "replay 2 &lt;b&gt;" in text
     assert "<b>" not in text.partition("<main>")[2].partition("</main>")[0]
+
+
+def test_a_browser_opens_it_without_a_complaint(tmp_path: Path, reader: Reader) -> None:
+    """Its policy lets its own script draw, and nothing is asked of anybody."""
+    result = storm(tmp_path / "run", 3, hours=0.5, force=5.0)
+    path = write_report(tmp_path, [result], summed([result]), lambda plan: f"replay {plan.seed}")
+    reader.open(path)
+    assert reader.complaints() == []
+    assert [one for one in reader.requests() if not one.startswith("file:")] == []
+    assert reader.run("return document.querySelectorAll('#faults .bars path').length") == len(
+        {one.fault for one in result.strikes}
+    )
