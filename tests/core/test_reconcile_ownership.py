@@ -1,15 +1,32 @@
 """Reconciliation: whose an order, a fill and a position are, and which of our orders have to go."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import attrs
+import pytest
 
 from hedgegrid.core.client_id import client_id
 from hedgegrid.core.order_state import OrderRecord, OrderState
+from hedgegrid.core.reconcile import reconcile
+from hedgegrid.core.reconcile_orders import Judged, judged
 from hedgegrid.core.reconcile_views import CancelWhy, DifferenceKind, Plan, held
 from hedgegrid.model.account import Position
 from hedgegrid.model.order import Leg, OpenOrder, Purpose
-from tests.core.reconcile_cases import BTC, CAREFUL, NOW_NS, fill, local, lots, name, order, settled, shown, venue
+from tests.core.reconcile_cases import (
+    AT_ONCE,
+    BTC,
+    CAREFUL,
+    NOW_NS,
+    fill,
+    local,
+    lots,
+    name,
+    order,
+    settled,
+    shown,
+    venue,
+)
 
 S = OrderState
 
@@ -181,6 +198,27 @@ def test_an_entry_that_ended_takes_no_rung() -> None:
     ended, sent = order(1, state=S.CANCELLED), order(2, state=S.SENT, ts_ns=NOW_NS)
     plan, _ = settled(local(ended, sent), venue(), CAREFUL)
     assert cancelled(plan) == []
+
+
+def test_an_entry_that_ended_and_is_still_shown_takes_no_rung() -> None:
+    """It is taken away, and the younger one on its rung stays."""
+    ended, working = order(1, state=S.CANCELLED), order(2)
+    plan, _ = settled(local(ended, working), venue(*book([ended, working])))
+    assert [(one.client_id, one.why) for one in plan.cancels] == [(ended.client_id, CancelWhy.ENDED)]
+
+
+def test_what_has_ended_and_is_not_shown_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading costs what lives, not what there ever was: of the others no order is looked at again."""
+    looked: list[str] = []
+
+    def judge(**given: Any) -> Judged:
+        looked.append(given["record"].client_id)
+        return judged(**given)
+
+    monkeypatch.setattr("hedgegrid.core.reconcile.judged", judge)
+    gone, back, working = order(1, state=S.FILLED), order(2, state=S.CANCELLED, level=4), order(3, level=5)
+    reconcile(local(gone, back, working), venue(*book([back, working])), AT_ONCE)
+    assert looked == [back.client_id, working.client_id]
 
 
 def test_an_orphan_that_is_going_is_not_cancelled_again() -> None:
