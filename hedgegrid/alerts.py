@@ -11,6 +11,7 @@ from loguru import logger
 
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.config.secrets import SecretError
+from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.ops.alert_events import EVENTS, AlertWords
@@ -29,7 +30,7 @@ def open_alerting(config: AccountConfig, instruments: Sequence[Instrument]) -> A
         urls=urls,
         default=config.alerts.default,
         events=config.alerts.events,
-        words=AlertWords({one.name: one for one in instruments}),
+        words=AlertWords({one.name: one for one in instruments}, _actions(config)),
         masker=Masker([*urls, *_secrets(config)]),
         now_s=time.monotonic,  # ambient: people and services live by the wall, whatever the market's clock does
         warn=logger.warning,
@@ -63,6 +64,20 @@ def send_one(config: AccountConfig, event: str) -> tuple[Trial, ...]:
     text = f"a trial by hedgegrid alert-test: {EVENTS[event].meaning}"
     title = f"hedgegrid {config.account.name}: {event.replace('_', ' ')}"
     return services.trial(title, text, EVENTS[event].severity, silent=level == "silent")
+
+
+def _actions(config: AccountConfig) -> dict[str, str]:
+    """Give what each session control does, by the reason that it raises."""
+    risk = config.risk
+    return {
+        Reason.DRAWDOWN: risk.drawdown.action,
+        Reason.DAILY_LOSS: risk.daily_loss.action,
+        Reason.SESSION_LOSS: risk.session_loss.action,
+        Reason.MARGIN: risk.margin_kill.action,
+        Reason.VOLATILITY_HALT: risk.volatility_halt.action,
+        Reason.FUNDING_KILL: risk.funding_kill.action,
+        Reason.CIRCUIT_BREAKER: risk.circuit_breaker.action,
+    }
 
 
 def _secrets(config: AccountConfig) -> Iterator[str]:

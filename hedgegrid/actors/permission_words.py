@@ -4,12 +4,12 @@ Invariants: a strategy is told only what is new to it, and nothing before it is 
 figures before any strategy hears of it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.core import permission
 from hedgegrid.core.pause import ControlAction, Reason, cancels_entries
-from hedgegrid.core.permission import PermissionChange, PermissionState
+from hedgegrid.core.permission import PermissionChange, PermissionState, StandingReason
 from hedgegrid.messages.events import Message, PermissionChanged, PermissionView
 from hedgegrid.model.order import Leg
 
@@ -60,19 +60,18 @@ class PermissionWords:
                 )
             )
 
-    def tell_word(
-        self, state: PermissionState, change: str, reason: str, scope: str, figures: Mapping[str, int | str]
-    ) -> None:
-        """Journal a word about the permission that is no change of its mode."""
+    def tell_word(self, state: PermissionState, change: str, one: StandingReason, **more: str) -> None:
+        """Journal a word about a reason that stands, which is no change of the mode; ``more`` are figures."""
         mode = state.mode.value
         told = PermissionChanged(
             **self._post.head(),
             before=mode,
             after=mode,
             change=change,
-            reason=reason,
-            scope=scope,
-            figures={name: str(value) for name, value in figures.items()},
+            reason=one.reason.value,
+            scope=one.scope,
+            figures={**{name: str(value) for name, value in one.figures}, **more},
+            since_ns=one.raised_ns,
         )
         self._post.publish(told)
 

@@ -151,7 +151,7 @@ class Risk(Actor[RiskMessage]):
         self._step(None, Started())
         for one in self._permission.reasons:
             # What was latched before this start still stands, and is said again: a pause is never silent.
-            self._words.tell_word(self._permission, "still_latched", one.reason.value, one.scope, dict(one.figures))
+            self._words.tell_word(self._permission, "still_latched", one)
         self._breaker.begin(self._permission, self.clock.now_ns())
         self._post.send(Rehydrate(**self._post.head(), instrument="", why="risk started"), EXECUTOR)
 
@@ -404,8 +404,7 @@ class Risk(Actor[RiskMessage]):
         self._step(message, OperatorResume(reasons=lifted))
         for one in self._permission.reasons:
             if one.reason is Reason.DRAWDOWN:
-                figures = {**dict(one.figures), "lifted_by": "run --resume --new-peak"}
-                self._words.tell_word(self._permission, "still_latched", one.reason.value, one.scope, figures)
+                self._words.tell_word(self._permission, "still_latched", one, lifted_by="run --resume --new-peak")
 
     def _tell_strategies(self, message: Message) -> None:
         for name in self._book.names:

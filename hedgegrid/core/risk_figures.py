@@ -40,6 +40,7 @@ class LimitFigure:
     """A limit and its present value, both in ``unit``.
 
     ``instrument`` is its place, ``ACCOUNT`` for the account; None: not known, or nothing stands that it is about.
+    ``unreachable``: it is known that nothing brings it there, so that it has no value.
     """
 
     code: int
@@ -47,6 +48,7 @@ class LimitFigure:
     unit: Unit
     limit: int
     value: int | None
+    unreachable: bool = False
 
 
 def figures(
@@ -193,8 +195,12 @@ def _ratios(limits: RiskLimits, account: AccountRisk) -> Iterator[LimitFigure]:
         (risk.LIQUIDATION_DISTANCE, limits.min_distance_ppm, None),
         (risk.VAR, limits.max_var_ppm, account.var_e8 if measured else None),
     ):
-        value = _distance_ppm(account) if code == risk.LIQUIDATION_DISTANCE else _of_equity_ppm(account, part_e8)
-        yield LimitFigure(code=code, instrument=ACCOUNT, unit=Unit.RATIO, limit=limit_ppm, value=value)
+        away = code == risk.LIQUIDATION_DISTANCE
+        value = _distance_ppm(account) if away else _of_equity_ppm(account, part_e8)
+        never = away and value is None and has_equity(account)
+        yield LimitFigure(
+            code=code, instrument=ACCOUNT, unit=Unit.RATIO, limit=limit_ppm, value=value, unreachable=never
+        )
 
 
 def has_equity(account: AccountRisk) -> bool:

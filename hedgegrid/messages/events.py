@@ -342,10 +342,7 @@ class AccountHydrated(Message):
 
 @attrs.frozen(kw_only=True)
 class EquitySampled(Message):
-    """The account as the decision of this instant sees it.
-
-    In quote x 1e8. Fees and funding are costs since the account began.
-    """
+    """The account as the decision of this instant sees it, in quote x 1e8; fees and funding: costs since it began."""
 
     wallet_e8: int
     unrealised_e8: int
@@ -359,7 +356,8 @@ class EquitySampled(Message):
 class PermissionChanged(Message):
     """The trading permission moved, or a reason did (``change`` says how).
 
-    ``scope`` is the account ("") or an instrument; ``figures`` are what caused it.
+    ``scope`` is the account ("") or an instrument; ``figures`` are what caused it. ``since_ns``: when a reason rose
+    that has stood since before this life; 0 for any other.
     """
 
     before: str
@@ -368,6 +366,7 @@ class PermissionChanged(Message):
     reason: str
     scope: str
     figures: Mapping[str, str]
+    since_ns: int = 0
 
 
 @attrs.frozen(kw_only=True)

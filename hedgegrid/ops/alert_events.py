@@ -71,6 +71,14 @@ EVENTS: Final[Mapping[str, Event]] = {
 """Every event by its name in the settings."""
 
 
+_DONE: Final = {
+    "pause": "nothing is added",
+    "cancel_entries": "the entries go",
+    "flatten": "the entries go, and everything is closed at the market",
+}
+"""What a control's action is, in words."""
+
+
 @attrs.frozen
 class Alert:
     """An event that happened: its name, and what to say of it."""
@@ -82,9 +90,10 @@ class Alert:
 class AlertWords:
     """Makes alerts of what is published."""
 
-    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
-        """``instruments`` are the rules by which prices and quantities read."""
+    def __init__(self, instruments: Mapping[str, Instrument], actions: Mapping[str, str]) -> None:
+        """``instruments`` are the rules by which prices read; ``actions`` what controls do, by their reasons."""
         self._instruments = instruments
+        self._actions = actions
         self._generations: dict[str, int] = {}
         self._started = False
 
@@ -96,7 +105,7 @@ class AlertWords:
             case GridMoved():
                 yield from self._grid(message)
             case PermissionChanged():
-                yield from _permission(message)
+                yield from _permission(message, self._actions)
             case RefusedBatch():
                 for one in message.refused:
                     yield Alert("refused", f"{message.instrument}: {one.control}: limit {one.limit}, value {one.value}")
@@ -128,14 +137,15 @@ class AlertWords:
             yield Alert("recentered", f"{moved.instrument}: center {center:f}")
 
 
-def _permission(changed: PermissionChanged) -> Iterator[Alert]:
-    """Give the alert of a change of what may be done."""
+def _permission(changed: PermissionChanged, actions: Mapping[str, str]) -> Iterator[Alert]:
+    """Give the alert of a change of what may be done; ``actions`` are what controls do, by their reasons."""
     figures = _figures(changed.figures)
     where = f" of {changed.scope}" if changed.scope else ""
     if changed.change in ("raised", "still_latched"):
         event = "tripped" if is_control(Reason(changed.reason)) and changed.change == "raised" else "paused"
         words = " still stands since before this start" if changed.change == "still_latched" else ""
-        yield Alert(event, f"{changed.reason}{where}{words}{figures}; {lifted_by(changed.reason)}")
+        does = f"; {_DONE[actions[changed.reason]]}" if changed.reason in actions else ""
+        yield Alert(event, f"{changed.reason}{where}{words}{figures}{does}; {lifted_by(changed.reason)}")
     if changed.after == "active" and changed.before in ("reducing", "flattening", "halted"):
         yield Alert("resumed", "entries may be added again")
 

@@ -59,7 +59,8 @@ class ControlReading:
 
     ``headroom``: how far the value may go, negative beyond the limit. ``stands``: it holds something back now.
     ``action``: what it does (refuse, pause, cancel_entries, flatten). One that is not ``enabled`` is not judged.
-    ``refusals`` are of this run; ``last_trip`` of this run or any before.
+    ``refusals`` are of this run; ``last_trip`` of this run or any before. ``unreachable``: there is no value because
+    nothing leads there (no move liquidates), not because it is unknown.
     """
 
     control: str
@@ -74,6 +75,7 @@ class ControlReading:
     enabled: bool
     refusals: int
     last_trip: Trip | None
+    unreachable: bool = False
 
 
 class Control(Protocol):

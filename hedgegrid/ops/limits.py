@@ -117,6 +117,7 @@ def _of_gate(
         enabled=True,
         refusals=refusals,
         last_trip=_newest(trips, control, scope, sources.now_ns),
+        unreachable=figure.unreachable,
     )
 
 

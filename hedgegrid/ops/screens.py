@@ -37,7 +37,10 @@ def risk_lines(told: Mapping[str, Any]) -> list[str]:
         lines += ["", "last trips"]
     for one in tripped:
         lines += wrap(_trip(one), COLUMNS, initial_indent="  ", subsequent_indent="    ")
-    lines += ["", "! stands now; refuse: the order is not sent; cancel: entries go; off: it is not judged"]
+    lines += [
+        "",
+        "! stands now; refuse: it is not sent; cancel: entries go; off: not judged; none: no move leads there",
+    ]
     return lines
 
 
@@ -48,8 +51,8 @@ def _row(one: Mapping[str, Any]) -> _Row:
     return (
         one["control"],
         limit,
-        _known(one["value"], one["unit"]) if numbered else "-",
-        _known(one["headroom"], one["unit"]) if numbered else "-",
+        _known(one, "value") if numbered else "-",
+        _known(one, "headroom") if numbered else "-",
         _ACTIONS.get(one["action"], one["action"]) if one["enabled"] else "off",
         "never" if trip is None else _short(trip["age_s"]),
     )
@@ -66,8 +69,10 @@ def _flag(one: Mapping[str, Any]) -> str:
     return "!" if one["stands"] else " "
 
 
-def _known(value: float | None, unit: str) -> str:
-    return UNKNOWN if value is None else _number(value, unit)
+def _known(one: Mapping[str, Any], figure: str) -> str:
+    if one[figure] is None:
+        return "none" if one["unreachable"] else UNKNOWN
+    return _number(one[figure], one["unit"])
 
 
 def _number(value: float, unit: str) -> str:

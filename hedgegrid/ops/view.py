@@ -420,7 +420,7 @@ class AccountView:
         elif message.change == CLEARED:
             self.reasons.pop(standing, None)
         elif message.reason:
-            self.reasons.setdefault(standing, message.ts_recv_ns)
+            self.reasons.setdefault(standing, message.since_ns or message.ts_recv_ns)
         if message.change == STILL_LATCHED and (legs := commands.named_legs(message.figures)):
             # A flatten of an earlier life, which goes on.
             self._flatten_of(legs, message.ts_recv_ns)

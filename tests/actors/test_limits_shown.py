@@ -185,6 +185,7 @@ async def test_a_last_trip_outlives_the_run(tmp_path: Path) -> None:
     two = await boot(config, tape)
     second = {reading.control: reading for reading in two.house.controls()}
     assert second["drawdown"].stands, "it latched"
+    assert two.house.view.reasons["drawdown", ""] == trip.ts_ns, "it has stood since then, not since the start"
     for name in ("drawdown", "max_open_orders_per_leg"):
         before, after = first[name].last_trip, second[name].last_trip
         assert before is not None

@@ -49,7 +49,7 @@ class Told:
             urls=[service.url, *extra],
             default=levels.pop("default", "on"),
             events=levels,
-            words=AlertWords({BTC: Account().view.instruments[BTC].rules}),
+            words=AlertWords({BTC: Account().view.instruments[BTC].rules}, {"drawdown": "flatten"}),
             masker=Masker(["s3cret-t0ken", "pa55word"]),
             now_s=lambda: self.now_s,
             warn=self.log.append,
@@ -93,7 +93,10 @@ def test_each_message_is_its_event(service: AlertService) -> None:
         told.alerting.observe(message)
     told.alerting.stop("the test is over")
     assert service.events() == [*(event for _, event in MESSAGES), "stopped"]
-    assert service.arrived[1]["message"] == "drawdown (value 7); until `hedgegrid resume --new-peak`"
+    assert service.arrived[1]["message"] == (
+        "drawdown (value 7); the entries go, and everything is closed at the market; "
+        "until `hedgegrid resume --new-peak`"
+    )
     assert service.arrived[1]["type"] == "failure"
     assert told.alerting.counts.sent == len(MESSAGES) + 1
     assert told.log == []

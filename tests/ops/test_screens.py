@@ -39,8 +39,11 @@ def told(value: Any) -> Any:
     return attrs.asdict(value)
 
 
-def risk_of(account: Account, *, enabled: int = 1) -> Any:
-    """An answer to `risk` with the largest figures there can be, a trip of every control, and a drawdown."""
+def risk_of(account: Account, *, enabled: int = 1, balance_ns: int = 0) -> Any:
+    """An answer to `risk` with the largest figures there can be, a trip of every control, and a drawdown.
+
+    ``balance_ns`` is when the wallet was told, 0 never.
+    """
     limits = RiskLimits(
         max_order_notional_e8=LONGEST,
         max_leg_notional_e8=LONGEST,
@@ -58,7 +61,9 @@ def risk_of(account: Account, *, enabled: int = 1) -> Any:
         max_balance_age_ns=86_400 * S,
     )
     rules = [InstrumentRisk(unit_e8=1, max_qty_lots=10**12, max_position_lots=10**12)]
-    gate = figures(limits, AccountRisk(), rules, [Exposure(), Exposure()], [], now_ns=5)
+    gate = figures(
+        limits, AccountRisk(equity_e8=9, balance_ns=balance_ns), rules, [Exposure(), Exposure()], [], now_ns=5
+    )
     on = SessionLimits(drawdown_on=enabled, drawdown_ppm=100_000, daily_e8=LONGEST, session_e8=LONGEST)
     state = SessionState(peak_e8=2 * 10**10, day_base_e8=LONGEST, session_base_e8=LONGEST)
     session = (
@@ -113,6 +118,15 @@ def test_what_stands_is_marked_and_what_is_off_says_so() -> None:
     assert " off " in rows["daily_loss"]
     assert "not known" in rows["volatility_halt"]
     assert " off " in rows_of(risk_of(Account(), enabled=0))["drawdown"]
+
+
+def test_a_distance_that_no_move_reaches_is_none_and_not_unknown() -> None:
+    """A hedged or flat account has no liquidation price: that is known, and worth knowing."""
+    name = "min_liquidation_distance_ratio"
+    assert "not known" in rows_of(risk_of(Account()))[name]
+    row = rows_of(risk_of(Account(), balance_ns=1))[name]
+    assert "not known" not in row
+    assert row.split()[3:5] == ["none", "none"]
 
 
 def status_of_account(account: Account) -> list[str]:
