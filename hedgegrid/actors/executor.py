@@ -244,10 +244,10 @@ class Executor(Actor[ExecutorMessage]):
     # --- what the venue says ----------------------------------------------------------------------------------------
 
     def _on_report(self, report: VenueReport) -> None:
-        """Check a report against the table and pass it on, fills once; what is foreign leads to a reading."""
+        """Check a report against the table and pass it on, fills once; what is foreign or early leads to a reading."""
         fresh: list[OrderEvent] = []
         for event in report.events:
-            if self._table.is_foreign(event):
+            if self._table.is_foreign(event) or (event.fill is not None and self._hydration.is_early(event.fill)):
                 self._begin_read()
                 continue
             seen = self._table.fresh(event)
@@ -321,6 +321,7 @@ class Executor(Actor[ExecutorMessage]):
         """Apply a reading, act on it, and read again where that is needed."""
         self._reading = False
         wait_ns = await self._hydration.take(read, after_gap=not self._read_again)
+        self._call_for_a_person()
         if read.view is not None:
             self._note_all()
             for instrument, events in self._table.settled().items():
@@ -338,6 +339,11 @@ class Executor(Actor[ExecutorMessage]):
             self._agenda.put_first(READ, self.clock.now_ns() + wait_ns)
         self._poll_later()
         self._answer_the_asked()
+
+    def _call_for_a_person(self) -> None:
+        """Say of what readings found that trading may not just go on: forced closes of which no stream told."""
+        for batch in self._hydration.take_found():
+            self._limits.call_for_a_person(batch, batch.events)
 
     def _act_on_plan(self, cause: Message) -> None:
         """Cancel what a reading has shown to be too much, and what should have been cancelled before."""
@@ -387,6 +393,9 @@ class Executor(Actor[ExecutorMessage]):
         if not gathered.asked.instrument:
             self._hydration.tell_foreign(gathered)
         self._teller.tell(gathered, memory, foreign_orders=self._hydration.foreign_orders)
+        if not gathered.asked.instrument:
+            # Found at the start, when there was no risk to hear of it.
+            self._call_for_a_person()
 
     # --- time -------------------------------------------------------------------------------------------------------
 

@@ -135,6 +135,7 @@ class Hydration:
         self._foreign = Foreign(post, instruments, adopting)
         self._absences: tuple[Absence, ...] = ()
         self._calm: _Calm | None = None
+        self._found: list[ExecutionBatch] = []
         self._held = Counter[tuple[str, Leg]]()
         self._cancels: dict[str, list[str]] = {}
         self._first = True
@@ -326,6 +327,12 @@ class Hydration:
                 self.count(event.fill)
             self._table.advance(event, batch.ts_venue_ns)
         self._post.publish(batch, *to, *((strategy_name(instrument),) if to else ()))
+        self._found.append(batch)
+
+    def take_found(self) -> tuple[ExecutionBatch, ...]:
+        """Give, and forget, what readings found and told."""
+        found, self._found = tuple(self._found), []
+        return found
 
     # --- what did not agree -----------------------------------------------------------------------------------------
 
@@ -372,6 +379,13 @@ class Hydration:
     def count(self, fill: Fill) -> None:
         """Move our own position."""
         self._held[fill.instrument, fill.leg] += fill.qty_lots if fill.purpose is Purpose.ENTRY else -fill.qty_lots
+
+    def is_early(self, fill: Fill) -> bool:
+        """Tell whether a fill closes more than we were told to hold: what it closes is still to be told.
+
+        A reading has both, in the order of the exchange's time. Booked as it came, that entry would stand for ever.
+        """
+        return fill.purpose is not Purpose.ENTRY and fill.qty_lots > self._held[fill.instrument, fill.leg]
 
     def is_flat(self, instrument: str) -> bool:
         """Tell whether both legs of an instrument are zero by our books."""

@@ -236,6 +236,25 @@ async def test_a_fill_below_the_cursor_is_found_over_a_restart(tmp_path: Path) -
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("told_first", ["closing", "entry"])
+async def test_a_forced_close_that_is_told_before_its_entry_waits_for_it(told_first: str, tmp_path: Path) -> None:
+    """Whatever comes first: the entry is booked before what closes it, both once, and nothing is held."""
+    async with desk(tmp_path) as at:
+        request = at.request(qty_lots=10)
+        await at.resting(request)
+        entry = at.venue.fill(request.client_id, 10)
+        closing = at.venue.trade(Leg.LONG, Side.SELL, 10, "autoclose-1", purpose=Purpose.LIQUIDATION)
+        for fill in (closing, entry) if told_first == "closing" else (entry, closing):
+            at.report(told(fill, 0))
+            await at.rest()
+        await at.wait(25)
+        assert [one.client_id for one in at.events() if one.fill is not None] == [request.client_id, "autoclose-1"]
+        assert [leg.position.qty_lots for leg in at.journal.legs()] == [0]
+        assert at.reasons("stream_gap") == []
+        assert at.reasons("margin") == ["raised"], "a person is called, whoever told of it"
+
+
+@pytest.mark.asyncio
 async def test_fills_close_the_lots_that_their_order_covers(tmp_path: Path) -> None:
     """Partial fills of a merged exit share its lots out: no lot twice, none beyond its part, in the order's order."""
     async with desk(tmp_path) as at:
