@@ -68,7 +68,7 @@ class Ring(PlayedExchange):
         changes_of: Any = nothing
         self.journal = Positions(changes_of, notes, changes_of)
         self.journal.boot({BTC: made.UNIT_E8})
-        router: Any = SimpleNamespace(send=self._send)
+        router: Any = SimpleNamespace(send=self._send, relay=None)
         journal: Any = SimpleNamespace(append=self.told.append)
         self.post = Post(router=router, journal=journal, clock=self.clock, tap=self._tap)
         self.risk = self._risk(router)
