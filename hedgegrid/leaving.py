@@ -15,7 +15,7 @@ from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.errors import Fatal, HedgegridError
 from hedgegrid.messages.events import Incident
 from hedgegrid.model.order import Leg, OpenOrder, Purpose
-from hedgegrid.ops import phrases
+from hedgegrid.ops import account_words
 from hedgegrid.ops.view import AccountView
 
 FAILED: Final = "the run has failed, and nobody watches what it leaves at the exchange"
@@ -79,5 +79,5 @@ def _positions(view: AccountView) -> Iterator[tuple[str, str]]:
                 continue
             bare_lots = view.unprotected_lots(name, leg)
             guarded = f", {one.rules.qty_text(bare_lots)} WITHOUT A STOP" if bare_lots else ", stops cover it"
-            what = "not known" if held is None else f"{phrases.position(one, leg)}{guarded}"
+            what = "not known" if held is None else f"{account_words.position(one, leg)}{guarded}"
             yield f"{name} {leg.name.lower()}", what

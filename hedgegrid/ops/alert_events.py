@@ -27,6 +27,7 @@ from hedgegrid.messages.events import (
 )
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Fill
+from hedgegrid.ops.figure_words import written
 from hedgegrid.ops.lifting import lifted_by
 
 FIGURES_MAX: Final = 12
@@ -170,5 +171,4 @@ def _words(message: Message) -> Iterator[Alert]:
 
 
 def _figures(figures: Mapping[str, str]) -> str:
-    shown = [f"{name} {value}" for name, value in list(figures.items())[:FIGURES_MAX]]
-    return f" ({', '.join(shown)})" if shown else ""
+    return f" ({written(figures, FIGURES_MAX)})" if figures else ""

@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from hedgegrid.model.order import Leg
-from hedgegrid.ops.readings import average_entry
-from hedgegrid.ops.view import AccountView, InstrumentView
 from hedgegrid.units import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_S, quote_text
 
 UNKNOWN: Final = "-"
@@ -65,26 +62,6 @@ def age(told_ns: int | None, now_ns: int) -> str:
     return UNKNOWN if told_ns is None else f"{span(max(0, now_ns - told_ns))} ago"
 
 
-def position(one: InstrumentView, leg: Leg) -> str:
-    """Write a leg's position with its average entry."""
-    held = one.legs[leg]
-    if held.qty_lots is None:
-        return UNKNOWN
-    average = average_entry(one.rules, held)
-    if average is None:
-        return "flat"
-    shown = average.quantize(one.rules.tick, ROUND_HALF_UP)
-    return f"{one.rules.qty_text(held.qty_lots)} @ {shown:,f}"
-
-
 def counted(count: int, one: str, more: str) -> str:
     """Write a number of things by the word for one, or for more."""
     return f"{count:,} {one if count == 1 else more}"
-
-
-def permission(view: AccountView) -> str:
-    """Write the mode with the reasons that stand."""
-    if view.mode is None:
-        return UNKNOWN
-    reasons = ", ".join(f"{reason} of {scope}" if scope else reason for reason, scope in view.reasons)
-    return f"{view.mode} ({reasons})" if reasons else view.mode

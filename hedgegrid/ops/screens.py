@@ -9,6 +9,7 @@ from textwrap import wrap
 from typing import Any, Final
 
 from hedgegrid.ops import phrases
+from hedgegrid.ops.figure_words import written
 from hedgegrid.units import NS_PER_S
 
 COLUMNS: Final = 100
@@ -96,7 +97,7 @@ def _trip(one: Mapping[str, Any]) -> str:
     trip = one["last_trip"]
     when = datetime.fromtimestamp(trip["ts_ns"] // NS_PER_S, UTC)
     scope = f" ({trip['scope']})" if trip["scope"] else ""
-    figures = ", ".join(f"{name} {value}" for name, value in trip["figures"].items())
+    figures = written(trip["figures"])
     times = f", {trip['times']} times in all" if trip["times"] > 1 else ""
     return f"{one['control']}{scope}: {when:%Y-%m-%d %H:%M:%S}{times}: {figures or 'no figures'}"
 

@@ -12,7 +12,7 @@ import attrs
 
 from hedgegrid.core.account_figures import AccountFigures
 from hedgegrid.model.order import Leg, Purpose
-from hedgegrid.ops import phrases
+from hedgegrid.ops import account_words, phrases
 from hedgegrid.ops.moment import Standing, standing_of
 from hedgegrid.ops.open_orders import End
 from hedgegrid.ops.view import AccountView
@@ -92,7 +92,11 @@ def _of_this_run(view: AccountView, now: Standing) -> tuple[int | None, int | No
 
 def _permission(view: AccountView, extras: RunExtras) -> str:
     """Write the mode that trading ended in; one that failed has nobody left who could act on it."""
-    return f"none, the run failed (it was {phrases.permission(view)})" if extras.left else phrases.permission(view)
+    return (
+        f"none, the run failed (it was {account_words.permission(view)})"
+        if extras.left
+        else account_words.permission(view)
+    )
 
 
 def summary_json(view: AccountView, extras: RunExtras) -> dict[str, object]:
@@ -193,7 +197,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 def _position_lines(view: AccountView) -> list[str]:
     return [
-        f"position left: {name} {leg.name.lower()} {phrases.position(one, leg)}"
+        f"position left: {name} {leg.name.lower()} {account_words.position(one, leg)}"
         for name, one in view.instruments.items()
         for leg in Leg
         if one.legs[leg].qty_lots != 0

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from hedgegrid.core.account_figures import AccountFigures
 from hedgegrid.model.order import Leg, Purpose
-from hedgegrid.ops import phrases
+from hedgegrid.ops import account_words, phrases
 from hedgegrid.ops.moment import Standing, standing_of
 from hedgegrid.ops.view import AccountView, InstrumentView
 from hedgegrid.units import NS_PER_S
@@ -153,13 +153,15 @@ def status_line(
     open_orders = view.open_total()
     parts = [
         phrases.moment(view.market_ns),
-        phrases.permission(view),
+        account_words.permission(view),
         f"equity {phrases.money(now.equity_e8)} (session {phrases.percent(now.session_percent)})",
         f"realised {phrases.signed(now.realised_e8)}",
         f"unrealised {phrases.signed(now.unrealised_e8)}",
     ]
     for name, one in view.instruments.items():
-        parts.append(f"{name} long {phrases.position(one, Leg.LONG)} short {phrases.position(one, Leg.SHORT)}")
+        parts.append(
+            f"{name} long {account_words.position(one, Leg.LONG)} short {account_words.position(one, Leg.SHORT)}"
+        )
     parts += [
         f"open {phrases.UNKNOWN if open_orders is None else open_orders}",
         f"fills {view.fills_total()}",
@@ -196,7 +198,7 @@ def _account_table(view: AccountView, now: Standing) -> Table:
     style = "green" if view.mode == "active" else "bold yellow"
     for label, text in (
         ("market", Text(phrases.moment(view.market_ns))),
-        ("permission", Text(phrases.permission(view), style=style)),
+        ("permission", Text(account_words.permission(view), style=style)),
         ("equity", Text(f"{phrases.money(now.equity_e8)} (session {phrases.percent(now.session_percent)})")),
         (
             "PnL",
@@ -222,7 +224,7 @@ def _instruments_table(view: AccountView, now_ns: int) -> Table:
         for (title, price, bar), leg in zip(ends, Leg, strict=True):
             entries, exits = _resting(view, name, one, leg)
             fills = str(sum(one.fills[leg]))
-            table.add_row(title, price, leg.name.lower(), phrases.position(one, leg), entries, exits, fills, bar)
+            table.add_row(title, price, leg.name.lower(), account_words.position(one, leg), entries, exits, fills, bar)
     return table
 
 

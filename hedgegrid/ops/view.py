@@ -20,6 +20,7 @@ from hedgegrid.model.grid import GridMemory
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Fill, Leg, Purpose
 from hedgegrid.ops.control import FlattenStage
+from hedgegrid.ops.figure_words import written
 from hedgegrid.ops.open_orders import End, OpenOrders
 from hedgegrid.units import PPM
 
@@ -486,4 +487,4 @@ class AccountView:
 
 
 def _figures(figures: Mapping[str, str]) -> str:
-    return "".join(f", {name} {value}" for name, value in figures.items())
+    return f", {written(figures)}" if figures else ""

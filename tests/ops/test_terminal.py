@@ -109,7 +109,7 @@ def test_important_events_do_not_wait() -> None:
     status.tick()
     lines = out.getvalue().splitlines()
     assert [line.partition("  ")[2] for line in lines[1:]] == [
-        "permission active -> reducing: raised drawdown, age_ms 7000",
+        "permission active -> reducing: raised drawdown, age 7,000 ms",
         "incident in executor: a stop was refused [bold], order 3",
     ]
 

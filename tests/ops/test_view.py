@@ -338,7 +338,7 @@ def test_reasons_stand_until_they_are_cleared() -> None:
     assert (account.view.mode, len(account.view.reasons)) == ("hydrating", 1)
     account.permit("reducing", "active", "cleared", "operator")
     assert (account.view.mode, account.view.reasons) == ("active", {})
-    assert account.view.notices[0].text == f"permission active -> reducing: raised feed_stale of {BTC}, age_ms 7000"
+    assert account.view.notices[0].text == f"permission active -> reducing: raised feed_stale of {BTC}, age 7,000 ms"
 
 
 def test_the_core_uses_the_same_words() -> None:
