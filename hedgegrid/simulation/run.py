@@ -15,7 +15,7 @@ import attrs
 from loguru import logger
 
 from hedgegrid.config.params import instrument_of, venue_rules
-from hedgegrid.config.schema import AccountConfig
+from hedgegrid.config.schema import AccountConfig, OpsConfig
 from hedgegrid.model.market import MarketUpdate
 from hedgegrid.ports import PrivateEvent
 from hedgegrid.simulation.disk import Disk
@@ -101,7 +101,9 @@ class Simulation:
             raise ValueError(f"{plan.hours} hours: give {HOURS_MIN} or more, the last quarter of an hour is calm")
         self._plan = plan
         market: Literal["recorded", "synthetic"] = "recorded" if plan.market_files else "synthetic"
-        self._config = config = attrs.evolve(config, sim=attrs.evolve(config.sim, seed=plan.seed, market=market))
+        # Nobody is listened to: a config's tokens need not be at hand where it is tortured.
+        config = attrs.evolve(config, ops=OpsConfig(), sim=attrs.evolve(config.sim, seed=plan.seed, market=market))
+        self._config = config
         instruments = tuple(instrument_of(config, grid.instrument) for grid in config.grid)
         options = RunOptions(listen=NOBODY, speed=None, market_files=plan.market_files)
         tape = open_tape(config, options, instruments)

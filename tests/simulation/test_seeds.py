@@ -121,6 +121,15 @@ def test_the_command_says_what_came_of_it() -> None:
     assert told["broken"] == {}
 
 
+def test_a_config_is_tortured_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is spoken to, so neither keys nor tokens need be at hand."""
+    for name in ("HEDGEGRID_CONTROL_TOKEN", "BINANCE_KEY", "BINANCE_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    config = str(Path(__file__).parents[2] / "configs" / "binance-testnet.toml")
+    answer = CliRunner().invoke(commands, ["simulate", "--config", config, "--seeds", "1", "--hours", "0.3"])
+    assert answer.exit_code == 0, answer.output
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
