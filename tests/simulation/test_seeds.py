@@ -126,7 +126,7 @@ def test_a_config_is_tortured_without_its_secrets(monkeypatch: pytest.MonkeyPatc
     for name in ("HEDGEGRID_CONTROL_TOKEN", "BINANCE_KEY", "BINANCE_SECRET"):
         monkeypatch.delenv(name, raising=False)
     config = str(Path(__file__).parents[2] / "configs" / "binance-testnet.toml")
-    answer = CliRunner().invoke(commands, ["simulate", "--config", config, "--seeds", "1", "--hours", "0.3"])
+    answer = CliRunner().invoke(commands, ["simulate", "--config", config, "--seeds", "1", "--hours", "0.5"])
     assert answer.exit_code == 0, answer.output
 
 
