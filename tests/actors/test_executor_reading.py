@@ -194,6 +194,20 @@ async def test_a_start_waits_for_an_exchange_that_is_down(tmp_path: Path) -> Non
 
 
 @pytest.mark.asyncio
+async def test_a_liquidation_that_was_read_calls_for_a_person(tmp_path: Path) -> None:
+    """Its word was lost: what a reading finds of it pauses until a person has looked, as the stream's word would."""
+    async with desk(tmp_path) as at:
+        request = at.request()
+        await at.resting(request)
+        at.report(told(at.venue.fill(request.client_id, 10), 0))
+        await at.rest()
+        at.venue.trade(Leg.LONG, Side.SELL, 10, "autoclose-1", purpose=Purpose.LIQUIDATION)
+        gap(at)
+        await at.wait(10)
+        assert at.reasons("margin") == ["raised"]
+
+
+@pytest.mark.asyncio
 async def test_duplicates_and_orphans_are_cancelled(tmp_path: Path) -> None:
     """A second entry on a rung and an exit of nothing go, whoever left them there; the oldest entry stays."""
     async with desk(tmp_path) as at:

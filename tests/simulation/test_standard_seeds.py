@@ -35,6 +35,7 @@ FOUND: tuple[Run, ...] = (
     (4, 1.5, 1.0, ()),
     (1, 1.0, 25.0, (Fault.MODE_REFUSED, Fault.MAINTENANCE, Fault.CLOCK_REFUSED, Fault.REDUCE_ONLY)),
     (2, 1.0, 25.0, (Fault.BANNED, Fault.KEY_REFUSED)),
+    (124, 2.0, 1.5, ()),
     (1110, 1.5, 1.0, ()),
     (4161, 1.5, 4.0, ()),
     (4034, 1.5, 1.0, ()),
