@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
 from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.core import permission
-from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason
+from hedgegrid.core.pause import ACCOUNT, ControlAction, Reason, is_latched
 from hedgegrid.core.permission import LatchedEntry, PermissionState
 from hedgegrid.core.permission_events import FlattenStarted, OperatorPause, PermissionEvent, ReasonRaised
 from hedgegrid.messages.commands import FLATTEN_LEGS, ConfirmFlat, Flatten, Kill, Pause, named_legs
@@ -65,6 +65,8 @@ class Flattening:
         self._book = book
         self._clock = clock
         self._said = False
+        self._controlled = False
+        """Whether a control closes the account, and the exchange has not shown it flat since."""
         self._confirm_ns = 0
 
     def close(self, cause: Message, name: str, legs: tuple[Leg, ...]) -> None:
@@ -92,7 +94,31 @@ class Flattening:
     def done(self, message: FlatConfirmed, state: PermissionState) -> bool:
         """Take what the exchange has shown flat; True where that is all that is wanted closed by now."""
         self._said = set(message.legs) >= set(legs_to_flatten(state))
+        self._controlled &= set(message.legs) < set(Leg)
         return self._said
+
+    def control_began(self) -> None:
+        """Take note that a control closes what the account holds."""
+        self._controlled = True
+
+    def confirm_control(self, cause: Message, state: PermissionState) -> None:
+        """Have the exchange confirm what a control closed, once our books hold nothing; a person's word goes first."""
+        stands = any(
+            one.scope == ACCOUNT and is_latched(one.reason) and self._action(one.reason) is ControlAction.FLATTEN
+            for one in state.reasons
+        )
+        self._controlled &= stands
+        if not self._controlled or self.is_under_way(state) or not permission.may_reduce(state):
+            return
+        if self._book.is_all_flat():
+            self._ask(cause, tuple(Leg))
+
+    def _ask(self, cause: Message, legs: tuple[Leg, ...]) -> None:
+        """Ask the executor for the exchange's word, now and then."""
+        now_ns = self._clock.now_ns()
+        if now_ns >= self._confirm_ns:
+            self._confirm_ns = now_ns + CONFIRM_AGAIN_NS
+            self._post.send(ConfirmFlat(**self._post.head(cause), legs=legs), EXECUTOR)
 
     def ask_again(self) -> None:
         """The exchange has shown that it is not: it will be asked at the next point."""
@@ -109,7 +135,5 @@ class Flattening:
         for name in self._book.names:
             self.close(cause, name, legs)
         held = any(not self._book.is_leg_flat(name, leg) for name in self._book.names for leg in legs)
-        now_ns = self._clock.now_ns()
-        if not held and now_ns >= self._confirm_ns:
-            self._confirm_ns = now_ns + CONFIRM_AGAIN_NS
-            self._post.send(ConfirmFlat(**self._post.head(cause), legs=legs), EXECUTOR)
+        if not held:
+            self._ask(cause, legs)

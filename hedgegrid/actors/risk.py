@@ -251,6 +251,7 @@ class Risk(Actor[RiskMessage]):
         if self._permission.reasons:
             self._flatten_what_stands(cause)
             self._flattening.go_on(cause, self._permission, self._step)
+            self._flattening.confirm_control(cause, self._permission)
 
     def _judge_instrument(self, cause: BarClosed | FundingRate, verdict: ReasonRaised | ReasonGone) -> None:
         """Act on a control of one instrument; that it does not stand is no news where nothing does."""
@@ -273,6 +274,7 @@ class Risk(Actor[RiskMessage]):
             held = [name for name in names or covered if name in covered and not self._book.is_flat(name)]
             if held and reason.scope == ACCOUNT and is_latched(reason.reason):
                 self._step(cause, FlattenStarted(reason=reason.reason, figures=dict(reason.figures)))
+                self._flattening.control_began()
             for name in held:
                 self._flattening.close(cause, name, tuple(Leg))
 

@@ -472,6 +472,9 @@ class AccountView:
         self._notice(message, f"FLAT: {' and '.join(leg.name for leg in message.legs)}")
 
     def _still_held(self, message: events.StillHeld) -> None:
+        if not self.flatten.legs:
+            # A control closes the account: it goes on by itself, and no person waits for it.
+            return
         asked_ns = self.flatten.asked_ns or message.ts_recv_ns
         self.flatten = FlattenView(
             stage=FlattenStage.LEFT,
