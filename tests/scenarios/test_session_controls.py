@@ -155,7 +155,7 @@ def test_a_kill_in_the_crash_is_for_good(tmp_path: Path, shared_dir: Path) -> No
     assert kill_file.is_placed(it.journal)
     it.run(minutes=20)
     told = it.changes("kill")
-    assert [one.change for one in told] == ["still_latched", "flatten_started"]
+    assert [one.change for one in told] == ["still_latched", "raised", "flatten_started"]
     assert told[0].figures == {"by": "kill file", "flatten": "LONG,SHORT"}
     assert it.market_reductions(told[0].ts_ns) > 0
     it.run(minutes=20)
