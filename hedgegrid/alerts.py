@@ -14,7 +14,7 @@ from hedgegrid.config.secrets import SecretError
 from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
-from hedgegrid.ops.alert_events import EVENTS, AlertWords
+from hedgegrid.ops.alert_events import EVENTS, Alert, AlertWords
 from hedgegrid.ops.alert_services import Services, Trial
 from hedgegrid.ops.alerting import Alerting
 from hedgegrid.ops.logs import Masker
@@ -37,6 +37,14 @@ def open_alerting(config: AccountConfig, instruments: Sequence[Instrument]) -> A
     )
     alerting.start()
     return alerting
+
+
+def tell_early(config: AccountConfig, text: str) -> None:
+    """Tell people of a start that has no house yet; it leaves by itself. Raises Fatal as ``open_alerting`` does."""
+    alerting = open_alerting(config, ())
+    if alerting is not None:
+        alerting.tell(Alert("incident", text))
+        alerting.close()
 
 
 def urls_of(config: AccountConfig) -> list[str]:

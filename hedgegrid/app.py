@@ -5,10 +5,11 @@ Read ``open_house`` for what there is, then ``House.tree`` for who supervises wh
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -95,12 +96,28 @@ HISTORY_BARS_MIN = 200
 _MAY_ARRIVE = (OrderState.SENT, OrderState.UNKNOWN)
 Tell = Callable[[str], None]
 """Takes what a person should know."""
+Reach = Callable[[Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
+"""Tries something that needs the exchange."""
+
+
+async def at_once(attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Try once."""
+    await attempt()
 
 
 async def open_house(
-    world: World, config: AccountConfig, options: RunOptions, stack: ExitStack, tell: Tell, sinks: Sinks
+    world: World,
+    config: AccountConfig,
+    options: RunOptions,
+    stack: ExitStack,
+    tell: Tell,
+    sinks: Sinks,
+    reach: Reach = at_once,
 ) -> "House":
-    """Open all that an account needs to live in ``world``, under ``stack``; ``tell`` gets what a person should know."""
+    """Open all that an account needs to live in ``world``, under ``stack``; ``tell`` gets what a person should know.
+
+    ``reach`` tries what needs the exchange. Raises Fatal; where it tries once, Transient.
+    """
     if len(config.grid) > INSTRUMENTS_MAX:
         raise Fatal(f"{len(config.grid)} instruments in one account: at most {INSTRUMENTS_MAX}")
     try:
@@ -108,6 +125,7 @@ async def open_house(
         if world.lock_name:
             # Two journals must not trade one account either.
             stack.enter_context(AccountLock(locks_folder() / world.lock_name))
+        await reach(partial(world.prepare, tell))
         return await _furnished(config, options, world, stack, tell, sinks)
     except BaseException:  # broad: whatever it was, connections are closed on the way out
         await world.close()
@@ -117,8 +135,7 @@ async def open_house(
 async def _furnished(
     config: AccountConfig, options: RunOptions, world: World, stack: ExitStack, tell: Tell, sinks: Sinks
 ) -> "House":
-    """Prepare the world, open the journal, and wire the house."""
-    await world.prepare(tell)
+    """Open the journal of a world that is prepared, and wire the house."""
     for grid, one in zip(config.grid, world.instruments, strict=True):
         # Refuse what cannot be counted before anything is written.
         grid_params(grid, one, config.risk)

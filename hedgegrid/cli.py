@@ -21,7 +21,7 @@ from hedgegrid.backtest_commands import backtest, compare
 from hedgegrid.data_commands import store_commands
 from hedgegrid.errors import Fatal
 from hedgegrid.operator_commands import cancel_entries, flatten, kill, pause, resume, risk, status, throttle
-from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, load_account, run_account
+from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, code_of, fail, load_account, run_account
 from hedgegrid.simulation_commands import simulate
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _check_online(account: "AccountConfig") -> None:
     try:
         lines = asyncio.run(check_online(account))
     except Fatal as error:
-        fail(str(error), EXIT_BAD_INPUT)
+        fail(str(error), code_of(error))
     for line in lines:
         click.echo(f"{'ok  ' if line.passed else 'FAIL'} {line.name}: {line.words}")
         if not line.passed:

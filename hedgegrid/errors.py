@@ -27,3 +27,13 @@ class OutcomeUnknown(HedgegridError):
 
 class Fatal(HedgegridError):
     """Going on would be unsafe: bad input, a corrupt journal, a second writer. One line says what to do."""
+
+
+class Unreachable(Fatal):
+    """The exchange was waited for until the time for it was over, or until somebody ended the wait.
+
+    The same start may do well later, so it is no bad input. ``harmless``: somebody ended the wait of an account that
+    leaves nothing undone by it.
+    """
+
+    harmless: bool = False

@@ -19,10 +19,10 @@ from rich.console import Console
 
 from hedgegrid.actors.post import EXECUTOR, FUNDING, RISK
 from hedgegrid.alerts import open_alerting
-from hedgegrid.app import House, open_house
+from hedgegrid.app import House, Reach, at_once, open_house
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.pause import Reason
-from hedgegrid.errors import Fatal, Transient
+from hedgegrid.errors import Fatal, Transient, Unreachable
 from hedgegrid.guarding import Guard, tell_last_life
 from hedgegrid.journal.journal import ERRAND_DONE
 from hedgegrid.leaving import cancel_entries, tell_what_is_left
@@ -43,6 +43,7 @@ from hedgegrid.ops.summary import RunExtras
 from hedgegrid.ops.terminal import StatusPrinter
 from hedgegrid.ops.view import AccountView
 from hedgegrid.ports import PrivateEvent, VenueBatch
+from hedgegrid.reaching import Reaching, reaching_of
 from hedgegrid.runtime.ending import Ending
 from hedgegrid.runtime.interpreter import real_time, settle_memory
 from hedgegrid.runtime.router import DeadLetter
@@ -93,6 +94,10 @@ class Life:
         self._ended = ""
         self._failure = ""
         self._over = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._reaching: Reaching | None = None
+        """None where nobody waits for the world: its first try counts."""
+        self._reach: Reach = at_once
         self._closing = False
         self._gave_up = False
         self._notifier = Notifier.of(os.environ)
@@ -118,7 +123,10 @@ class Life:
             stack.callback(self._ending.disarm)
             signals = asyncio.create_task(self._watch_signals(received), name="signals")
             stack.callback(signals.cancel)
-            house = await open_house(world_of(config, options), config, options, stack, tell, self)
+            world = world_of(config, options)
+            self._reaching = reaching_of(world, config, options, self._asked, tell, self._notifier.extend)
+            self._reach = self._reach if self._reaching is None else self._reaching.reach
+            house = await open_house(world, config, options, stack, tell, self, self._reach)
             self._house = house
             house.alerts = open_alerting(config, house.instruments)
             if house.alerts is not None:
@@ -172,6 +180,7 @@ class Life:
             self._house.world.stop()
 
     def _begin_end(self) -> None:
+        self._asked.set()
         self._ending.begin()
         self._notifier.stopping()
 
@@ -181,13 +190,17 @@ class Life:
         """Start the actors, walk the market, stop by the policy."""
         house = self.house
         house.world.trading.subscribe(self._on_private)
-        await house.world.connect()
+        try:
+            await self._reach(house.world.connect)
+        except Unreachable as error:
+            self.fail(str(error))
+            return
         started = asyncio.Event()
         actors = asyncio.create_task(house.supervisor.run(started.set), name="actors")
         actors.add_done_callback(self._on_actors_ended)
         others = self._beside(console)
         try:
-            await self.house.world.follow(lambda: started.is_set() or actors.done() or self._over.is_set())
+            await self.house.world.follow(lambda: started.is_set() or actors.done() or self._must_end())
             if not self._failure:
                 await self._do_what_is_asked(tell)
         finally:
@@ -203,6 +216,12 @@ class Life:
             elif self._failure and self.house.world.polled:
                 # Whatever failed (a full disk), nobody watches any more: what could add goes, stops stay.
                 await cancel_entries(self.house)
+
+    def _must_end(self) -> bool:
+        """Tell whether a start that still reads the account has to end, which is a failure where its time is over."""
+        if self._reaching is not None and self._reaching.is_over():
+            self.fail(str(self._reaching.given_up("the account could not be read")))
+        return self._over.is_set()
 
     def _beside(self, console: Console) -> list[asyncio.Task[None]]:
         """Start what goes on beside the actors: the display, the kill switch's file, and the guard."""

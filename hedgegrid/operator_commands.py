@@ -1,7 +1,8 @@
 """The commands that ask a running account for something, and those that act for one that does not run.
 
 A dead account is acted for by the same house that trades it: it starts, reads the exchange, does its errand under the
-account's lock, and ends. Exit codes: 0 done · 1 not done, the lines say what is left · 2 bad input or no answer.
+account's lock, and ends. Exit codes: 0 done · 1 not done, the lines say what is left, or
+the exchange was not reached · 2 bad input, or no answer of a running account.
 """
 
 import json
@@ -14,7 +15,7 @@ import click
 
 from hedgegrid.asking import LOOK_S, Told, ask, ask_until, client_of, entries_in, open_client, reasons_in, unheard
 from hedgegrid.errors import Fatal
-from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, fail, live, load_account
+from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, code_of, fail, live, load_account
 
 if TYPE_CHECKING:
     from hedgegrid.config.schema import AccountConfig
@@ -35,6 +36,7 @@ EXCHANGE = click.option(
 JOURNAL = click.option(
     "--journal", type=click.Path(path_type=Path), help="For a dead account: its journal, in place of journal.path."
 )
+WAIT = "Seconds to wait for it; for a dead account as many to reach the exchange before."
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
 
@@ -124,11 +126,20 @@ def throttle(factor: float, config: Path | None) -> None:
 @click.command("cancel-entries")
 @CONFIG
 @click.option("--dead", is_flag=True, help="The account does not run: do it here, under its lock, and end.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1.0),
+    default=90.0,
+    show_default=True,
+    help="Seconds to reach the exchange.",
+)
 @EXCHANGE
 @JOURNAL
 def cancel_entries(
     config: Path | None,
     dead: bool,  # noqa: FBT001 - a flag of the command
+    timeout_s: float,
     exchange_url: str | None,
     journal: Path | None,
 ) -> None:
@@ -153,9 +164,9 @@ def cancel_entries(
 
     account = load_account(config, {**at_another_server(exchange_url), **_kept_in(journal)})
     try:
-        outcome = _run_errand(account, Errand(kind=ErrandKind.CANCEL_ENTRIES), take_over=False)
+        outcome = _run_errand(account, Errand(kind=ErrandKind.CANCEL_ENTRIES, timeout_s=timeout_s), take_over=False)
     except Fatal as error:
-        fail(f"{error}{_elsewhere(account, exchange_url, journal)}", EXIT_BAD_INPUT)
+        fail(f"{error}{_elsewhere(account, exchange_url, journal)}", code_of(error))
     if outcome.failure:
         fail(outcome.failure, outcome.exit_code)
     click.echo("entries cancelled: none is open")
@@ -172,9 +183,7 @@ def _kept_in(journal: Path | None) -> dict[str, str]:
     "--leg", type=click.Choice(["long", "short", "both"]), default="both", show_default=True, help="What to close."
 )
 @click.option("--wait", is_flag=True, help="Return when the exchange shows it flat, or tell what is left.")
-@click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(1.0), default=120.0, show_default=True, help="Seconds to wait."
-)
+@click.option("--timeout", "timeout_s", type=click.FloatRange(1.0), default=120.0, show_default=True, help=WAIT)
 @click.option("--take-over", is_flag=True, help="End the process that holds the account first, however it answers.")
 @EXCHANGE
 @JOURNAL
@@ -217,15 +226,13 @@ def flatten(
     try:
         _flatten_dead(account, leg, timeout_s, take_over=take_over, as_json=as_json)
     except Fatal as error:
-        fail(f"{error}{_elsewhere(account, exchange_url, journal)}", EXIT_BAD_INPUT)
+        fail(f"{error}{_elsewhere(account, exchange_url, journal)}", code_of(error))
 
 
 @click.command()
 @CONFIG
 @click.option("--wait", is_flag=True, help="Return when it is done: FLAT as the exchange shows it, or what is left.")
-@click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(1.0), default=120.0, show_default=True, help="Seconds to wait."
-)
+@click.option("--timeout", "timeout_s", type=click.FloatRange(1.0), default=120.0, show_default=True, help=WAIT)
 @click.option("--take-over", is_flag=True, help="End the process that holds the account first, however it answers.")
 @EXCHANGE
 @JOURNAL
@@ -270,7 +277,7 @@ def kill(
     except AccountHeldError as error:
         fail(f"NOT KILLED: {error}, or add --take-over{also}; {placed}", EXIT_FAILED)
     except Fatal as error:
-        fail(f"NOT KILLED: {error}{also}; {placed}", EXIT_BAD_INPUT)
+        fail(f"NOT KILLED: {error}{also}; {placed}", code_of(error))
 
 
 def _lives_elsewhere(account: "AccountConfig") -> bool:

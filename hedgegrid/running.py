@@ -1,8 +1,8 @@
 """What several commands share: loading an account, and running it to its end.
 
-Exit codes: 0 ended as asked · 1 the run failed, or a check found something wrong · 2 bad input (config, files,
-arguments) · 3 the account was liquidated · 70 an actor, or the end, would not stop and the process ended itself · 75
-the event loop did not come back and the watchdog's thread ended the process.
+Exit codes: 0 ended as asked · 1 the run failed, the exchange was not reached, or a check found something wrong · 2 bad
+input (config, files, arguments) · 3 the account was liquidated · 70 an actor, or the end, would not stop and the
+process ended itself · 75 the event loop did not come back and the watchdog's thread ended the process.
 """
 
 import asyncio
@@ -16,13 +16,14 @@ import attrs
 import click
 from rich.console import Console
 
-from hedgegrid.errors import Fatal
+from hedgegrid.errors import Fatal, Unreachable
 
 if TYPE_CHECKING:
     from hedgegrid.config.schema import AccountConfig
     from hedgegrid.lifecycle import Outcome
     from hedgegrid.worlds.world import RunOptions
 
+EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 
@@ -31,6 +32,11 @@ def fail(message: str, code: int) -> NoReturn:
     """Say what is wrong on standard error and leave."""
     click.echo(f"hedgegrid: {message}", err=True)
     raise SystemExit(code)
+
+
+def code_of(error: Fatal) -> int:
+    """Give the exit code of what could not begin: an exchange that was not reached is no bad input."""
+    return EXIT_FAILED if isinstance(error, Unreachable) else EXIT_BAD_INPUT
 
 
 class QuietConsole(Console):
@@ -124,7 +130,7 @@ def run_account(
     try:
         outcome = live(account, options, log_file=log_file, log_level=log_level)
     except Fatal as error:
-        fail(str(error), EXIT_BAD_INPUT)
+        fail(str(error), EXIT_OK if isinstance(error, Unreachable) and error.harmless else code_of(error))
     if as_json:
         say(json.dumps(summary_json(outcome.view, outcome.extras), indent=2))
     else:

@@ -7,7 +7,12 @@ from configparser import RawConfigParser
 from pathlib import Path
 
 from hedgegrid import lifecycle
+from hedgegrid.actors.hydration import UNREAD_MAX
+from hedgegrid.core.doubt import LOOK_MAX_NS
+from hedgegrid.operator_commands import cancel_entries
 from hedgegrid.runtime.specs import EXIT_UNSTOPPABLE, EXIT_WEDGED
+from hedgegrid.units import NS_PER_MINUTE
+from hedgegrid.worlds.exchange import FINISH_S
 
 UNIT = Path(__file__).parents[1] / "tools" / "deploy" / "hedgegrid@.service"
 PROGRAM = "/opt/hedgegrid/.venv/bin/hedgegrid"
@@ -31,6 +36,10 @@ def test_ends_and_restarts_fit_the_program() -> None:
     assert refused == {2, lifecycle.EXIT_LIQUIDATED}
     assert not refused & {lifecycle.EXIT_FAILED, EXIT_UNSTOPPABLE, EXIT_WEDGED}
     assert unit["ExecStart"].startswith(f"{PROGRAM} run --config /etc/hedgegrid/%i.toml")
+    (reaching,) = [one.default for one in cancel_entries.params if one.name == "timeout_s"]
+    assert isinstance(reaching, float)
+    assert reaching + FINISH_S < int(unit["TimeoutStopSec"])
+    assert int(unit["TimeoutStartSec"].removesuffix("min")) * NS_PER_MINUTE > UNREAD_MAX * LOOK_MAX_NS
     assert f"{PROGRAM} cancel-entries --dead --config /etc/hedgegrid/%i.toml" in unit["ExecStopPost"]
 
 

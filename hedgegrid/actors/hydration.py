@@ -185,8 +185,10 @@ class Hydration:
                 return
             if plan is None:
                 why = f"the exchange cannot be read: {read.error}; wait until it can be"
-                await clock.sleep(_unread_wait_ns(read, unread))
                 unread += 1
+                if unread == CALLED_AFTER:
+                    self._report(read, "the exchange cannot be read", {"error": read.error})
+                await clock.sleep(_unread_wait_ns(read, unread - 1))
             else:
                 why = f"the exchange and the journal disagree after {READS_MAX} reads: {_differences(plan)}"
                 await clock.sleep(LOOK_NS)

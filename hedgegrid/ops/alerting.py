@@ -112,11 +112,16 @@ class Alerting:
         if self._thread is None:
             return
         self.tell(Alert("stopped", why))
+        if self.close():
+            self._thread.join(END_S)
+
+    def close(self) -> bool:
+        """Take nothing more; what was told leaves by itself. False where too much waits for that."""
         try:
             self._queue.put_nowait(None)
         except queue.Full:
-            return
-        self._thread.join(END_S)
+            return False
+        return True
 
     def observe(self, message: Message) -> None:
         """Take a published message; it is told where the settings say so."""

@@ -11,6 +11,8 @@ from typing import Final, Self
 
 _LINE_MAX: Final = 200
 _NS_PER_US: Final = 1_000
+EXTEND_MORE_NS: Final = 180_000_000_000
+"""What the attempt after a wait may take."""
 
 
 class Notifier:
@@ -39,6 +41,10 @@ class Notifier:
     def stopping(self) -> None:
         """Say once that the run ends."""
         self._news("STOPPING", "1")
+
+    def extend(self, wait_ns: int) -> None:
+        """Say that the start is waiting: it is not to be ended for as long as that, and a while beyond."""
+        self._send(f"EXTEND_TIMEOUT_USEC={(wait_ns + EXTEND_MORE_NS) // _NS_PER_US}")
 
     def alive(self) -> None:
         """Say that every part of the run has come further."""

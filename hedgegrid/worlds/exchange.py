@@ -19,7 +19,7 @@ from hedgegrid.config.values import settle_of
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.health import VenueProbe
 from hedgegrid.core.reconcile_views import EvidenceRule
-from hedgegrid.errors import Fatal, HedgegridError, OutcomeUnknown, Rejected, Transient
+from hedgegrid.errors import Fatal, HedgegridError, OutcomeUnknown, Rejected, Transient, Unreachable
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.order import Purpose
 from hedgegrid.ops.terminal import Progress
@@ -72,6 +72,8 @@ async def check_online(config: AccountConfig) -> tuple[Line, ...]:
     try:
         await world.measure()
         return await world.examine(sets_leverage=False)
+    except Transient as error:
+        raise Unreachable(f"{error}; check the network, then run the check again") from error
     finally:
         await world.close()
 
@@ -132,7 +134,10 @@ class ExchangeWorld:
         return self._clock
 
     async def prepare(self, tell: Callable[[str], None]) -> None:
-        """Measure the clock, read the rules, and pass the pre-flight. Raises Fatal with every line that failed."""
+        """Measure the clock, read the rules, and pass the pre-flight. Raises Fatal with every line that failed.
+
+        Transient where the exchange cannot be asked now: it may be called again.
+        """
         config = self._config
         names = [grid.instrument for grid in config.grid]
         await self.measure()
@@ -141,23 +146,31 @@ class ExchangeWorld:
             self._session.budget.set_limits(rules.rate_limits)
             lines = await self.examine(sets_leverage=True)
         except (Transient, Rejected, OutcomeUnknown, BadPayloadError) as error:
-            raise self._unreachable(error) from error
-        failed = [f"{line.name}: {line.words}: {line.remedy}" for line in lines if not line.passed]
+            raise self._failed(error) from error
+        failed = [line for line in lines if not line.passed]
+        if failed and all(line.again for line in failed):
+            raise self._failed(Transient(f"{failed[0].name} {failed[0].words}"))
         if failed:
-            raise Fatal(f"pre-flight failed: {'; '.join(failed)} (`hedgegrid check --online` shows every line)")
+            told = "; ".join(f"{line.name}: {line.words}: {line.remedy}" for line in failed)
+            raise Fatal(f"pre-flight failed: {told} (`hedgegrid check --online` shows every line)")
         self._listed = in_order(rules, names)
         self.instruments = tuple(one.instrument for one in self._listed)
         tell(f"{config.account.mode}: {self._endpoints.rest}, pre-flight passed ({len(lines)} lines)")
 
     async def measure(self) -> None:
-        """Measure the exchange's clock, which every signed request needs. Raises Fatal where it does not answer."""
+        """Measure the exchange's clock, which every signed request needs. Raises Transient where it does not answer."""
         try:
             await self._session.start()
         except (Transient, Rejected, BadPayloadError) as error:
-            raise self._unreachable(error) from error
+            raise self._failed(error) from error
 
-    def _unreachable(self, error: Exception) -> Fatal:
-        return Fatal(f"{self._endpoints.rest}: {error}; check the network, the keys and the environment")
+    def _failed(self, error: Exception) -> HedgegridError:
+        """Give what the failure of a first request is: one that passes by itself, or one for a person."""
+        if not isinstance(error, Transient):
+            return Fatal(f"{self._endpoints.rest}: {error}; check the network, the keys and the environment")
+        told = Transient(f"{self._endpoints.rest}: {error}")
+        told.until_ns = self._session.budget.paused_until_ns(CallKind.READ, self._clock.now_ns())
+        return told
 
     async def examine(self, *, sets_leverage: bool) -> tuple[Line, ...]:
         """Read and judge the account; ``sets_leverage`` where it differs. Raises Fatal, Transient."""
@@ -215,11 +228,14 @@ class ExchangeWorld:
             self._bound.report(words, figures)
 
     async def connect(self) -> None:
-        """Begin to hear the account, then the market."""
+        """Begin to hear the account, then the market. Transient where it cannot be asked now. Raises Fatal."""
         assert self._public is not None, "a world begins before it connects"
         assert self._private is not None, "a world begins before it connects"
+        try:
+            await self._private.start()
+        except (Transient, Rejected) as error:
+            raise self._failed(error) from error
         self._lag.start()
-        await self._private.start()
         self._public.start()
 
     async def run(self, until_ns: int | None) -> bool:

@@ -84,12 +84,19 @@ class PaperWorld:
         return self._clock
 
     async def prepare(self, tell: Callable[[str], None]) -> None:
-        """Read the rules, and make way for a new account where the old one cannot go on."""
+        """Read the rules, and make way for a new account where the old one cannot go on. Raises Fatal.
+
+        Transient where the exchange cannot be asked now: it may be called again.
+        """
         names = [grid.instrument for grid in self._config.grid]
         try:
             await self._session.start()
             rules = await read_rules(self._session, names, signed=False)
-        except (Transient, Rejected, BadPayloadError) as error:
+        except Transient as error:
+            told = Transient(f"{self._endpoints.rest}: {error}")
+            told.until_ns = error.until_ns
+            raise told from error
+        except (Rejected, BadPayloadError) as error:
             raise Fatal(f"{self._endpoints.rest}: {error}; check the network") from error
         self._session.budget.set_limits(rules.rate_limits)
         self._listed = in_order(rules, names)

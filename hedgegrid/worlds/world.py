@@ -122,7 +122,10 @@ class World(Protocol):
         ...
 
     async def prepare(self, tell: Callable[[str], None]) -> None:
-        """Find out what is traded and under which rules; ``tell`` gets what a person should know. Raises Fatal."""
+        """Find out what is traded and under which rules; ``tell`` gets what a person should know. Raises Fatal.
+
+        Transient where the exchange cannot be asked now: it may be called again.
+        """
         ...
 
     def begin(self, stack: ExitStack, past: Past, tell: Callable[[str], None]) -> None:
@@ -134,7 +137,7 @@ class World(Protocol):
         ...
 
     async def connect(self) -> None:
-        """Begin to hear the exchange, before anybody reads it. Raises Fatal."""
+        """Begin to hear the exchange, before anybody reads it. Transient as ``prepare`` has it. Raises Fatal."""
         ...
 
     async def run(self, until_ns: int | None) -> bool:

@@ -143,6 +143,7 @@ async def test_failed_start_leaves_nothing(cause: str, tmp_path: Path) -> None:
                 standin.faults.arm("mode-one-way")
             elif cause == "no exchange":
                 config = attrs.evolve(config, venue=attrs.evolve(config.venue, rest_url="http://127.0.0.1:9"))
+                options = attrs.evolve(options, duration_s=0.1)
             with pytest.raises(Fatal):
                 await Life().run(config, options, Console(file=io.StringIO()), lambda _: None)
         gc.collect()

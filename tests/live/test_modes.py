@@ -1,4 +1,4 @@
-"""What a mode refuses before anything is connected: one line, exit 2, and nothing on disk.
+"""What a mode refuses before anything is connected: one line, exit 2 (1 where nobody is there), nothing on disk.
 
 Invariant: none of these commands reaches a network; the addresses of their configs lead nowhere.
 """
@@ -85,8 +85,9 @@ def test_only_an_account_at_an_exchange_is_checked_online(mode: str, tmp_path: P
 
 @pytest.mark.parametrize("mode", ["paper", "testnet"])
 def test_exchange_that_does_not_answer_is_one_line(mode: str, tmp_path: Path) -> None:
-    """Nobody there: one line that says what to look at, exit 2, and the journal was not begun."""
+    """Nobody there until the duration is over: one line that says so, exit 1 for a supervisor, no journal was begun."""
     config = config_of(tmp_path, {"mode": mode})
-    refusal = complaint(invoke("run", "--config", config, "--listen", "127.0.0.1:0"))
-    assert "check the network" in refusal
+    refusal = complaint(invoke("run", "--config", config, "--listen", "127.0.0.1:0", "--duration", "100ms"), 1)
+    assert "the exchange was not reached (within 0.1 s)" in refusal
+    assert NOWHERE in refusal
     assert list(tmp_path.glob("live.db")) == []

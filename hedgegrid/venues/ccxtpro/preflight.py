@@ -22,20 +22,28 @@ _ORDERS: Final = "ORDERS"
 
 @attrs.frozen(kw_only=True)
 class Line:
-    """One thing that was looked at: whether it is as it must be, in words, and what to do where it is not."""
+    """One thing that was looked at: whether it is as it must be, in words, and what to do where it is not.
+
+    ``again``: it could not be looked at now, and may be later.
+    """
 
     name: str
     passed: bool
     words: str
     remedy: str = ""
+    again: bool = False
 
 
 @attrs.frozen(kw_only=True)
 class Unread:
-    """A reading that could not be taken, and why; ``key_refused``: because the exchange takes nothing from our key."""
+    """A reading that could not be taken, and why; ``key_refused``: because the exchange takes nothing from our key.
+
+    ``again``: it may be taken later, because the exchange was busy or not there.
+    """
 
     why: str
     key_refused: bool = False
+    again: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -121,7 +129,7 @@ def _lines(readings: Readings, expected: Expected, *, leverage_was_set: bool) ->
 
 def _unread(name: str, reading: Unread) -> Line:
     remedy = "look at the words, and run the check again"
-    return Line(name=name, passed=False, words=f"could not be read: {reading.why}", remedy=remedy)
+    return Line(name=name, passed=False, words=f"could not be read: {reading.why}", remedy=remedy, again=reading.again)
 
 
 # --- the account's settings -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ anything; the rights of a key are asked only of the environment that the key bel
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from hedgegrid.errors import HedgegridError, Transient
+from hedgegrid.errors import HedgegridError, Rejected, Transient
 from hedgegrid.model.order import OpenOrder
 from hedgegrid.venues.ccxtpro import parse_account
 from hedgegrid.venues.ccxtpro.listing import read_rules
@@ -45,7 +45,8 @@ async def set_leverage(session: Session, symbols: Sequence[str], leverage: int) 
             await session.call("fapiPrivatePostLeverage", {"symbol": symbol, "leverage": leverage}, weight=1)
         except HedgegridError as error:
             remedy = "lower venue.leverage, or set it at the exchange"
-            refused.append(Line(name=f"set leverage {symbol}", passed=False, words=str(error), remedy=remedy))
+            name, again = f"set leverage {symbol}", isinstance(error, Transient)
+            refused.append(Line(name=name, passed=False, words=str(error), remedy=remedy, again=again))
     return tuple(refused)
 
 
@@ -53,7 +54,8 @@ async def take_readings(session: Session, expected: Expected, *, settle_asset: s
     """Take every reading, one after the other."""
     rules = await _tried(read_rules(session, list(expected.instruments.values()), signed=True))
     elsewhere: set[str] = set()
-    orders: tuple[OpenOrder, ...] | Unread = Unread(why="the instruments' rules are not known")
+    again = isinstance(rules, Unread) and rules.again
+    orders: tuple[OpenOrder, ...] | Unread = Unread(why="the instruments' rules are not known", again=again)
     positions: Any = orders
     if isinstance(rules, ExchangeRules):
         reads = _account_reads(session, rules, elsewhere)
@@ -80,7 +82,7 @@ async def _tried(reading: Awaitable[_T]) -> _T | Unread:
     try:
         return await reading
     except HedgegridError as error:
-        return Unread(why=str(error), key_refused=isinstance(error, KeyRefused))
+        return Unread(why=str(error), key_refused=isinstance(error, KeyRefused), again=isinstance(error, Transient))
 
 
 async def _ask(session: Session, method: str, parse: Any, weight: int) -> Any:  # noqa: ANN401 - as the parser gives it
@@ -99,7 +101,8 @@ async def _wallet(session: Session, asset: str) -> parse_account.AssetRow:
     try:
         return account.asset(asset)
     except BadPayloadError as error:
-        raise Transient(str(error)) from error
+        # The answer came: an account without the asset is for a person.
+        raise Rejected(str(error)) from error
 
 
 def _account_reads(session: Session, rules: ExchangeRules, elsewhere: set[str]) -> AccountReads:

@@ -104,9 +104,10 @@ class Session:
         self._measured_ns = self._clock.now_ns()
 
     async def start(self) -> None:
-        """Measure the exchange's clock, and keep measuring it from here on. Raises Transient."""
+        """Measure the exchange's clock, and keep measuring it from here on; may be called again. Raises Transient."""
         await self.sync_time()
-        self._time_task = asyncio.create_task(self._keep_time(), name="exchange time")
+        if self._time_task is None:
+            self._time_task = asyncio.create_task(self._keep_time(), name="exchange time")
 
     async def close(self) -> None:
         """Close the connections."""

@@ -10,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from hedgegrid.errors import HedgegridError
 from hedgegrid.messages.events import FundingPaid, OrderEvent, StreamGap
 from hedgegrid.model.account import Balance, Position
 from hedgegrid.model.instrument import Instrument
@@ -147,7 +148,10 @@ class CcxtTrading:
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Read the account's fees, and return when the private stream stands. Raises Transient, Fatal."""
+        """Read the account's fees, and return when the private stream stands. Raises Transient, Rejected, Fatal.
+
+        After an error nothing runs: it may be called again.
+        """
         for name, listed in self._traded.listed.items():
             self._commissions[name] = await read(
                 self._session,
@@ -159,7 +163,13 @@ class CcxtTrading:
         if self._socket is not None:
             self._socket.start()
         self._funding.start()
-        await self._stream.start()
+        try:
+            await self._stream.start()
+        except HedgegridError:
+            await self._funding.stop()
+            if self._socket is not None:
+                await self._socket.stop()
+            raise
 
     async def stop(self) -> None:
         """Close the sockets; nothing is said any more. The session is its owner's to close."""
