@@ -39,6 +39,7 @@ class SeededLife(Life):
         """Tasks that ignored their cancellation: they go on until ``released``, and nobody hears them."""
         self.released = asyncio.Event()
         self._guarding: asyncio.Task[None] | None = None
+        self._guarded_until_ns = 0
         self.failure = ""
         """Why it failed, in one line; "" where it did not."""
 
@@ -72,11 +73,14 @@ class SeededLife(Life):
         if not isinstance(child, Actor):
             return
         # A method of its own, in front of the class's.
-        vars(child)["handle"] = self._stay_deaf if deaf else _stay
-        self._watch_for_a_while()
+        vars(child)["handle"] = self._stay_deaf if deaf else self._stay
 
     def _watch_for_a_while(self) -> None:
-        """Let the guard look, by this life's clock; without what hangs it would see nothing, and cost much."""
+        """Let the guard look, by this life's clock; without what hangs it would see nothing, and cost much.
+
+        It has to begin with the message that is never answered: some actors wait for hours for one.
+        """
+        self._guarded_until_ns = self.house.clock.now_ns() + GUARDED_NS
         if self._guarding is not None and not self._guarding.done():
             return
         # Time is exact here: one look a heartbeat sees what four would.
@@ -86,13 +90,20 @@ class SeededLife(Life):
     async def _guard_for_a_while(self, guard: Guard) -> None:
         guarding = asyncio.get_running_loop().create_task(guard.run(), name="guard's looks")
         try:
-            await self.house.clock.sleep(GUARDED_NS)
+            while self.house.clock.now_ns() < self._guarded_until_ns:
+                await self.house.clock.sleep_until(self._guarded_until_ns)
         finally:
             guarding.cancel()
             await asyncio.gather(guarding, return_exceptions=True)
 
+    async def _stay(self, _: object) -> None:
+        """Wait for what never comes."""
+        self._watch_for_a_while()
+        await asyncio.get_running_loop().create_future()
+
     async def _stay_deaf(self, _: object) -> None:
         """Wait until this life is long over, whoever cancels it."""
+        self._watch_for_a_while()
         task = asyncio.current_task()
         assert task is not None, "an actor handles its messages in its task"
         self.deaf.append(task)
@@ -129,8 +140,3 @@ class SeededLife(Life):
 
     def _begin_end(self) -> None:
         """Set no deadline of the wall's time."""
-
-
-async def _stay(_: object) -> None:
-    """Wait for what never comes."""
-    await asyncio.get_running_loop().create_future()

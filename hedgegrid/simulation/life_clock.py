@@ -18,14 +18,16 @@ class LifeClock(Clock):
         """``offset_ns``: by how much this life's clock is ahead of the true time."""
         self._loop = loop
         self._frozen_until_ns = 0
+        self._stopped_ns: int | None = None
+        """This life's time while the machine sleeps; None while it is awake."""
         self._waiting: list[Callable[[], None]] = []
         self.offset_ns = offset_ns
         self.lag_ns = 0
         """How late the event loop was when it last stood still, until somebody has asked."""
 
     def now_ns(self) -> int:
-        """Give this life's time in ns since the epoch."""
-        return self._loop.now_ns + self.offset_ns
+        """Give this life's time in ns since the epoch; while the machine sleeps it stands still."""
+        return self._loop.now_ns + self.offset_ns if self._stopped_ns is None else self._stopped_ns
 
     def call_at(self, when_ns: int, callback: Callable[[], None]) -> TimerHandle:
         """Call back at ``when_ns`` of this clock, never at once."""
@@ -40,11 +42,14 @@ class LifeClock(Clock):
         """Let the process do nothing for a while; ``asleep``: the machine slept, so its own clock stood still too."""
         if self.stands:
             return
+        if asleep:
+            self._stopped_ns = self.now_ns()
         self._frozen_until_ns = self._loop.now_ns + duration_ns
         self._loop.call_at_ns(self._frozen_until_ns, self._go_on, duration_ns, asleep)
 
     def _go_on(self, duration_ns: int, asleep: bool) -> None:  # noqa: FBT001 - as a timer gives it
         if asleep:
+            self._stopped_ns = None
             self.offset_ns -= duration_ns
         else:
             self.lag_ns = duration_ns
