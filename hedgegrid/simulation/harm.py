@@ -56,6 +56,9 @@ class Harm:
             names = self._life.actors()
             if not names:
                 continue
+            if self._weather.is_calm(self._clock.now_ns()):
+                # One that waits for hours for a message would hang in the calm, which is no fault's time.
+                self._life.spare(names)
             await self._actors(names)
             self._loop()
             await self._people()

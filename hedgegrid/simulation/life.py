@@ -75,6 +75,13 @@ class SeededLife(Life):
         # A method of its own, in front of the class's.
         vars(child)["handle"] = self._stay_deaf if deaf else self._stay
 
+    def spare(self, names: tuple[str, ...]) -> None:
+        """Take back what would hang an actor that has had no message since."""
+        for name in names:
+            child = self.house.supervisor.find(name)
+            if child is not None:
+                vars(child).pop("handle", None)
+
     def _watch_for_a_while(self) -> None:
         """Let the guard look, by this life's clock; without what hangs it would see nothing, and cost much.
 
