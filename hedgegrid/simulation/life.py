@@ -88,20 +88,22 @@ class SeededLife(Life):
         It has to begin with the message that is never answered: some actors wait for hours for one.
         """
         self._guarded_until_ns = self.house.clock.now_ns() + GUARDED_NS
-        if self._guarding is not None and not self._guarding.done():
-            return
-        # Time is exact here: one look a heartbeat sees what four would.
-        guard = Guard(self.house, fail=self.fail, notifier=self._notifier, wall_ns=self.house.clock.now_ns, beats=1)
-        self._guarding = asyncio.get_running_loop().create_task(self._guard_for_a_while(guard), name="guard")
+        if self._guarding is None or self._guarding.done():
+            self._guarding = asyncio.get_running_loop().create_task(self._guard_for_a_while(), name="guard")
 
-    async def _guard_for_a_while(self, guard: Guard) -> None:
-        guarding = asyncio.get_running_loop().create_task(guard.run(), name="guard's looks")
-        try:
-            while self.house.clock.now_ns() < self._guarded_until_ns:
-                await self.house.clock.sleep_until(self._guarded_until_ns)
-        finally:
-            guarding.cancel()
-            await asyncio.gather(guarding, return_exceptions=True)
+    async def _guard_for_a_while(self) -> None:
+        clock = self.house.clock
+        # Asked again once its looks have ended: a hang of that very moment would find nobody.
+        while clock.now_ns() < self._guarded_until_ns:
+            # Time is exact here: one look a heartbeat sees what four would.
+            guard = Guard(self.house, fail=self.fail, notifier=self._notifier, wall_ns=clock.now_ns, beats=1)
+            guarding = asyncio.get_running_loop().create_task(guard.run(), name="guard's looks")
+            try:
+                while clock.now_ns() < self._guarded_until_ns:
+                    await clock.sleep_until(self._guarded_until_ns)
+            finally:
+                guarding.cancel()
+                await asyncio.gather(guarding, return_exceptions=True)
 
     async def _stay(self, _: object) -> None:
         """Wait for what never comes."""
