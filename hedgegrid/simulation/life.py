@@ -4,6 +4,7 @@ import asyncio
 import io
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 from rich.console import Console
@@ -38,6 +39,8 @@ class SeededLife(Life):
         self.deaf: list[asyncio.Task[None]] = []
         """Tasks that ignored their cancellation: they go on until ``released``, and nobody hears them."""
         self.released = asyncio.Event()
+        self.hung: set[str] = set()
+        """The actors that were made to hang, and did."""
         self._guarding: asyncio.Task[None] | None = None
         self._guarded_until_ns = 0
         self.failure = ""
@@ -73,7 +76,7 @@ class SeededLife(Life):
         if not isinstance(child, Actor):
             return
         # A method of its own, in front of the class's.
-        vars(child)["handle"] = self._stay_deaf if deaf else self._stay
+        vars(child)["handle"] = partial(self._stay_deaf if deaf else self._stay, name)
 
     def spare(self, names: tuple[str, ...]) -> None:
         """Take back what would hang an actor that has had no message since."""
@@ -82,11 +85,12 @@ class SeededLife(Life):
             if child is not None:
                 vars(child).pop("handle", None)
 
-    def _watch_for_a_while(self) -> None:
+    def _watch_for_a_while(self, name: str) -> None:
         """Let the guard look, by this life's clock; without what hangs it would see nothing, and cost much.
 
         It has to begin with the message that is never answered: some actors wait for hours for one.
         """
+        self.hung.add(name)
         self._guarded_until_ns = self.house.clock.now_ns() + GUARDED_NS
         if self._guarding is None or self._guarding.done():
             self._guarding = asyncio.get_running_loop().create_task(self._guard_for_a_while(), name="guard")
@@ -105,14 +109,14 @@ class SeededLife(Life):
                 guarding.cancel()
                 await asyncio.gather(guarding, return_exceptions=True)
 
-    async def _stay(self, _: object) -> None:
+    async def _stay(self, name: str, _: object) -> None:
         """Wait for what never comes."""
-        self._watch_for_a_while()
+        self._watch_for_a_while(name)
         await asyncio.get_running_loop().create_future()
 
-    async def _stay_deaf(self, _: object) -> None:
+    async def _stay_deaf(self, name: str, _: object) -> None:
         """Wait until this life is long over, whoever cancels it."""
-        self._watch_for_a_while()
+        self._watch_for_a_while(name)
         task = asyncio.current_task()
         assert task is not None, "an actor handles its messages in its task"
         self.deaf.append(task)

@@ -50,6 +50,8 @@ WELL_NS: Final = 60 * NS_PER_S
 """How long before a refresh nothing may have gone wrong for a life to be well."""
 SECOND_S: Final = 60.0
 """How long a second instance is given to leave."""
+HANGS: Final = "ChildKilledError('missed its heartbeats')"
+"""How an end names an actor that the guard ended."""
 NOBODY: Final = ("127.0.0.1", 0)
 
 
@@ -284,7 +286,9 @@ class Simulation:
         rare = self._judge.case.rare
         rare[Rare.ROOT_GAVE_UP] += "gave up" in failure
         rare[Rare.JOURNAL_LOST] += self._disk.failed_ns is not None and bool(failure)
-        made = MADE in failure
+        # The guard ends what hangs in its own words: they are a made fault's only where that actor was made to hang.
+        hung = any(f"the last for {name}: {HANGS}" in failure for name in life.hung)
+        made = MADE in failure or hung
         full = self._disk.failed_ns is not None and "cannot be written" in failure
         # A stop in bad weather may have to leave what it could not see gone, and says so.
         blind = failure.endswith("look at the exchange") or "the exchange cannot be read" in failure
