@@ -5,7 +5,7 @@ from. What depends on the market (prices, the exchange's minimums) is not guesse
 """
 
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import pairwise
 from statistics import NormalDist
 
@@ -351,4 +351,5 @@ def _leftovers(config: AccountConfig) -> Iterator[Advice]:
 
 def _rounded(figure: Decimal) -> str:
     """Write a derived figure with at most two decimals."""
-    return plain(figure.quantize(Decimal("0.01")))
+    # Named, for other libraries change what the whole process rounds by.
+    return plain(figure.quantize(Decimal("0.01"), ROUND_HALF_EVEN))

@@ -7,7 +7,7 @@ problem and names every setting with its meaning and unit.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 import attrs
 
@@ -144,7 +144,7 @@ def _ladder_questions(answers: Answers) -> Iterator[Question]:
     yield Question(
         key="max_inventory_quote",
         prompt="Largest position of a leg, in quote units",
-        default=plain(_amount(share.quantize(_CENT))),
+        default=plain(_amount(share.quantize(_CENT, ROUND_HALF_EVEN))),
         check=_judge(LadderConfig, "max_inventory_quote"),
     )
     yield Question(
@@ -167,7 +167,7 @@ def _ladder_questions(answers: Answers) -> Iterator[Question]:
 def _usual_rung(answers: Answers) -> Decimal:
     """Return an amount for a rung, in quote units, with which a filled ladder fits the inventory."""
     fitting = Decimal(answers["max_inventory_quote"]) / int(answers["levels"])
-    return _amount(min(Decimal(600), fitting.quantize(_CENT)))
+    return _amount(min(Decimal(600), fitting.quantize(_CENT, ROUND_HALF_EVEN)))
 
 
 def _quantity_questions(answers: Answers, instrument: str) -> Iterator[Question]:
@@ -205,7 +205,7 @@ def _document(answers: Answers) -> dict[str, object]:
 def _grid(answers: Answers, instrument: str) -> dict[str, object]:
     """Arrange one grid; the recentering trigger keeps the default's share of the ladder's span."""
     step_bps, levels = Decimal(answers["step_bps"]), int(answers["levels"])
-    trigger_bps = max((step_bps * levels * _TRIGGER_SHARE).quantize(_LEAST_BPS), _LEAST_BPS)
+    trigger_bps = max((step_bps * levels * _TRIGGER_SHARE).quantize(_LEAST_BPS, ROUND_HALF_EVEN), _LEAST_BPS)
     size = (
         {"base_qty": Decimal(answers[f"base_qty {instrument}"])}
         if answers["size_in"] == "base"
@@ -245,12 +245,12 @@ def _risk(answers: Answers, grids: int) -> dict[str, object]:
 
 def _amount(quote: Decimal) -> Decimal:
     """Bring a derived amount within what a quote setting can be."""
-    return min(max(quote.quantize(_LEAST_QUOTE), _LEAST_QUOTE), _AMOUNT_MAX)
+    return min(max(quote.quantize(_LEAST_QUOTE, ROUND_HALF_EVEN), _LEAST_QUOTE), _AMOUNT_MAX)
 
 
 def _quantity(base: Decimal) -> Decimal:
     """Bring a derived quantity within what a base setting can be, not finer than a user would write."""
-    return min(max(base, _LEAST_QTY).quantize(_LEAST_QTY), _AMOUNT_MAX)
+    return min(max(base, _LEAST_QTY).quantize(_LEAST_QTY, ROUND_HALF_EVEN), _AMOUNT_MAX)
 
 
 def _instruments(answers: Answers) -> list[str]:

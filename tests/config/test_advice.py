@@ -1,7 +1,7 @@
 """Warnings: each trap is told with its figures, and sound settings are left in peace."""
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +232,11 @@ def test_coverage_follows_the_config(full: str, config: AccountConfig, monkeypat
     assert "venue.amend" not in {each.path for each in not_enforced(config)}
     told = {each.path: each.message for each in not_enforced(complete)}
     assert told["venue.amend"] == "accepted, not enforced in this version: it is not built"
+
+
+def test_figures_do_not_follow_the_process_rounding() -> None:
+    """A library of the adapter sets how the whole process rounds: the same settings get the same words."""
+    trap = {"grid.ladder.base_quote": 400, "grid.ladder.qty_scale": D("0.5"), "risk.max_notional_per_leg_quote": 3}
+    with localcontext() as context:
+        context.rounding = ROUND_HALF_UP
+        assert any("below one rung of 3.12" in each.message for each in advice(config_with(dict(trap))))

@@ -67,7 +67,8 @@ WATCHING = WithoutAddress(
         "venue.ws_url": ABSENT,
         "venue.ws_api_url": ABSENT,
     },
-    options={"allow_production_data": True},
+    # A start waits for an exchange that cannot be found, for as long as it may.
+    options={"allow_production_data": True, "duration_s": 0.2},
     together="",
 )
 EITHER = AtStandin(name="it trades somewhere", drive=trading)
