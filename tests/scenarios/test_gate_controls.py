@@ -1,8 +1,8 @@
 """Each control of the gate on the crash of 2025-02-03, by a config of its own: what it refused, and what it held.
 
 Invariants: limit and value of every refusal are read from the journal, as a person reads them; that the exposure kept
-to the limit is worked out from the journal's messages, by sums that are not the gate's. Controls that no recorded
-market can meet (ages of data that never come late, proofs of reduction, duplicates) are tested at the actors.
+to the limit is worked out from the journal's messages, by sums that are not the gate's. Ages need a market that can
+fall silent: see test_age_controls.py.
 """
 
 import re
@@ -109,4 +109,13 @@ def test_an_order_is_never_worth_more_than_its_limit(tmp_path: Path, shared_dir:
     # A tick of 0.1 on a lot of 0.001.
     worth = [one.request.price_ticks * one.request.qty_lots / 10_000 for one in seen]
     assert 1_000 < max(worth) <= 1_200
+    it.proven()
+
+
+def test_an_order_is_never_larger_than_the_exchange_takes(tmp_path: Path, shared_dir: Path) -> None:
+    """Outer rungs that grow beyond 0.012 are refused with their size; none that left was larger."""
+    it = ran("max_order_qty", tmp_path, shared_dir)
+    assert len(refused(it, "max_order_qty", 0.012)) > 20
+    lots = [one.request.qty_lots for one in entries(it.journal, it.config, WIDE)]
+    assert 10 < max(lots) <= 12
     it.proven()
