@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 
 from loguru import logger
 
+from hedgegrid.config.params import breaker_limits, session_limits
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.config.secrets import SecretError
+from hedgegrid.core import session_reasons
 from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Fatal
 from hedgegrid.model.instrument import Instrument
@@ -75,17 +77,12 @@ def send_one(config: AccountConfig, event: str) -> tuple[Trial, ...]:
 
 
 def _actions(config: AccountConfig) -> dict[str, str]:
-    """Give what each session control does, by the reason that it raises."""
-    risk = config.risk
-    return {
-        Reason.DRAWDOWN: risk.drawdown.action,
-        Reason.DAILY_LOSS: risk.daily_loss.action,
-        Reason.SESSION_LOSS: risk.session_loss.action,
-        Reason.MARGIN: risk.margin_kill.action,
-        Reason.VOLATILITY_HALT: risk.volatility_halt.action,
-        Reason.FUNDING_KILL: risk.funding_kill.action,
-        Reason.CIRCUIT_BREAKER: risk.circuit_breaker.action,
+    """Give what each session control and the kill switch do, by the reason that they raise."""
+    actions = {
+        **session_reasons.actions(session_limits(config)),
+        Reason.CIRCUIT_BREAKER: breaker_limits(config).action,
     }
+    return {Reason.KILL: config.risk.kill_switch.action} | {reason: one.value for reason, one in actions.items()}
 
 
 def _secrets(config: AccountConfig) -> Iterator[str]:

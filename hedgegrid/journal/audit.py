@@ -71,26 +71,11 @@ class _Ahead:
     told_e8: int = 0
 
 
-@attrs.define(kw_only=True)
-class _Word:
-    """By how much the exchange's wallet was above the books when it was told last, and other money told since."""
-
-    by_e8: int = 0
-    told_e8: int = 0
-
-
 class Audit:
     """Walks the tape beside the projections. Memory holds keys of the fills, as many as the journal has."""
 
-    def __init__(self, opening: Opening, *, exact: bool) -> None:
-        """Begin with what the account began with; the first balance tells where the wallet is not known.
-
-        ``exact``: the exchange keeps our own books, so that its wallet never differs from them. Of another one a start
-        takes the wallet over as it is; what it holds beyond the books is told a few readings later, or, where the life
-        ends before that, in the next one.
-        """
-        self._exact = exact
-        self._word = _Word()
+    def __init__(self, opening: Opening) -> None:
+        """Begin with what the account began with; the first balance tells where the wallet is not known."""
         self._known = opening.given_e8 is not None
         self._opening = Opening(given_e8=opening.given_e8, wallet_e8=opening.given_e8)
         self._fill_keys: set[tuple[str, int, str]] = set()
@@ -184,7 +169,6 @@ class Audit:
 
     def _balance(self, message: AccountHydrated) -> None:
         if self._known:
-            self._hear(message.balance.wallet_e8)
             return
         self._known = True
         balance = message.balance
@@ -203,17 +187,9 @@ class Audit:
         if opening.wallet_e8 is not None:
             self._opening = attrs.evolve(opening, wallet_e8=opening.wallet_e8 + delta_e8)
             self._explain(delta_e8)
-            if isinstance(message, WalletRead) and message.wallet_e8 is not None:
-                self._hear(message.wallet_e8)
-
-    def _hear(self, wallet_e8: int) -> None:
-        """Take the exchange's word on the wallet, which the samples follow until the next one."""
-        if not self._exact:
-            self._word = _Word(by_e8=wallet_e8 - self.wallet_e8)
 
     def _explain(self, change_e8: int) -> None:
         """Take the word on money that the exchange's wallet may have held before: samples that were ahead by it."""
-        self._word.told_e8 += change_e8
         still: list[_Ahead] = []
         for one in self._ahead:
             one.told_e8 += change_e8
@@ -235,12 +211,8 @@ class Audit:
         wrong = [name for name, value in ours.items() if getattr(sample, name) != value]
         what = ", ".join(f"{name} {getattr(sample, name)}, by the fills {ours[name]}" for name in wrong)
         if wrong == ["wallet_e8"]:
-            by_e8 = sample.wallet_e8 - self.wallet_e8
-            if by_e8 in (self._word.by_e8, self._word.by_e8 - self._word.told_e8):
-                self._samples.see(row, "", ok=True)
-                return
             # A wallet that was read may hold what is told a moment later: a settlement, money that came meanwhile.
-            self._ahead.append(_Ahead(row=row, what=what, by_e8=by_e8))
+            self._ahead.append(_Ahead(row=row, what=what, by_e8=sample.wallet_e8 - self.wallet_e8))
         else:
             self._samples.see(row, what, ok=not wrong)
 

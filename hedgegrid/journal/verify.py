@@ -38,7 +38,6 @@ _REPLAY_ROWS: Final = 2_000
 """Rows of a replay between two writes."""
 _CELL_MAX: Final = 60
 _EXACT_MODES: Final = ("sim", "paper")
-"""Where the exchange is in the process, and its books are ours to the last 1e-8."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +103,7 @@ class _Replay:
         opening = Opening(given_e8=opening.given_e8, wallet_e8=opening.given_e8)
         self._state = Projections(account, mode, opening, SqliteArchive(fresh))
         self._state.write_account()
-        self.audit = Audit(opening, exact=mode in _EXACT_MODES)
+        self.audit = Audit(opening)
         self.rows = 0
         self.chain = GENESIS
         self._break = ""

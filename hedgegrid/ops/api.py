@@ -16,8 +16,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
 from hedgegrid.ops.control import Control, FlattenState, Taken
+from hedgegrid.ops.health import reasons_of
 from hedgegrid.ops.readings import RuntimeReading, age_s
-from hedgegrid.ops.status import RiskStatus, Status, reasons_of, status_of
+from hedgegrid.ops.status import RiskStatus, Status, status_of
 from hedgegrid.ops.view import AccountView
 from hedgegrid.units import PPM
 

@@ -66,6 +66,14 @@ class Health:
     actors: tuple[ActorHealth, ...]
 
 
+def reasons_of(view: AccountView, now_ns: int) -> tuple[PauseReason, ...]:
+    """Give the reasons that stand, in order of rise."""
+    return tuple(
+        PauseReason(reason=reason, scope=scope, age_s=age_s(raised_ns, now_ns), lifted_by=lifted_by(reason))
+        for (reason, scope), raised_ns in view.reasons.items()
+    )
+
+
 def health(view: AccountView, reading: RuntimeReading, now_ns: int) -> Health:
     """Give the health at ``now_ns``, by the clock that the view's times come from."""
     money = None if reading.account is None else reading.account.money
@@ -76,10 +84,7 @@ def health(view: AccountView, reading: RuntimeReading, now_ns: int) -> Health:
         market_still_s=seconds(reading.pace.market_still_ns()),
         mode=view.mode,
         mode_age_s=age_s(view.mode_ns, now_ns),
-        reasons=tuple(
-            PauseReason(reason=reason, scope=scope, age_s=age_s(raised_ns, now_ns), lifted_by=lifted_by(reason))
-            for (reason, scope), raised_ns in view.reasons.items()
-        ),
+        reasons=reasons_of(view, now_ns),
         equity_age_s=None if worth is None else age_s(worth.at_ns, now_ns),
         balance_age_s=None if money is None else age_s(money.at_ns, now_ns),
         instruments=tuple(

@@ -8,8 +8,7 @@ import attrs
 
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.ops.control import ControlReading, FlattenState
-from hedgegrid.ops.health import PauseReason
-from hedgegrid.ops.lifting import lifted_by
+from hedgegrid.ops.health import PauseReason, reasons_of
 from hedgegrid.ops.readings import (
     RuntimeReading,
     age_s,
@@ -126,14 +125,6 @@ class RiskStatus:
     mode_since_s: float | None
     reasons: tuple[PauseReason, ...]
     controls: tuple[ControlReading, ...]
-
-
-def reasons_of(view: AccountView, now_ns: int) -> tuple[PauseReason, ...]:
-    """Give the reasons that stand, in order of rise."""
-    return tuple(
-        PauseReason(reason=reason, scope=scope, age_s=age_s(raised_ns, now_ns), lifted_by=lifted_by(reason))
-        for (reason, scope), raised_ns in view.reasons.items()
-    )
 
 
 def status_of(view: AccountView, reading: RuntimeReading, flatten: FlattenState, now_ns: int) -> Status:

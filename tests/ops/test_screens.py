@@ -22,12 +22,13 @@ from hedgegrid.core.session_figures import account_controls, instrument_controls
 from hedgegrid.model.order import Leg, Purpose
 from hedgegrid.model.trip import LastTrip
 from hedgegrid.ops.control import FlattenState
+from hedgegrid.ops.health import reasons_of
 from hedgegrid.ops.lifting import lifted_by
 from hedgegrid.ops.limits import ControlSources, control_readings
 from hedgegrid.ops.operator import flatten_state
 from hedgegrid.ops.readings import RuntimeReading
 from hedgegrid.ops.screens import COLUMNS, risk_lines, status_lines
-from hedgegrid.ops.status import RiskStatus, reasons_of, status_of
+from hedgegrid.ops.status import RiskStatus, status_of
 from tests.ops.telling import BTC, Account, S, instrument, order
 
 LONGEST = 9 * 10**17
