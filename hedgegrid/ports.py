@@ -27,7 +27,7 @@ from hedgegrid.model.account import Balance, Position, SessionMemory
 from hedgegrid.model.grid import GridMemory, OpenLot, UnbookedEntry
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.model.market import Bar, MarketUpdate
-from hedgegrid.model.order import Fill, OpenOrder, OrderRequest
+from hedgegrid.model.order import Fill, Leg, OpenOrder, OrderRequest
 
 
 @attrs.frozen(kw_only=True)
@@ -241,6 +241,10 @@ class Memory(Protocol):
 
     def order(self, client_id: str) -> RememberedOrder | None:
         """Give an order of ours, ended or not; None where the journal does not know it."""
+        ...
+
+    def held_lots(self, instrument: str, leg: Leg) -> int:
+        """Give what a leg of ours holds by everything appended so far."""
         ...
 
     def has_fill(self, key: FillKey) -> bool:

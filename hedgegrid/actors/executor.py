@@ -234,6 +234,7 @@ class Executor(Actor[ExecutorMessage]):
         events += [event for one in note.amends if (event := self._table.answered(one)) is not None]
         if events:
             self._tell(note.job.cause, instrument, 0, events)
+        self._sender.told(note.job)
         self._resolving.lost(instrument, note.lost_cancels)
         self._errors.of_cancels(note)
         self._limits.note_sent(note)

@@ -10,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from hedgegrid.core import reduction_proof
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.fill_origin import explained
 from hedgegrid.core.order_state import (
@@ -225,6 +226,13 @@ class OrderTable:
         return tuple(
             record for client_id, record in self.live.items() if client_id not in shown and client_id not in queued
         )
+
+    def reduces(self, request: OrderRequest, queued: Collection[str]) -> bool:
+        """Tell whether an order can be sent without closing more than its leg holds by now: an entry always can."""
+        if not reduction_proof.needs_proof(request):
+            return True
+        held_lots = self._memory.held_lots(request.instrument, request.leg)
+        return reduction_proof.is_proven(request, held_lots, self.missing((), queued))
 
     def open_orders(self, instrument: str) -> list[OpenOrder]:
         """Give our live orders of an instrument, with what only we know about them.

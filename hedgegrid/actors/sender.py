@@ -2,7 +2,8 @@
 
 Invariants: nothing is sent before the journal has it on disk; an entry whose approval has expired by the time that its
 turn comes, or for which there must be no new risk now, is not sent, and nothing is added for an instrument before its
-permission was told; of what was asked for there is one answer each.
+permission was told; an exit that would close more than its leg holds by now is not sent either, and the stops that it
+was to replace stay; of what was asked for there is one answer each.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,10 +16,11 @@ from hedgegrid.actors.outbox import Outbox, within
 from hedgegrid.actors.post import EXECUTOR, Post
 from hedgegrid.actors.resolving import Resolving
 from hedgegrid.actors.sent_tally import SentTally
+from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.core.order_state import LifeEventKind
 from hedgegrid.errors import HedgegridError, OutcomeUnknown, Rejected, Transient
 from hedgegrid.messages.events import Approved, EndReason, OrderEvent, OrderEventKind
-from hedgegrid.model.order import OrderRequest, Purpose
+from hedgegrid.model.order import Kind, OrderRequest, Purpose
 from hedgegrid.ports import Journal, Trading
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import Clock
@@ -70,7 +72,7 @@ class Sender:
         self._begun: dict[str, Awaitable[None]] = {}
         """The commits of jobs that are begun and come next, by instrument."""
         self.queued: set[str] = set()
-        """Orders that wait to be sent."""
+        """Orders that wait to be sent, and those that were kept back until that is told."""
         self.moved_ns = clock.now_ns()
         """When the newest job was begun, or ended."""
 
@@ -121,7 +123,7 @@ class Sender:
         answer = _Answer()
         requests = self._due(job, answer)
         amends = self._due_amends(job, answer)
-        retires = tuple(name for name in job.retires if self._table.may_live(name))
+        retires = self._due_retires(job, requests, answer)
         # No placement of a batch waits for a cancel of it (a rung that does is sent after the confirmation), so both
         # are under way at once, the cancels first.
         calls = [self._cancel(job, answer)] if job.cancels else []
@@ -152,18 +154,41 @@ class Sender:
         return durable
 
     def _due(self, job: Job, answer: _Answer) -> list[OrderRequest]:
-        """Give what is to be sent now; an entry that is too late, or comes while nothing may be added, has ended."""
+        """Give what is to be sent now; what is too late, or does not reduce any more, has ended."""
         now_ns = self._clock.now_ns()
         due: list[OrderRequest] = []
         for one in job.approved:
             request = one.request
-            self.queued.discard(request.client_id)
-            refusal = self._too_late(one, now_ns) if request.purpose is Purpose.ENTRY else None
+            entry = request.purpose is Purpose.ENTRY
+            refusal = self._too_late(one, now_ns) if entry else self._too_much(request)
             if refusal is None:
+                self.queued.discard(request.client_id)
                 due.append(request)
             else:
                 answer.events.append(refusal)
         return due
+
+    def _too_much(self, request: OrderRequest) -> OrderEvent | None:
+        """Refuse an exit that would close more than its leg holds, now that its turn has come."""
+        if self._table.reduces(request, self.queued):
+            return None
+        return refused_event(request, EndReason.NOT_SENT, "it would close more than its leg holds by now")
+
+    def _due_retires(self, job: Job, requests: list[OrderRequest], answer: _Answer) -> tuple[str, ...]:
+        """Give the stops to be retired now: where a reduction that was to take their place is kept back they stay."""
+        alive = [name for name in job.retires if self._table.may_live(name)]
+        sent = {request.client_id for request in requests}
+        kept_back = [one.request for one in job.approved if one.request.client_id not in sent]
+        bare = {one.leg for one in kept_back if one.kind is Kind.MARKET and one.purpose is not Purpose.ENTRY}
+        kept = [name for name in alive if bare and (parts := parse_client_id(name)) is not None and parts.leg in bare]
+        if kept:
+            self._table.mark(kept, LifeEventKind.CANCEL_SENT, self._trading.venue_ns())
+            answer.events.extend(_kept_event(name) for name in kept)
+        return tuple(name for name in alive if name not in kept)
+
+    def told(self, job: Job) -> None:
+        """Take note that what became of a job has been told."""
+        self.queued.difference_update(one.request.client_id for one in job.approved)
 
     def _due_amends(self, job: Job, answer: _Answer) -> list[OrderRequest]:
         """Give the amendments to be sent now: of what still lives, as long as an entry might be sent."""
@@ -262,6 +287,12 @@ def not_cancelled_event(client_id: str, error: HedgegridError) -> OrderEvent:
     reason, until_ns = _why(error)
     kind = OrderEventKind.CANCEL_FAILED
     return OrderEvent(kind=kind, client_id=client_id, reason=reason, detail=str(error), until_ns=until_ns)
+
+
+def _kept_event(client_id: str) -> OrderEvent:
+    """Give the word that an order's cancel was kept back."""
+    why = "what was to take its place was kept back"
+    return OrderEvent(kind=OrderEventKind.CANCEL_FAILED, client_id=client_id, reason=EndReason.NOT_SENT, detail=why)
 
 
 def refused_event(request: OrderRequest, reason: EndReason, detail: str, until_ns: int = 0) -> OrderEvent:

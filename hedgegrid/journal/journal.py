@@ -27,6 +27,7 @@ from hedgegrid.journal.writer import Batch, Writer
 from hedgegrid.messages.events import ForeignSeen, GridMoved, MarkPrice, Message, Quote
 from hedgegrid.model.account import Position, SessionMemory
 from hedgegrid.model.grid import UnbookedEntry
+from hedgegrid.model.order import Leg
 from hedgegrid.model.trip import LastTrip
 
 PENDING_MAX: Final = 512
@@ -247,6 +248,11 @@ class SqliteJournal:
             )
             for (instrument, leg), entry in entries
         )
+
+    def held_lots(self, instrument: str, leg: Leg) -> int:
+        """Give what a leg holds."""
+        entry = self._state.positions.legs.get((instrument, leg))
+        return 0 if entry is None else entry.account.qty_lots
 
     def fill_cursors(self) -> dict[str, int]:
         """Give the greatest trade id that was counted, by instrument; absent for none."""

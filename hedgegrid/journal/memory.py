@@ -7,7 +7,7 @@ from hedgegrid.journal.entries import StoredLot, StoredOrder
 from hedgegrid.journal.journal import SqliteJournal, Totals
 from hedgegrid.model.account import Balance
 from hedgegrid.model.grid import GridMemory, OpenLot
-from hedgegrid.model.order import OrderRequest
+from hedgegrid.model.order import Leg, OrderRequest
 from hedgegrid.ports import Books, Recollection, RememberedOrder
 
 
@@ -63,6 +63,10 @@ class JournalMemory:
         """Give an order of any boot."""
         stored = self._journal.order(client_id)
         return None if stored is None else _remembered(stored)
+
+    def held_lots(self, instrument: str, leg: Leg) -> int:
+        """Give what a leg holds."""
+        return self._journal.held_lots(instrument, leg)
 
     def has_fill(self, key: FillKey) -> bool:
         """Tell whether a fill was counted in any boot."""

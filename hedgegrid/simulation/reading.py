@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from hedgegrid.model.order import Purpose
+from hedgegrid.model.order import Kind, Purpose
 from hedgegrid.simulation.rare import OrderLives, Rare, of_reason
 from hedgegrid.units import NS_PER_S, PPM
 
@@ -155,14 +155,15 @@ class JournalTail:
         ).fetchone()
         return 0 if row is None else int(row[0])
 
-    def reducing_lots(self, instrument: str, leg: int, purpose: int) -> int:
-        """Give what open orders of a purpose could still close of a leg, at a limit or at the market."""
-        row = self._db.execute(
-            "SELECT sum(qty_lots - filled_lots) FROM orders WHERE instrument = ? AND leg = ? AND purpose = ?"  # noqa: S608
-            f" AND kind != 1 AND state IN {_OPEN}",
-            (instrument, leg, purpose),
-        ).fetchone()
-        return int(row[0] or 0)
+    def reducing(self, instrument: str, leg: int, *, at_market: bool) -> list[tuple[str, int]]:
+        """Give the open orders that reduce a leg at the market, or at a limit, and what each could still close."""
+        which = f"kind = {Kind.MARKET:d}" if at_market else f"kind = {Kind.LIMIT:d}"
+        rows = self._db.execute(
+            "SELECT client_id, qty_lots - filled_lots FROM orders WHERE instrument = ? AND leg = ?"  # noqa: S608
+            f" AND purpose != {Purpose.ENTRY:d} AND {which} AND state IN {_OPEN}",
+            (instrument, leg),
+        )
+        return [(str(name), int(lots)) for name, lots in rows]
 
     def fill_sums(self) -> dict[tuple[str, int], int]:
         """Give what the fills of each leg add up to."""

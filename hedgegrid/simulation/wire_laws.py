@@ -116,7 +116,7 @@ class WireLaws:
         for request in word.requests:
             if request.purpose is Purpose.ENTRY:
                 self._entry(request, word, journal)
-            elif request.kind is not Kind.STOP_MARKET and request.purpose in (Purpose.TAKE_PROFIT, Purpose.FLATTEN):
+            elif request.kind is not Kind.STOP_MARKET:
                 self._reduction(request, journal)
         if any(request.purpose is Purpose.ENTRY for request in word.requests):
             self._caps(word)
@@ -182,7 +182,9 @@ class WireLaws:
         """Judge an exit at a limit or at the market by what the journal knows of its leg."""
         case, leg = self._case, int(request.leg)
         held = journal.held_lots(request.instrument, leg)
-        out = journal.reducing_lots(request.instrument, leg, int(request.purpose))
+        # An order that never left can close nothing, however long it has waited.
+        reducing = journal.reducing(request.instrument, leg, at_market=request.kind is Kind.MARKET)
+        out = sum(lots for name, lots in reducing if name in self._ids)
         if out > held:
             case.broken(Law.REDUCTION_PROVEN, f"{request.client_id}: {out} to close, {held} held")
         unit_e8 = case.limits.instruments[request.instrument].unit_e8

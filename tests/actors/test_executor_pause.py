@@ -26,6 +26,8 @@ def placed(at: Desk) -> list[str]:
 async def test_what_was_approved_before_a_pause_is_not_sent_in_it(tmp_path: Path) -> None:
     """An entry that waits behind a slow request when trading pauses never leaves; a reduction does; then it goes on."""
     async with desk(tmp_path) as at:
+        await at.held()
+        before = placed(at)
         at.venue.faults["place"] = deque([HANG])
         first, second, third = at.request(), at.request(), at.request()
         exit_order = at.request(Purpose.TAKE_PROFIT)
@@ -34,7 +36,7 @@ async def test_what_was_approved_before_a_pause_is_not_sent_in_it(tmp_path: Path
         at.approve(second, exit_order)
         at.permit(may_add=False)
         await at.wait(5)
-        assert placed(at) == [first.client_id, exit_order.client_id]
+        assert placed(at) == [*before, first.client_id, exit_order.client_id]
         assert [(one.kind, one.reason) for one in at.events() if one.client_id == second.client_id] == [
             (K.REJECTED, EndReason.NOT_SENT)
         ]
@@ -49,12 +51,14 @@ async def test_nothing_that_adds_is_sent_behind_the_fence(tmp_path: Path) -> Non
     """While the watchdog's fence is up, whatever the permission says: no entry leaves, an exit does."""
     fence = Fence()
     async with desk(tmp_path, attrs.evolve(REAL, fence=fence)) as at:
+        await at.held()
+        before = placed(at)
         entry, exit_order, later = at.request(), at.request(Purpose.TAKE_PROFIT), at.request()
         fence.put_up("the executor is silent")
         at.approve(entry, exit_order)
         await at.rest()
-        assert placed(at) == [exit_order.client_id]
+        assert placed(at) == [*before, exit_order.client_id]
         fence.take_down()
         at.approve(later)
         await at.rest()
-        assert placed(at) == [exit_order.client_id, later.client_id]
+        assert placed(at) == [*before, exit_order.client_id, later.client_id]
