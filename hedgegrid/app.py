@@ -301,6 +301,7 @@ class House:
             account=account.name,
             evidence=self.world.evidence,
             unknown_pause_ns=ns_from_ms(watchdog.unknown_pause_ms),
+            permits=self._counted.permits,
             fence=self.fence,
         )
         if not self.world.polled:

@@ -32,7 +32,6 @@ from hedgegrid.messages.events import (
     Message,
     OrderEvent,
     OrderEventKind,
-    PermissionView,
     StreamGap,
     VenueReport,
 )
@@ -51,7 +50,6 @@ ExecutorMessage = (
     | Rehydrate
     | StandDown
     | ConfirmFlat
-    | PermissionView
     | Wake
     | Sent
     | ExchangeRead
@@ -170,8 +168,6 @@ class Executor(Actor[ExecutorMessage]):
                 await self._on_read(message)
             case Wake():
                 self._on_wake(message)
-            case PermissionView():
-                self._sender.permit(message.instrument, may_add=message.may_add)
             case _:
                 self._on_account(message)
 

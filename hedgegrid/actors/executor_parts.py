@@ -16,6 +16,7 @@ from hedgegrid.actors.flat_watch import FlatWatch
 from hedgegrid.actors.hydration import Hydration
 from hedgegrid.actors.limits_told import LimitsTold
 from hedgegrid.actors.order_table import OrderTable
+from hedgegrid.actors.permits import Permits
 from hedgegrid.actors.post import Post
 from hedgegrid.actors.resolving import Resolving
 from hedgegrid.actors.sender import Sender
@@ -49,6 +50,8 @@ class ExecutorSettings:
     poll_ns: int | None = None
     countdown: CountdownRule | None = None
     adopting: Mapping[str, GridParams] = attrs.field(factory=dict)
+    permits: Permits = attrs.field(factory=Permits)
+    """What risk lets be added."""
     fence: Fence = attrs.field(factory=Fence)
     """While it is up no entry is sent."""
 
@@ -117,7 +120,7 @@ class Parts:
             activity=around.activity,
             limit_ns=limit_ns,
             tally=around.tally,
-            may_add=lambda: not (self.hydration.gap or settings.fence.is_up),
+            bars=lambda instrument: self._bars(settings, instrument),
         )
         self.reader = ExchangeReader(
             trading=trading,
@@ -137,6 +140,12 @@ class Parts:
             foreign=self.hydration.foreign_legs,
             queued=lambda: not self.sender.is_idle(""),
         )
+
+    def _bars(self, settings: ExecutorSettings, instrument: str) -> str:
+        """Tell why nothing may be added for an instrument now, "" where it may."""
+        if self.hydration.gap or settings.fence.is_up:
+            return "the exchange has to be read first"
+        return "" if settings.permits.may_add(instrument) else "trading is paused"
 
     def _teller(self, around: Surroundings, settings: ExecutorSettings) -> StateTeller:
         return StateTeller(

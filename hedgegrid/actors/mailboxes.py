@@ -43,8 +43,7 @@ _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
             executor_notes.CountdownSet: REFUSE,
             commands.ConfirmFlat: REFUSE,
         },
-        # Ahead of the approvals that wait: what was approved before a pause is not sent in it.
-        (events.PermissionView,),
+        (),
     ),
     RISK: (
         {

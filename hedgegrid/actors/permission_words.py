@@ -6,7 +6,8 @@ figures before any strategy hears of it.
 
 from collections.abc import Callable, Sequence
 
-from hedgegrid.actors.post import EXECUTOR, Post, strategy_name
+from hedgegrid.actors.permits import Permits
+from hedgegrid.actors.post import Post, strategy_name
 from hedgegrid.core import permission
 from hedgegrid.core.pause import ControlAction, Reason, cancels_entries
 from hedgegrid.core.permission import PermissionChange, PermissionState, StandingReason
@@ -24,10 +25,12 @@ class PermissionWords:
         action: Callable[[Reason], ControlAction],
         closes: Callable[[PermissionState, str], tuple[Leg, ...]],
         throttle_ppm: int,
+        permits: Permits,
     ) -> None:
         """``names`` are the instruments; ``action`` gives what a reason does, ``closes`` the legs being closed.
 
-        ``throttle_ppm`` is what the operator said last, perhaps in an earlier life.
+        ``throttle_ppm`` is what the operator said last, perhaps in an earlier life; ``permits`` is where it is written
+        what may be added.
         """
         self._post = post
         self._names = tuple(names)
@@ -36,7 +39,7 @@ class PermissionWords:
         self.throttle_ppm = throttle_ppm
         """The operator's factor on the quantity of new entries."""
         self._views: dict[str, tuple[bool, bool, tuple[Leg, ...], int]] = {}
-        self._told_executor: dict[str, bool] = {}
+        self._permits = permits
         self.unready = set(names)
         """The instruments whose strategies are not ready yet."""
 
@@ -76,7 +79,7 @@ class PermissionWords:
         self._post.publish(told)
 
     def tell_views(self, cause: Message | None, state: PermissionState) -> None:
-        """Tell the executor, and each strategy, what may be done now, where that has changed."""
+        """Write what may be added now, and tell each strategy what it may do, where that has changed."""
         for name in self._names:
             may_add = permission.may_increase(state, name)
             hold = any(
@@ -92,9 +95,7 @@ class PermissionWords:
                 closes=closes,
                 throttle_ppm=self.throttle_ppm,
             )
-            if self._told_executor.get(name) is not may_add:
-                self._told_executor[name] = may_add
-                self._post.send(view, EXECUTOR)
+            self._permits.tell(name, may_add=may_add)
             told = (may_add, hold, closes, self.throttle_ppm)
             if self._views.get(name) == told or name in self.unready:
                 continue

@@ -125,7 +125,12 @@ class Risk(Actor[RiskMessage]):
         )
         self._flattening = Flattening(post, self._book, clock, self._session.action)
         self._words = PermissionWords(
-            post, self._book.names, self._session.action, self._flattening.closes, memory.throttle_ppm()
+            post,
+            self._book.names,
+            self._session.action,
+            self._flattening.closes,
+            memory.throttle_ppm(),
+            counted.permits,
         )
         self._keep_latched = memory.set_latched
         self._on_liquidated = on_liquidated

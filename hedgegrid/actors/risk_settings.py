@@ -2,6 +2,7 @@
 
 import attrs
 
+from hedgegrid.actors.permits import Permits
 from hedgegrid.actors.risk_gate import OrderPace
 from hedgegrid.actors.risk_session import SessionSettings
 from hedgegrid.core.breaker import Breaker
@@ -26,7 +27,11 @@ class RiskSettings:
 
 @attrs.define(eq=False, kw_only=True)
 class Counted:
-    """What the house keeps for the risk actor, so that its restart forgets neither errors nor orders."""
+    """What the house keeps for the risk actor, so that its restart forgets neither errors nor orders.
+
+    ``permits`` is where the executor reads what may be added.
+    """
 
     breaker: Breaker
+    permits: Permits = attrs.field(factory=Permits)
     sent: OrderPace = attrs.field(factory=OrderPace)

@@ -1,9 +1,9 @@
 """The executor's outboxes, and how a job is sent: made durable, marked, asked of the venue, answered by a note.
 
 Invariants: nothing is sent before the journal has it on disk; an entry whose approval has expired by the time that its
-turn comes, or for which there must be no new risk now, is not sent, and nothing is added for an instrument before its
-permission was told; an exit that would close more than its leg holds by now is not sent either, and the stops that it
-was to replace stay; of what was asked for there is one answer each.
+turn comes, or for which there must be no new risk now, is not sent: that is asked right before each request leaves; an
+exit that would close more than its leg holds by now is not sent either, and the stops that it was to replace stay; of
+what was asked for there is one answer each.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -52,10 +52,13 @@ class Sender:
         resolving: Resolving,
         activity: Activity,
         limit_ns: int | None,
-        may_add: Callable[[], bool],
+        bars: Callable[[str], str],
         tally: SentTally,
     ) -> None:
-        """``limit_ns``: how long a request may take; ``may_add``: whether the books allow entries to be sent now."""
+        """``limit_ns``: how long a request may take.
+
+        ``bars`` tells why nothing may be added for an instrument at this moment, "" where it may.
+        """
         self._trading = trading
         self._journal = journal
         self._clock = clock
@@ -64,10 +67,8 @@ class Sender:
         self._resolving = resolving
         self._activity = activity
         self._limit_ns = limit_ns
-        self._may_add = may_add
+        self._bars = bars
         self._tally = tally
-        self._permitted: set[str] = set()
-        """Instruments for which risk allows to add."""
         self._boxes: dict[str, Outbox[Job]] = {}
         self._begun: dict[str, Awaitable[None]] = {}
         """The commits of jobs that are begun and come next, by instrument."""
@@ -95,13 +96,6 @@ class Sender:
             self._begun[job.instrument] = self._begin(job)
         box.put(job)
 
-    def permit(self, instrument: str, *, may_add: bool) -> None:
-        """Take risk's word on an instrument: what was approved before a pause, and still waits, is not sent in it."""
-        if may_add:
-            self._permitted.add(instrument)
-        else:
-            self._permitted.discard(instrument)
-
     def is_full(self, instrument: str) -> bool:
         """Tell whether an outbox takes no more entries."""
         return self._boxes[instrument].is_full
@@ -121,16 +115,13 @@ class Sender:
         self.moved_ns = self._clock.now_ns()
         await (self._begun.pop(job.instrument, None) or self._begin(job))
         answer = _Answer()
-        requests = self._due(job, answer)
-        amends = self._due_amends(job, answer)
-        retires = self._due_retires(job, requests, answer)
         # No placement of a batch waits for a cancel of it (a rung that does is sent after the confirmation), so both
         # are under way at once, the cancels first.
         calls = [self._cancel(job, answer)] if job.cancels else []
-        if requests or retires:
-            calls.append(self._place(job, requests, retires, answer))
-        if amends:
-            calls.append(self._amend(job, amends, answer))
+        if job.approved or job.retires:
+            calls.append(self._place(job, answer))
+        if job.amends:
+            calls.append(self._amend(job, answer))
         await together(*calls)
         note = Sent(
             **self._post.head(job.cause),
@@ -209,11 +200,8 @@ class Sender:
         request = one.request
         if now_ns > one.expires_ns:
             return refused_event(request, EndReason.EXPIRED_APPROVAL, "")
-        if not self._may_add():
-            return refused_event(request, EndReason.NOT_SENT, "the exchange has to be read first")
-        if request.instrument not in self._permitted:
-            return refused_event(request, EndReason.NOT_SENT, "trading is paused")
-        return None
+        why = self._bars(request.instrument)
+        return refused_event(request, EndReason.NOT_SENT, why) if why else None
 
     async def _cancel(self, job: Job, answer: _Answer) -> None:
         """Ask for cancels; what was not taken is told, what nobody knows is looked at."""
@@ -227,8 +215,12 @@ class Sender:
         except OutcomeUnknown:
             answer.lost_cancels.extend(job.cancels)
 
-    async def _place(self, job: Job, requests: list[OrderRequest], retires: tuple[str, ...], answer: _Answer) -> None:
-        """Send orders, and retire stops once they stand."""
+    async def _place(self, job: Job, answer: _Answer) -> None:
+        """Send the orders that are due in this moment, and retire stops once they stand."""
+        requests = self._due(job, answer)
+        retires = self._due_retires(job, requests, answer)
+        if not requests and not retires:
+            return
         now_ns = self._trading.venue_ns()
         self._table.mark(retires, LifeEventKind.CANCEL_SENT, now_ns)
         self._resolving.sent(job.instrument, ())
@@ -251,8 +243,11 @@ class Sender:
             assert len(answers) == len(requests), "one answer a request"
             answer.events.extend(one for one in answers if one.kind is not OrderEventKind.ACCEPTED)
 
-    async def _amend(self, job: Job, requests: list[OrderRequest], answer: _Answer) -> None:
-        """Ask for amendments; what became of each is in its answer."""
+    async def _amend(self, job: Job, answer: _Answer) -> None:
+        """Ask for the amendments that are due in this moment; what became of each is in its answer."""
+        requests = self._due_amends(job, answer)
+        if not requests:
+            return
         for request in requests:
             self._tally.note(request)
         try:

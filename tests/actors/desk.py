@@ -15,6 +15,7 @@ import attrs
 from hedgegrid.actors.executor import Executor
 from hedgegrid.actors.executor_parts import ExecutorSettings
 from hedgegrid.actors.mailboxes import mailbox_maker
+from hedgegrid.actors.permits import Permits
 from hedgegrid.actors.post import EXECUTOR, RISK, Post, strategy_name
 from hedgegrid.actors.sent_tally import SentTally
 from hedgegrid.core import risk
@@ -30,7 +31,6 @@ from hedgegrid.messages.events import (
     Message,
     OrderEvent,
     OrderEventKind,
-    PermissionView,
     VenueReport,
 )
 from hedgegrid.model.order import Cover, Kind, Leg, OrderRequest, Purpose
@@ -82,6 +82,7 @@ class Desk:
     strategy: Ears
     task: "asyncio.Task[None]"
     published: list[Message]
+    permits: Permits
     sequence: int = 100
 
     async def rest(self) -> None:
@@ -125,10 +126,9 @@ class Desk:
     # --- what goes in -----------------------------------------------------------------------------------------------
 
     def permit(self, *, may_add: bool) -> None:
-        """Tell the executor what risk allows for both instruments."""
+        """Let risk allow, or not, what adds to both instruments."""
         for name in (BTC, ETH):
-            view = PermissionView(**self.post.head(), instrument=name, may_add=may_add, hold_entries=False)
-            self.post.send(view, EXECUTOR)
+            self.permits.tell(name, may_add=may_add)
 
     def request(self, purpose: Purpose = Purpose.ENTRY, **changes: Any) -> OrderRequest:
         """An order of ours, changed."""
@@ -210,6 +210,7 @@ async def desk(
     ears = [Ears(name) for name in (RISK, strategy_name(BTC), strategy_name(ETH))]
     for one in ears:
         router.register(cast("Any", one))
+    permits = Permits()
     executor = Executor(
         mailbox=mailbox_maker(activity)(EXECUTOR),
         router=router,
@@ -218,12 +219,12 @@ async def desk(
         trading=venue,
         journal=journal,
         memory=JournalMemory(journal, [BTC, ETH], order_no_stride=64),
-        settings=settings,
+        settings=attrs.evolve(settings, permits=permits),
         tally=SentTally(),
     )
     up = asyncio.Event()
     task = asyncio.create_task(executor.run(up.set))
-    made = Desk(executor, venue, clock, activity, post, journal, ears[0], ears[1], task, published)
+    made = Desk(executor, venue, clock, activity, post, journal, ears[0], ears[1], task, published, permits)
     try:
         if started:
             await made.rest()

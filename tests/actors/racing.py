@@ -205,8 +205,6 @@ class Ring(PlayedExchange):
         if isinstance(message, c.Rehydrate):
             self._tell_state(message)
             return
-        if isinstance(message, e.PermissionView):
-            return
         assert isinstance(message, e.ApprovedBatch), message
         for name in message.cancels:
             self._ask_cancel(name)

@@ -47,6 +47,21 @@ async def test_what_was_approved_before_a_pause_is_not_sent_in_it(tmp_path: Path
 
 
 @pytest.mark.asyncio
+async def test_a_pause_of_the_very_moment_is_heard(tmp_path: Path) -> None:
+    """Risk pauses while a batch's cancel leaves: the entry beside it stays, though no mailbox was read since."""
+    async with desk(tmp_path) as at:
+        await at.held()
+        old = at.request(level=3)
+        await at.resting(old)
+        before = placed(at)
+        at.venue.hooks["cancel"] = lambda: at.permit(may_add=False)
+        entry, exit_order = at.request(), at.request(Purpose.TAKE_PROFIT)
+        at.approve(entry, exit_order, cancels=(old.client_id,))
+        await at.rest()
+        assert placed(at) == [*before, exit_order.client_id]
+
+
+@pytest.mark.asyncio
 async def test_nothing_that_adds_is_sent_behind_the_fence(tmp_path: Path) -> None:
     """While the watchdog's fence is up, whatever the permission says: no entry leaves, an exit does."""
     fence = Fence()
