@@ -124,14 +124,8 @@ class Risk(Actor[RiskMessage]):
             keep=memory.set_session,
         )
         self._flattening = Flattening(post, self._book, clock, self._session.action)
-        self._words = PermissionWords(
-            post,
-            self._book.names,
-            self._session.action,
-            self._flattening.closes,
-            memory.throttle_ppm(),
-            counted.permits,
-        )
+        action, closes, throttle_ppm = self._session.action, self._flattening.closes, memory.throttle_ppm()
+        self._words = PermissionWords(post, self._book.names, action, closes, throttle_ppm, counted.permits)
         self._keep_latched = memory.set_latched
         self._on_liquidated = on_liquidated
         self._sampled_ns = 0

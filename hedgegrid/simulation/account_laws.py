@@ -115,7 +115,7 @@ class AccountLaws:
             return
         journal = case.journal()
         # What a pause says waits for the next commit: only a younger one shows that there was none.
-        silent_ns = journal.fresh_ns - max(case.prices_ns(), case.alive_since_ns)
+        silent_ns = journal.fresh_ns - max(case.silent_since_ns(), case.alive_since_ns)
         if silent_ns > STALE_BARS * case.limits.bar_ns + STALE_MORE_NS and journal.mode == "active":
             case.broken(Law.STALE, f"active after {silent_ns // NS_PER_S} s of silence, boot {case.boot}")
 

@@ -34,8 +34,8 @@ class Case:
         self._followed: int | None = None
         self.disk_failed: Callable[[], bool] = lambda: False
         """Tells whether the journal's disk has failed in this life."""
-        self.prices_ns: Callable[[], int] = lambda: self.now_ns
-        """Tells when this life was last shown a price."""
+        self.silent_since_ns: Callable[[], int] = lambda: self.now_ns
+        """Tells since when this life hears nothing of the market; what goes by before it listens is no silence."""
         self.violations: list[Violation] = []
         self.rare: Counter[Rare] = Counter()
         """The rare states that the journal does not tell of."""

@@ -130,7 +130,9 @@ class Simulation:
         self._countdowns = Countdowns(self._venue, self._weather, self._on_countdown)
         self._disk = Disk(folder, self._weather, self._clock)
         self._disk.crash = self._crash
-        self._judge.case.prices_ns = lambda: self._clock.now_ns() if self._wire is None else self._wire.shown_ns
+        self._judge.case.silent_since_ns = lambda: (
+            self._clock.now_ns() if self._wire is None else self._wire.silent_since_ns
+        )
         self._judge.case.commits = lambda: self._disk.commits
         self._judge.case.disk_failed = lambda: self._disk.failed_ns is not None
         self._dead = asyncio.Event()

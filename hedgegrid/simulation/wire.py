@@ -85,6 +85,7 @@ class Wire:
         self._last_event_ns = 0
         self.shown_ns = clock.now_ns()
         """When the bot was last shown a price."""
+        self._listens_ns: int | None = None
         self._outages = Outages(weather, clock, life_clock, banned=self._banned)
         self._prices = Prices(weather, clock, self._show_now)
         self.account_ns: int | None = None
@@ -101,6 +102,12 @@ class Wire:
     def subscribe_market(self, sink: Callable[[tuple[MarketUpdate, ...]], None]) -> None:
         """Hear of the market."""
         self._show = sink
+        self._listens_ns = self._listens_ns or self._clock.now_ns()
+
+    @property
+    def silent_since_ns(self) -> int:
+        """Since when this life hears nothing of the market; now, as long as it has not begun to listen."""
+        return self._clock.now_ns() if self._listens_ns is None else max(self.shown_ns, self._listens_ns)
 
     def seen(self, updates: tuple[MarketUpdate, ...]) -> None:
         """Bring prices and bars to the bot."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hedgegrid.config.load import load
 from hedgegrid.simulation.rare import Rare
 from hedgegrid.simulation.weather import Fault
 from tests.simulation.storm import storm
@@ -45,6 +46,20 @@ FOUND: tuple[Run, ...] = (
     *((seed, 2.0, 1.5, ()) for seed in (115, 119, 134, 141, 159, 169, 251)),
 )
 """Runs by which a bug was found once: CHANGELOG names them."""
+REPLAY: tuple[tuple[int, float], ...] = (
+    (65, 1.3),
+    (71, 4.6),
+    (158, 4.5),
+    (178, 1.7),
+    (184, 0.7),
+    (252, 1.5),
+    (308, 1.7),
+    (363, 0.9),
+    (450, 1.4),
+    (543, 0.9),
+    (589, 0.5),
+)
+"""Seeds of ``configs/replay.toml`` by which a bug was found, and the hours in which they showed it."""
 SILENT = tuple((seed, 1.0, 6.0, (Fault.MARKET_SILENT, Fault.HISTORY_FAILS)) for seed in (1, 2, 3, 4))
 
 
@@ -64,3 +79,10 @@ def test_what_once_found_a_bug_finds_none(
 ) -> None:
     """A seed that broke a law stays where it is."""
     assert storm(tmp_path, seed, *faults, hours=hours, force=force).violations == ()
+
+
+@pytest.mark.parametrize(("seed", "hours"), REPLAY)
+def test_what_once_found_a_bug_in_a_config_finds_none(seed: int, hours: float, tmp_path: Path) -> None:
+    """The config that replays recorded data, as the command tortures it."""
+    config = load(Path(__file__).parents[2] / "configs" / "replay.toml")
+    assert storm(tmp_path, seed, hours=hours, config=config).violations == ()
