@@ -142,6 +142,7 @@ class Sender:
             requests = [one.request for one in job.approved]
             self._trading.prepare(job.instrument, requests)
             self._table.mark([one.client_id for one in requests], LifeEventKind.SENT, self._trading.venue_ns())
+            self._resolving.sent(job.instrument, ())
         return durable
 
     def _due(self, job: Job, answer: _Answer) -> list[OrderRequest]:

@@ -5,7 +5,6 @@ committed or not (it is kept in memory, so a read never waits and needs no flush
 what fails once stays failed.
 """
 
-import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from hedgegrid.model.account import Position, SessionMemory
 from hedgegrid.model.grid import UnbookedEntry
 from hedgegrid.model.order import Leg
 from hedgegrid.model.trip import LastTrip
+from hedgegrid.runtime.prompt import Prompt
 
 PENDING_MAX: Final = 512
 """Rows that wait for a commit before they are handed over without one."""
@@ -75,14 +75,14 @@ class _UnderWay:
 
     __slots__ = ("_then", "_waiting")
 
-    def __init__(self, waiting: asyncio.Future[None] | None, then: Callable[[], None]) -> None:
+    def __init__(self, waiting: Prompt | None, then: Callable[[], None]) -> None:
         """``waiting``: what ends when the disk has it, None where it has it already."""
         self._waiting = waiting
         self._then = then
 
     def __await__(self) -> Generator[Any, None, None]:
         if self._waiting is not None:
-            yield from self._waiting
+            yield from self._waiting.__await__()
         self._then()
 
 

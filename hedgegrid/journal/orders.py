@@ -52,11 +52,14 @@ class Orders:
 
     def approve(self, at: Moment, requests: Iterable[OrderRequest], cause: str) -> None:
         """Take approved orders as intents."""
+        # The orders of a batch come nearest first, not by their numbers: each is held against the batches before.
+        greatest = dict(self._greatest)
         for request in requests:
             parts = parse_client_id(request.client_id)
             sequence = NO_SEQUENCE if parts is None else parts.sequence
             of_boot = parts is not None and parts.epoch == self._epoch
-            if self._is_taken(request, sequence if of_boot else NO_SEQUENCE):
+            newest = of_boot and sequence > greatest.get(request.instrument, NO_SEQUENCE)
+            if self._is_taken(request.client_id, newest=newest):
                 self._notes.count("approved_twice")
                 self._notes.incident(at, "a client id was approved twice", figures={"client_id": request.client_id})
                 continue
@@ -135,11 +138,11 @@ class Orders:
         entry = self.live.get(client_id) or self._ended.get(client_id)
         return entry or (self._archive.order(client_id) if client_id else None)
 
-    def _is_taken(self, request: OrderRequest, sequence: int) -> bool:
-        """Tell whether the id was approved before; ``sequence`` is that of an id of this boot, else NO_SEQUENCE."""
-        client_id = request.client_id
+    def _is_taken(self, client_id: str, *, newest: bool) -> bool:
+        """Tell whether an id was approved before; ``newest``: its sequence is above those of all earlier batches.
+
+        Sequences of one instrument grow from batch to batch within a boot: only an id whose does not is looked up.
+        """
         if client_id in self.live or client_id in self._ended:
             return True
-        # Sequences of one instrument grow within a boot: only one that does not has to be looked up.
-        newest = sequence > self._greatest.get(request.instrument, NO_SEQUENCE)
         return not newest and self._archive.order(client_id) is not None

@@ -5,7 +5,6 @@ its neighbours; after the first error nothing is written any more, and everyone 
 one line.
 """
 
-import asyncio
 import contextlib
 import queue
 import sqlite3
@@ -19,6 +18,7 @@ import attrs
 
 from hedgegrid.errors import Fatal
 from hedgegrid.journal.changes import Write
+from hedgegrid.runtime.prompt import Prompt
 
 GROUP_MAX: Final = 64
 """Batches that are committed together at most."""
@@ -47,7 +47,7 @@ class Writer(Protocol):
         """Take a batch, to be on disk soon. Fatal where it is known to have failed."""
         ...
 
-    def begin(self, batch: Batch) -> asyncio.Future[None] | None:
+    def begin(self, batch: Batch) -> Prompt | None:
         """Begin to bring a batch to disk: give what to wait for, None where it is done.
 
         ``failure`` says then whether this batch and all before it are on disk.
@@ -132,7 +132,7 @@ class _Job:
     """A batch and who waits for it; None for ``batch`` ends the thread. ``opened``: its rows are in, uncommitted."""
 
     batch: Batch | None
-    done: asyncio.Future[None] | None = None
+    done: Prompt | None = None
     opened: bool = False
 
 
@@ -163,12 +163,12 @@ class ThreadWriter:
             raise Fatal(self.failure)
         self._hand(_Job(batch=batch))
 
-    def begin(self, batch: Batch) -> asyncio.Future[None] | None:
+    def begin(self, batch: Batch) -> Prompt | None:
         """Hand a batch over, and give what ends when it is on disk."""
         idle = self._handed == self._finished
         if self.failure or (idle and not batch.writes):
             return None
-        done = asyncio.get_running_loop().create_future()
+        done = Prompt()
         opened = idle and sum(len(rows) for _, rows in batch.writes) <= OPENED_MAX and self._open(batch)
         if self.failure:
             return None
@@ -245,9 +245,5 @@ class ThreadWriter:
         for job in jobs:
             if job.done is not None:
                 with contextlib.suppress(RuntimeError):  # its loop has ended: nobody waits
-                    job.done.get_loop().call_soon_threadsafe(_resolve, job.done)
+                    job.done.get_loop().call_soon_threadsafe(job.done.settle)
 
-
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)

@@ -7,6 +7,7 @@ import pytest
 
 from hedgegrid.core import risk
 from hedgegrid.core.order_state import OrderState
+from hedgegrid.journal import orders
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.verify import verify
 from hedgegrid.messages.events import (
@@ -163,6 +164,34 @@ def test_a_client_id_is_taken_once(tmp_path: Path) -> None:
     report = verify(tmp_path / "a.db")
     failed = [check.name for check in report.checks if not check.ok]
     assert failed == ["no client id is approved twice"], report.text()
+
+
+@pytest.mark.asyncio
+async def test_an_id_is_known_again_beside_a_newer_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law 5: an order that has ended and left memory is looked up though its batch brings a greater number too."""
+    monkeypatch.setattr(orders, "ENDED_KEPT", 0)
+    journal, life = opened(tmp_path / "a.db"), Life(1)
+    old, new = (life.request(BTC, Leg.LONG, Purpose.ENTRY, price, 6) for price in (10_000, 9_000))
+    approve(journal, life, old)
+    say(journal, life, OrderEvent(kind=K.REJECTED, client_id=old.client_id))
+    for _ in range(2):
+        await journal.commit()
+    assert old.client_id not in journal._state.orders._ended, "it has left memory"
+    approve(journal, life, new, old)
+    assert (journal.counts()["approved_twice"], journal.counts()["orders"]) == (1, 2)
+    journal.close("done")
+
+
+def test_new_ids_are_not_looked_up_on_disk_whatever_their_order(tmp_path: Path) -> None:
+    """A batch comes nearest first, so its numbers fall as well as rise: no order on its way waits for a look-up."""
+    journal, life = opened(tmp_path / "a.db"), Life(1)
+    first, second, third = (life.request(BTC, Leg.LONG, Purpose.ENTRY, price, 6) for price in (10_000, 9_000, 8_000))
+    asked: list[str] = []
+    journal._archive.set_trace_callback(asked.append)
+    approve(journal, life, second, first)
+    approve(journal, life, third)
+    assert (asked, journal.counts()["orders"]) == ([], 3)
+    journal.close("done")
 
 
 def test_sequences_go_on_over_boots(tmp_path: Path) -> None:
