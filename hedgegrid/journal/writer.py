@@ -246,4 +246,3 @@ class ThreadWriter:
             if job.done is not None:
                 with contextlib.suppress(RuntimeError):  # its loop has ended: nobody waits
                     job.done.get_loop().call_soon_threadsafe(job.done.settle)
-

@@ -4,7 +4,8 @@
 
 It watches best bids and asks and the bars of one instrument; at each closed bar it places one order on each side, as a
 grid of one rung does: both in one request, or with ``--websocket`` each in a message of its own over ccxt's socket for
-orders, both at once. With ``--cancels`` it then cancels the two of the bar before. It has no journal, no gate and no
+orders, both at once; with ``--long-only`` the buy alone. With ``--cancels`` it also cancels those of the bar before:
+as in a grid these go first, and no order waits for their answer. It has no journal, no gate and no
 account, and its limiter is off. ccxt's unified candles do not say whether a bar has closed, so the handler looks at the
 raw flag: that is the earliest moment at which such a script can know.
 """
@@ -68,20 +69,29 @@ async def placed(one: Watched, wanted: Sequence[dict[str, Any]], *, websocket: b
     """Place orders, and give ccxt's answers."""
     if websocket:
         return list(await asyncio.gather(*(one.create_order_ws(**each) for each in wanted)))
+    if len(wanted) == 1:
+        return [await one.create_order(**wanted[0])]
     answers: list[dict[str, Any]] = await one.create_orders(wanted)
     return answers
 
 
-async def bars(one: Watched, timeframe: str, *, cancels: bool, websocket: bool) -> None:
+async def cancelled(one: Watched, order_ids: Sequence[str], *, websocket: bool) -> None:
+    """Cancel orders, if there are any."""
+    if order_ids and websocket:
+        await asyncio.gather(*(one.cancel_order_ws(order_id, SYMBOL) for order_id in order_ids))
+    elif order_ids:
+        await one.cancel_orders(order_ids, SYMBOL)
+
+
+async def bars(one: Watched, given: argparse.Namespace) -> None:
     """Watch the bars for ever, and trade at each that has closed."""
     traded = one.closed
     resting: list[str] = []
     while True:
-        candles = await one.watch_ohlcv(SYMBOL, timeframe)
+        candles = await one.watch_ohlcv(SYMBOL, given.timeframe)
         if one.closed == traded:
             continue
-        traded, old, resting = one.closed, resting, []
-        close = candles[-1][4]
+        traded, close = one.closed, candles[-1][4]
         wanted = [
             {
                 "symbol": SYMBOL,
@@ -91,24 +101,25 @@ async def bars(one: Watched, timeframe: str, *, cancels: bool, websocket: bool) 
                 "price": one.price_to_precision(SYMBOL, close * away),
                 "params": {"positionSide": leg, "timeInForce": "GTX"},
             }
-            for side, leg, away in SIDES
+            for side, leg, away in (SIDES[:1] if given.long_only else SIDES)
         ]
-        resting = [order["id"] for order in await placed(one, wanted, websocket=websocket)]
-        if old and cancels and websocket:
-            await asyncio.gather(*(one.cancel_order_ws(order_id, SYMBOL) for order_id in old))
-        elif old and cancels:
-            await one.cancel_orders(old, SYMBOL)
+        placing = placed(one, wanted, websocket=given.websocket)
+        if given.cancels and resting:
+            _, orders = await asyncio.gather(cancelled(one, resting, websocket=given.websocket), placing)
+        else:
+            orders = await placing
+        resting = [order["id"] for order in orders]
 
 
-async def trade(origin: str, timeframe: str, seconds: float, *, cancels: bool, websocket: bool) -> None:
+async def trade(given: argparse.Namespace) -> None:
     """Run the script for a while, and take away what rests at the end."""
-    one = exchange(origin)
+    one = exchange(given.origin)
     try:
         await one.load_markets()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(given.seconds), asyncio.TaskGroup() as tasks:
                 tasks.create_task(quotes(one))
-                tasks.create_task(bars(one, timeframe, cancels=cancels, websocket=websocket))
+                tasks.create_task(bars(one, given))
         await one.cancel_all_orders(SYMBOL)
     finally:
         await one.close()
@@ -120,10 +131,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--origin", required=True, help="the stand-in's origin")
     parser.add_argument("--timeframe", default="1s", help="length of a bar")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long it trades")
+    parser.add_argument("--long-only", action="store_true", help="place the buy alone")
     parser.add_argument("--cancels", action="store_true", help="cancel the orders of the bar before")
     parser.add_argument("--websocket", action="store_true", help="send orders over the socket for orders")
-    given = parser.parse_args(argv)
-    asyncio.run(trade(given.origin, given.timeframe, given.seconds, cancels=given.cancels, websocket=given.websocket))
+    asyncio.run(trade(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

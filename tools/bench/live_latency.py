@@ -1,11 +1,12 @@
 """From the sending of a closed bar to the receipt of the order that it causes: the bot beside a bare script.
 
-Two kinds of work, each done by both, in turns, at stand-ins of one seed:
+Three kinds of work, each done by both, in turns, at stand-ins of one seed:
 
-- "refill": the exchange ends both resting orders in the middle of each bar, so each bar's decision is two new orders
-  and nothing else;
+- "single": the exchange ends the buy in the middle of each bar, so each bar's decision is one new order and nothing
+  else;
+- "refill": it ends the sell as well, so each bar's decision is two new orders;
 - "recentre": the grid moves with each bar, so each bar's decision is two cancels and two orders (the bot also lays its
-  two closing stops anew).
+  two closing stops anew, which the script does not). Both cancel first, and wait for no answer before they place.
 
 Measured is the first order of a decision: the request that carries both entries, or by websocket the first of two.
 Beside it stands the first request of any kind (in "recentre" the bot's is a cancel, since cancels go first). Each order
@@ -37,7 +38,7 @@ QUOTES_PER_S: Final = 1_000
 SPEED: Final = 60
 """A bar of a second holds a minute of market: its close is news in every bar."""
 P50_TARGET, P99_TARGET = 1.25, 1.5
-WORKS: Final = ("refill", "recentre")
+SINGLE, REFILL, RECENTRE = WORKS = ("single", "refill", "recentre")
 CHANNELS: Final = ("rest", "websocket")
 SCRIPT, BOT = CONTESTANTS = ("script", "bot")
 
@@ -68,9 +69,14 @@ def one_round(who: str, channel: str, work: str, bars: int) -> list[Decision]:
         log, times = folder / "wire.jsonl", folder / "commits.txt"
         with standin(log, arguments) as origin, swept(origin, work):
             if who == SCRIPT:
-                run_script(origin, "1s", float(bars), cancels=work == "recentre", websocket=channel == "websocket")
+                options = {
+                    "cancels": work == RECENTRE,
+                    "websocket": channel == "websocket",
+                    "long-only": work == SINGLE,
+                }
+                run_script(origin, "1s", float(bars), [name for name, wanted in options.items() if wanted])
             else:
-                config = refill(channel) if work == "refill" else every_bar(channel)
+                config = every_bar(channel) if work == RECENTRE else refill(channel)
                 with running_bot(folder, origin, config, journal=folder / "bench.db", times=times):
                     time.sleep(bars)
         return decisions(log, read_commits(times))
@@ -78,19 +84,20 @@ def one_round(who: str, channel: str, work: str, bars: int) -> list[Decision]:
 
 @contextmanager
 def swept(origin: str, work: str) -> Iterator[None]:
-    """For "refill": have the exchange end every resting order in the middle of each bar, until the block is left."""
+    """Where orders do not move: have the exchange end them in the middle of each bar, until the block is left."""
     over = threading.Event()
 
     def sweep() -> None:
         while not over.wait((1.5 - time.time() % 1.0) % 1.0 or 1.0):
             orders = ask(origin, "/standin/state")["orders"]
-            texts = [f"order-expire:symbol={one['symbol']}:order_id={one['orderId']}" for one in orders]
+            ended = [one for one in orders if work == REFILL or one["side"] == "BUY"]
+            texts = [f"order-expire:symbol={one['symbol']}:order_id={one['orderId']}" for one in ended]
             if texts:
                 body = json.dumps({"arm": texts}).encode()
                 with urlopen(Request(f"{origin}/standin/faults", data=body), timeout=10.0) as answer:  # noqa: S310
                     answer.read()
 
-    if work != "refill":
+    if work == RECENTRE:
         yield
         return
     sweeper = threading.Thread(target=sweep, name="sweeper")

@@ -80,11 +80,10 @@ def running_bot(folder: Path, origin: str, config: str, *, journal: Path, times:
         end(child, signal.SIGTERM)
 
 
-def run_script(origin: str, timeframe: str, seconds: float, *, cancels: bool, websocket: bool) -> None:
-    """Run the bare script to its end. CalledProcessError where it failed."""
+def run_script(origin: str, timeframe: str, seconds: float, options: Sequence[str]) -> None:
+    """Run the bare script, with these of its options, to its end. CalledProcessError where it failed."""
     command = [sys.executable, "-m", "tools.bench.live_bare", "--origin", origin, "--timeframe", timeframe]
-    command += ["--seconds", str(seconds), *(["--cancels"] if cancels else [])]
-    command += ["--websocket"] if websocket else []
+    command += ["--seconds", str(seconds), *(f"--{name}" for name in options)]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
