@@ -5,7 +5,7 @@ books, and it says which; a position that is not known is never said to be none.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from loguru import logger
@@ -25,16 +25,32 @@ READ_S: Final = 5.0
 
 
 async def cancel_entries(house: House) -> None:
-    """Take every entry of ours away as far as the exchange lets us, and say where it does not."""
-    trading = house.world.trading
+    """Take every entry of ours away as far as the exchange lets us, and say where it does not.
+
+    Where it does not say in time what rests (its limit of reads is used up), those of the books go.
+    """
     try:
-        ours = await _entries_of_ours(house)
-        for instrument in house.instruments:
-            mine = [order.client_id for order in ours if order.instrument == instrument.name]
-            if mine:
-                await trading.cancel(instrument.name, mine)
+        async with asyncio.timeout(READ_S):
+            resting = await _entries_of_ours(house)
+    except (HedgegridError, TimeoutError) as fault:
+        logger.error("the exchange does not say what rests ({}): entries of the books are cancelled", str(fault) or "no answer in time")
+        ours = {one.name: house.view.orders.entries(one.name) for one in house.instruments}
+    else:
+        ours = {
+            one.name: [order.client_id for order in resting if order.instrument == one.name]
+            for one in house.instruments
+        }
+    for instrument, client_ids in ours.items():
+        if client_ids:
+            await _cancel(house, instrument, client_ids)
+
+
+async def _cancel(house: House, instrument: str, client_ids: Sequence[str]) -> None:
+    """Cancel, and say where that is refused: the next instrument's entries go all the same."""
+    try:
+        await house.world.trading.cancel(instrument, client_ids)
     except HedgegridError as fault:
-        logger.error("entries could not be cancelled: {}; look at the exchange", fault)
+        logger.error("entries of {} could not be cancelled: {}; look at the exchange", instrument, fault)
 
 
 async def _entries_of_ours(house: House) -> list[OpenOrder]:

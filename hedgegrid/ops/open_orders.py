@@ -57,6 +57,15 @@ class OpenOrders:
         """Open orders of an instrument. Raises KeyError for one that the account does not trade."""
         return sum(sum(counts) for counts in self._counts[instrument])
 
+    def entries(self, instrument: str) -> list[str]:
+        """Name the entries of an instrument that rest, and those that may: nobody knows what became of them."""
+        lost = [self._sent[client_id] for client_id in self._unknown if client_id in self._sent]
+        return [
+            order.client_id
+            for order in (*self._resting.values(), *lost)
+            if order.instrument == instrument and order.purpose is Purpose.ENTRY
+        ]
+
     def stop_lots(self, instrument: str, leg: Leg) -> int:
         """Give the lots that acknowledged stops of a leg would close; its backstop, which is of no lot, aside.
 

@@ -5,14 +5,15 @@ files.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hedgegrid.app import House
-from hedgegrid.errors import Fatal
+from hedgegrid.errors import Fatal, Transient
+from hedgegrid.leaving import cancel_entries
 from hedgegrid.messages.events import (
     AccountHydrated,
     ApprovedBatch,
@@ -24,6 +25,7 @@ from hedgegrid.messages.events import (
 )
 from hedgegrid.model.order import Purpose
 from hedgegrid.units import NS_PER_MINUTE, NS_PER_S
+from hedgegrid.venues.simulated.venue import SimulatedTrading
 from tests.actors.house import (
     BTC,
     FIRST_BAR,
@@ -192,6 +194,27 @@ async def test_giving_up_latches_and_takes_the_entries_away(latency_ms: int, tmp
     assert_exits_complete(three)
     assert_one_order_a_rung(one, two, three)
     assert left == [], "entries rest at the exchange while nobody is there"
+
+
+@pytest.mark.asyncio
+async def test_entries_go_though_the_exchange_does_not_say_what_rests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of reads that is used up keeps nobody from cancelling: the entries that the books know are taken away."""
+
+    async def unheard(_: SimulatedTrading) -> None:
+        raise Transient("no weight is left for reads")
+
+    asked: list[str] = []
+
+    async def heard(_trading: SimulatedTrading, _instrument: str, client_ids: Sequence[str]) -> None:
+        asked.extend(client_ids)
+
+    one = await boot(settings(tmp_path, account={"on_stop": "keep"}), market(seed=2, count=90))
+    monkeypatch.setattr(SimulatedTrading, "open_orders", unheard)
+    monkeypatch.setattr(SimulatedTrading, "cancel", heard)
+    await cancel_entries(one.house)
+    assert sorted(asked) == sorted(entries_at(one.exchange)) != []
 
 
 @pytest.mark.asyncio

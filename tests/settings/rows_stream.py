@@ -5,6 +5,7 @@ import time
 from tests.live.trading_bot import TradingBot
 from tests.settings.table import row
 from tests.settings.wire import AtStandin, Wired
+from tools.standin.weights import RateLimits
 
 SKEWED = AtStandin(name="the exchange's clock is 0.8 s off", standin={"skew_ms": 800})
 
@@ -73,6 +74,8 @@ PARTING = AtStandin(
     name="the clocks part",
     drive=parting,
     changes={"watchdog.account_poll_ms": 300, "venue.recv_window_ms": 1_000},
+    # Polls as many would use the minute's weight up, and the end would wait for it.
+    standin={"limits": RateLimits(weight_minute=24_000)},
     together="",
 )
 SILENT = AtStandin(name="no best bid and ask for some seconds", drive=quiet, changes={"watchdog.feed_stale_ms": 4_000})
