@@ -138,7 +138,8 @@ class Foreign:
             self._post.send(again, RISK)
 
     def _compare(self, before: ForeignSeen | None, now: ForeignSeen, to: tuple[str, ...]) -> None:
-        if before is None and not now.positions and not now.orders and not now.adopted:
+        # Trades of others are remembered though nothing is left of them: they are in what they left of ours.
+        if before is None and not now.positions and not now.orders and not now.adopted and not now.last_trade_id:
             return
         if before is not None and _content(before) == _content(now) and not now.adopted:
             return

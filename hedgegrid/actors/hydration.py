@@ -379,8 +379,12 @@ class Hydration:
     # --- positions and money ----------------------------------------------------------------------------------------
 
     def count(self, fill: Fill) -> None:
-        """Move our own position."""
-        self._held[fill.instrument, fill.leg] += fill.qty_lots if fill.purpose is Purpose.ENTRY else -fill.qty_lots
+        """Move our own position; what a fill closes beyond it was not ours."""
+        key = (fill.instrument, fill.leg)
+        if fill.purpose is Purpose.ENTRY:
+            self._held[key] += fill.qty_lots
+        else:
+            self._held[key] = max(0, self._held[key] - fill.qty_lots)
 
     def is_early(self, fill: Fill) -> bool:
         """Tell whether a fill closes more than we were told to hold: what it closes is still to be told.

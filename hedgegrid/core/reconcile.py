@@ -5,6 +5,8 @@ Invariants:
 - an order is dead only by the evidence rule: its request can no longer arrive, and enough reads do not show it;
 - applying a plan twice, or reconciling again with the same readings, changes nothing;
 - a leg agrees (our position and the foreign one together are the venue's), or the difference is named with its figures;
+- what an order of ours, or a forced close, takes beyond our part of a leg, it takes of what others hold there; such a
+  fill is applied only together with their part, by a reading that agrees;
 - in doubt nothing that protects is cancelled, and what is not ours is never touched.
 """
 
@@ -39,6 +41,16 @@ _PROTECTING: Final = (Purpose.TAKE_PROFIT, Purpose.STOP)
 
 def reconcile(local: LocalView, venue: VenueView, rule: EvidenceRule) -> Plan:
     """Plan how ``local`` comes to agree with ``venue``."""
+    plan, beyond = _plan(local, venue, rule)
+    if plan.agreed or not beyond:
+        return plan
+    waiting = tuple(fill for fill in venue.fills if fill_key(fill) not in beyond)
+    without, _ = _plan(local, attrs.evolve(venue, fills=waiting), rule)
+    return attrs.evolve(without, differences=plan.differences)
+
+
+def _plan(local: LocalView, venue: VenueView, rule: EvidenceRule) -> tuple[Plan, frozenset[FillKey]]:
+    """Give the plan, and the fresh fills of ours that close more than we hold, with those of their legs after them."""
     known = {record.client_id: record for record in local.orders}
     listed = {order.client_id: order for order in (*venue.limit_orders, *venue.stop_orders)}
     ours = {name: order for name, order in listed.items() if name in known or _is_ours(local.account, name)}
@@ -66,9 +78,10 @@ def reconcile(local: LocalView, venue: VenueView, rule: EvidenceRule) -> Plan:
         if name in ours or not is_terminal(record.state)
     ]
     after = {one.record.client_id: one.record for one in marked}
-    own, foreign, leg_differences = _legs(local, venue, own_fills, foreign_fills)
+    own, foreign, beyond = _parts(local, venue, fresh, own_fills)
+    leg_differences = _leg_differences(own, foreign, venue)
     doubtful = {(one.instrument, one.leg) for one in leg_differences}
-    return Plan(
+    plan = Plan(
         adopted=newcomers,
         fills=fills,
         marks=tuple(Mark(client_id=one.record.client_id, event=event) for one in marked for event in one.events),
@@ -79,11 +92,12 @@ def reconcile(local: LocalView, venue: VenueView, rule: EvidenceRule) -> Plan:
         ),
         foreign_orders=tuple(order for name, order in listed.items() if name not in ours),
         foreign_fills=tuple(foreign_fills),
-        foreign=foreign,
+        foreign=_leg_lots(foreign),
         absences=tuple(one.absence for one in marked if one.absence is not None),
         unresolved=tuple(one.record.client_id for one in marked if one.unresolved),
         differences=(*leg_differences, *overfills, *(diff for one in marked for diff in one.differences)),
     )
+    return plan, beyond
 
 
 def applied(local: LocalView, plan: Plan) -> LocalView:
@@ -98,7 +112,11 @@ def applied(local: LocalView, plan: Plan) -> LocalView:
         after = advance(table[name], event)
         assert isinstance(after, OrderRecord), "a plan holds legal events only"
         table[name] = after
-    moved = _moved(_lots(local.positions), (one.fill for one in fills))
+    moved = _lots(local.positions)
+    for one in fills:
+        _move(moved, one.fill)
+        # What went beyond ours was others': the plan has their part already.
+        moved[one.fill.instrument, one.fill.leg] = max(0, moved[one.fill.instrument, one.fill.leg])
     keys = {fill_key(one.fill) for one in plan.fills} | {fill_key(fill) for fill in plan.foreign_fills}
     return attrs.evolve(
         local,
@@ -146,24 +164,43 @@ def _leg_lots(lots: Counter[_LegKey]) -> tuple[LegLots, ...]:
     )
 
 
-def _moved(lots: Counter[_LegKey], fills: Iterable[Fill]) -> Counter[_LegKey]:
-    moved = Counter(lots)
-    for fill in fills:
-        opens = fill.side is side_of(fill.leg, Purpose.ENTRY)
-        moved[fill.instrument, fill.leg] += fill.qty_lots if opens else -fill.qty_lots
-    return moved
+def _move(lots: Counter[_LegKey], fill: Fill) -> None:
+    opens = fill.side is side_of(fill.leg, Purpose.ENTRY)
+    lots[fill.instrument, fill.leg] += fill.qty_lots if opens else -fill.qty_lots
 
 
-def _legs(
-    local: LocalView, venue: VenueView, own_fills: list[Fill], foreign_fills: list[Fill]
-) -> tuple[Counter[_LegKey], tuple[LegLots, ...], tuple[Difference, ...]]:
-    """Give our lots after the fills, the foreign ones, and where the two do not make the venue's."""
-    own = _moved(_lots(local.positions), own_fills)
-    theirs = _lots(venue.positions)
+def _parts(
+    local: LocalView, venue: VenueView, fresh: list[Fill], own_fills: list[Fill]
+) -> tuple[Counter[_LegKey], Counter[_LegKey], frozenset[FillKey]]:
+    """Give our lots and the foreign ones after the fresh fills, in the exchange's order.
+
+    And those of ours that took of what others hold, with the later ones of their legs.
+    """
+    own, theirs = _lots(local.positions), _lots(venue.positions)
+    foreign = Counter[_LegKey]() if local.foreign is None else _lots(local.foreign)
+    ours = {fill_key(fill) for fill in own_fills}
+    legs_beyond: set[_LegKey] = set()
+    beyond: list[FillKey] = []
+    for fill in fresh:
+        key = (fill.instrument, fill.leg)
+        if fill_key(fill) not in ours:
+            _move(foreign, fill)
+            continue
+        _move(own, fill)
+        if own[key] < 0 and local.foreign is not None:
+            legs_beyond.add(key)
+            foreign[key] += own[key]
+            own[key] = 0
+        if key in legs_beyond:
+            beyond.append(fill_key(fill))
     if local.foreign is None:
         foreign = Counter({key: theirs[key] - own[key] for key in sorted({**own, **theirs})})
-    else:
-        foreign = _moved(_lots(local.foreign), foreign_fills)
+    return own, foreign, frozenset(beyond)
+
+
+def _leg_differences(own: Counter[_LegKey], foreign: Counter[_LegKey], venue: VenueView) -> tuple[Difference, ...]:
+    """Name the legs of which our part and the foreign one do not make the venue's."""
+    theirs = _lots(venue.positions)
     differences: list[Difference] = []
     for key in sorted({**own, **foreign, **theirs}):
         instrument, leg = key
@@ -173,7 +210,7 @@ def _legs(
             Difference(kind=kind, instrument=instrument, leg=leg, client_id="", local_lots=lots, venue_lots=theirs[key])
             for kind, lots in sums
         ]
-    return own, _leg_lots(foreign), tuple(differences)
+    return tuple(differences)
 
 
 # --- what has to go -------------------------------------------------------------------------------------------------

@@ -92,6 +92,10 @@ class Audit:
         """By leg: what our fills make of it."""
         self.adopted: dict[tuple[str, Leg], int] = {}
         """By leg: what was not ours and was adopted."""
+        self.beyond: dict[tuple[str, Leg], int] = {}
+        """By leg: what our fills closed beyond our own part."""
+        self.shared: set[str] = set()
+        """The instruments in which others were seen."""
         self.repeated = 0
         self.realised_e8 = 0
         self.fees_e8 = 0
@@ -127,6 +131,7 @@ class Audit:
                 """Nothing that is counted here."""
 
     def _adopt(self, message: ForeignSeen) -> None:
+        self.shared.add(message.instrument)
         for one in message.adopted:
             leg = (message.instrument, one.lot.leg)
             self.adopted[leg] = self.adopted.get(leg, 0) + one.lot.qty_lots
@@ -163,7 +168,11 @@ class Audit:
         self._owned.see(row, f"trade {fill.trade_id} of {fill.client_id!r}, which was not approved", ok=owned)
         leg = (fill.instrument, fill.leg)
         signed = fill.qty_lots * _SIGNS[fill.purpose is Purpose.ENTRY]
-        self.positions[leg] = self.positions.get(leg, 0) + signed
+        after = self.positions.get(leg, 0) + signed
+        beyond = max(0, -after - self.adopted.get(leg, 0))
+        if beyond:
+            self.beyond[leg] = self.beyond.get(leg, 0) + beyond
+        self.positions[leg] = after + beyond
         self.realised_e8 += fill.realised_e8
         self.fees_e8 += fill.fee_e8
 

@@ -264,10 +264,14 @@ def _leg_checks(
 ) -> Iterator[Check]:
     every = sorted({*legs, *fills, *lots, *audit.positions, *audit.adopted})
     traded = {leg: legs.get(leg, 0) - audit.adopted.get(leg, 0) for leg in every}
-    wrong = [leg for leg in every if not traded[leg] == fills.get(leg, 0) == audit.positions.get(leg, 0)]
+    # What an order of ours closes beyond our part of a leg is others', where there were any.
+    beyond = {leg: lots for leg, lots in audit.beyond.items() if leg[0] in audit.shared}
+    made = {leg: fills.get(leg, 0) + beyond.get(leg, 0) for leg in every}
+    wrong = [leg for leg in every if not traded[leg] == made[leg] == audit.positions.get(leg, 0)]
     sums = ", ".join(f"{leg[0]} {leg[1].name} {legs.get(leg, 0):,}" for leg in (wrong or every)) or "no legs"
     taken = sum(audit.adopted.values())
     told = f"; {taken:,} of them adopted" if taken else ""
+    told += f"; {sum(beyond.values()):,} of others' closed by orders of ours" if beyond else ""
     told += f"; of the first the fills make {fills.get(wrong[0], 0):,}" if wrong else ""
     yield Check(name="fills add up to the positions (lots)", ok=not wrong, figures=sums + told)
     wrong = [leg for leg in every if lots.get(leg, 0) + unbooked.get(leg, 0) != legs.get(leg, 0)]

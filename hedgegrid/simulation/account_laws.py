@@ -9,7 +9,7 @@ from hedgegrid.core.codes import FREE
 from hedgegrid.model.order import Kind, Leg, Purpose
 from hedgegrid.simulation.case import Case
 from hedgegrid.simulation.laws import DANGERS, Law
-from hedgegrid.simulation.mishaps import BY_HAND
+from hedgegrid.simulation.shares import BY_HAND
 from hedgegrid.units import NS_PER_MS, NS_PER_S
 from hedgegrid.venues.simulated.book import Book
 

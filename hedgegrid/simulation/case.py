@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from hedgegrid.model.order import Leg, Purpose
+from hedgegrid.model.order import Leg
 from hedgegrid.simulation.laws import Law, Limits, Violation
-from hedgegrid.simulation.mishaps import BY_HAND
 from hedgegrid.simulation.rare import Rare
 from hedgegrid.simulation.reading import JournalTail
+from hedgegrid.simulation.shares import Shares
 from hedgegrid.simulation.venue import Venue
 
 FOUND_MAX: Final = 200
@@ -41,8 +41,7 @@ class Case:
         """The rare states that the journal does not tell of."""
         self._told: set[tuple[Law, str]] = set()
         self._tail: JournalTail | None = None
-        self._by_hand: dict[tuple[str, Leg], int] = {}
-        self._fills_seen = 0
+        self.shares = Shares(venue.exchange)
 
     @property
     def now_ns(self) -> int:
@@ -73,18 +72,7 @@ class Case:
             self._told.add((law, how))
             self.violations.append(Violation(law=law, ts_ns=self.now_ns if ts_ns is None else ts_ns, how=how))
 
-    def lots_by_hand(self, instrument: str, leg: Leg) -> int:
-        """Give how much of a leg is other people's, by their own fills."""
-        fills = self.venue.exchange.fills
-        for fill in fills[self._fills_seen :]:
-            if fill.client_id.startswith(BY_HAND):
-                key = (fill.instrument, fill.leg)
-                signed = fill.qty_lots if fill.purpose is Purpose.ENTRY else -fill.qty_lots
-                self._by_hand[key] = self._by_hand.get(key, 0) + signed
-        self._fills_seen = len(fills)
-        return self._by_hand.get((instrument, leg), 0)
-
     def own_lots(self, instrument: str, leg: Leg) -> int:
         """Give how much of a leg is the bot's, by the exchange."""
         held = self.venue.exchange.by_name[instrument].accounts[leg].qty_lots
-        return held - self.lots_by_hand(instrument, leg)
+        return held - self.shares.of_others(instrument, leg)

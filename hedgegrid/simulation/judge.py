@@ -16,8 +16,8 @@ from hedgegrid.ports import PrivateEvent, VenueBatch
 from hedgegrid.simulation.account_laws import AccountLaws
 from hedgegrid.simulation.case import Case
 from hedgegrid.simulation.laws import LASTING, Law, Limits
-from hedgegrid.simulation.mishaps import BY_HAND
 from hedgegrid.simulation.rare import Rare
+from hedgegrid.simulation.shares import BY_HAND
 from hedgegrid.simulation.venue import Venue
 from hedgegrid.simulation.wire_laws import WireLaws
 from hedgegrid.simulation.words import Word
@@ -87,7 +87,7 @@ class Judge:
             case.rare[Rare.FLATTEN_CRASHED] += journal.mode == "flattening"
         elif journal.mode_text().startswith("flattening"):
             case.rare[Rare.FLATTEN_STOPPED] += 1
-        legs, sums = journal.legs(), journal.fill_sums()
+        legs, sums = journal.legs(), journal.fill_sums(case.shares.were_shared)
         for key in sorted({*legs, *sums}):
             if legs.get(key, 0) != sums.get(key, 0):
                 case.broken(Law.FILLS_ADD_UP, f"{key}: {legs.get(key, 0)}, fills {sums.get(key, 0)}")

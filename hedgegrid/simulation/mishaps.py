@@ -12,13 +12,12 @@ from hedgegrid.core.codes import FREE, LIMIT, STOP_MARKET
 from hedgegrid.core.filling import fill
 from hedgegrid.core.venue_tables import BY_LIQUIDATION, BY_REQUEST, FILLED, LIVE, REJECTED, drop, end, event, find
 from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
+from hedgegrid.simulation.shares import BY_HAND, Shares
 from hedgegrid.simulation.venue import Venue
 from hedgegrid.simulation.weather import Fault, Weather
 from hedgegrid.units import NS_PER_MS, NS_PER_S
 from hedgegrid.venues.simulated.book import Book
 
-BY_HAND: Final = "by-hand-"
-"""How the orders of other people are named."""
 LIQUIDATED: Final = "autoclose-"
 """How the exchange names the orders of a liquidation."""
 DELEVERAGED: Final = "adl_autoclose"
@@ -34,6 +33,7 @@ class Mishaps:
         self._venue = venue
         self._weather = weather
         self._number = 0
+        self._shares = Shares(venue.exchange)
         self._acts: dict[Fault, Callable[[Book], bool]] = {
             Fault.PARTIAL_FILL: self._fill_a_part,
             Fault.STOP_FAILS: self._fail_a_stop,
@@ -113,7 +113,7 @@ class Mishaps:
 
     def _deleverage(self, book: Book) -> bool:
         """Close a part of one leg at the mark."""
-        held = [leg for leg in Leg if book.accounts[leg].qty_lots > 0 and not self._is_shared(book, leg)]
+        held = [leg for leg in Leg if book.accounts[leg].qty_lots > 0]
         if not held:
             return False
         leg = held[self._weather.between(Fault.DELEVERAGED, 0, len(held) - 1)]
@@ -122,7 +122,7 @@ class Mishaps:
 
     def _liquidate(self, book: Book) -> bool:
         """End every order of an instrument and close its legs at the mark."""
-        if not any(account.qty_lots for account in book.accounts) or any(self._is_shared(book, leg) for leg in Leg):
+        if not any(account.qty_lots for account in book.accounts):
             return False
         for place, order in enumerate(book.orders):
             if order.state != _FREE_SLOT:
@@ -132,10 +132,6 @@ class Mishaps:
             if book.accounts[leg].qty_lots:
                 self._close(book, leg, book.accounts[leg].qty_lots, f"{LIQUIDATED}{self._number}")
         return True
-
-    def _is_shared(self, book: Book, leg: Leg) -> bool:
-        """Tell whether others hold a part of a leg: whose part a forced close takes nobody can tell there."""
-        return foreign_lots(self._venue, book.instrument.name, leg) != 0
 
     @staticmethod
     def _close(book: Book, leg: Leg, lots: int, name: str) -> None:
@@ -194,21 +190,11 @@ class Mishaps:
         """Somebody buys or sells at the market, or takes off what was bought or sold by hand."""
         fault = Fault.TRADE_BY_HAND
         for leg in Leg:
-            lots = foreign_lots(self._venue, book.instrument.name, leg)
+            lots = self._shares.of_others(book.instrument.name, leg)
             if lots > 0:
                 return self._by_hand(book, leg, Purpose.FLATTEN, Kind.MARKET, 0, lots)
         leg = Leg(self._weather.between(fault, 0, 1))
         return self._by_hand(book, leg, Purpose.ENTRY, Kind.MARKET, 0, self._weather.between(fault, 1, 5))
-
-
-def foreign_lots(venue: Venue, instrument: str, leg: Leg) -> int:
-    """Give how much of a leg is other people's, by their own fills."""
-    rows = (fill for fill in venue.exchange.fills if fill.client_id.startswith(BY_HAND))
-    return sum(
-        fill.qty_lots if fill.purpose is Purpose.ENTRY else -fill.qty_lots
-        for fill in rows
-        if fill.instrument == instrument and fill.leg is leg
-    )
 
 
 class Countdowns:

@@ -5,13 +5,14 @@ Invariants: nothing is ever written; each row of a life's tape is decoded once; 
 
 import sqlite3
 from collections import Counter, deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import msgspec
 
-from hedgegrid.model.order import Kind, Purpose
+from hedgegrid.model.order import Kind, Leg, Purpose
 from hedgegrid.simulation.rare import OrderLives, Rare, of_reason
 from hedgegrid.units import NS_PER_S, PPM
 
@@ -165,13 +166,14 @@ class JournalTail:
         )
         return [(str(name), int(lots)) for name, lots in rows]
 
-    def fill_sums(self) -> dict[tuple[str, int], int]:
-        """Give what the fills of each leg add up to."""
-        rows = self._db.execute(
-            "SELECT instrument, leg, sum(CASE WHEN purpose = 0 THEN qty_lots ELSE -qty_lots END)"
-            " FROM fills GROUP BY instrument, leg"
-        )
-        return {(name, leg): lots for name, leg, lots in rows}
+    def fill_sums(self, is_shared: Callable[[str, Leg], bool]) -> dict[tuple[str, int], int]:
+        """Give what the fills of each leg add up to; what one closes beyond them is others', where there are any."""
+        rows = self._db.execute("SELECT instrument, leg, purpose, qty_lots FROM fills ORDER BY n")
+        sums: dict[tuple[str, int], int] = {}
+        for name, leg, purpose, lots in rows:
+            after = sums.get((name, leg), 0) + (lots if purpose == Purpose.ENTRY else -lots)
+            sums[name, leg] = max(0, after) if after < 0 and is_shared(name, Leg(leg)) else after
+        return sums
 
     def legs(self) -> dict[tuple[str, int], int]:
         """Give what each leg holds."""

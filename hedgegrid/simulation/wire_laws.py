@@ -12,8 +12,8 @@ from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
 from hedgegrid.simulation.account_laws import STALE_BARS, STALE_MORE_NS
 from hedgegrid.simulation.case import Case
 from hedgegrid.simulation.laws import Law
-from hedgegrid.simulation.mishaps import BY_HAND
 from hedgegrid.simulation.reading import JournalTail
+from hedgegrid.simulation.shares import BY_HAND
 from hedgegrid.simulation.wire import VALIDITY_NS
 from hedgegrid.simulation.words import Word
 from hedgegrid.units import NS_PER_S

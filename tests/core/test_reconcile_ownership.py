@@ -97,6 +97,46 @@ def test_a_liquidation_closes_what_was_ours() -> None:
     assert (view.positions, view.orders, plan.fills[0].event) == ((), (), None)
 
 
+@pytest.mark.parametrize(
+    ("closer", "lots_closed", "left"),
+    [
+        (order(1, purpose=Purpose.STOP, qty_lots=5), 5, 1),
+        (order(1, client_id="adl_autoclose", purpose=Purpose.LIQUIDATION), 6, 0),
+    ],
+    ids=["a stop of ours", "a forced close"],
+)
+def test_what_closes_more_than_ours_took_of_theirs(closer: OrderRecord, lots_closed: int, left: int) -> None:
+    """Four are ours, two another's: what takes more than four leaves nothing of ours, and less of theirs."""
+    records = (closer,) if closer.purpose is Purpose.STOP else ()
+    shared = local(*records, positions=(lots(4),), foreign=(lots(2),))
+    told = fill(closer, 1, lots_closed)
+    plan, view = settled(shared, venue(fills=(told,), positions=(lots(left),) if left else ()))
+    assert plan.agreed
+    assert (view.positions, view.foreign) == ((), (lots(left),) if left else ())
+    again, _ = settled(view, venue(fills=(told,), positions=(lots(left),) if left else ()))
+    assert again.is_empty
+
+
+def test_what_took_of_theirs_waits_for_a_reading_that_shows_it() -> None:
+    """Positions that lag behind the fills: neither part moves, and the later fills of that leg wait with it."""
+    stop, entry = order(1, purpose=Purpose.STOP, qty_lots=5), order(2)
+    shared = local(stop, entry, positions=(lots(4),), foreign=(lots(2),))
+    fills = (fill(stop, 1, 5), fill(entry, 2, 10))
+    plan = reconcile(shared, venue(fills=fills, positions=(lots(6),)), AT_ONCE)
+    assert not plan.agreed
+    assert (plan.fills, plan.foreign) == ((), (lots(2),))
+    plan, view = settled(shared, venue(fills=fills, positions=(lots(11),)))
+    assert plan.agreed
+    assert (view.positions, view.foreign) == ((lots(10),), (lots(1),))
+
+
+def test_more_than_both_parts_is_a_difference() -> None:
+    """Nobody holds what was closed: the books miss something, and nothing is netted away."""
+    stop = order(1, purpose=Purpose.STOP, qty_lots=5)
+    plan, _ = settled(local(stop, positions=(lots(2),), foreign=(lots(2),)), venue(fills=(fill(stop, 1, 5),)))
+    assert [one.kind for one in plan.differences] == [DifferenceKind.POSITION, DifferenceKind.NEGATIVE]
+
+
 def position(qty_lots: int) -> Position:
     """A LONG position as a venue gives it."""
     return Position(instrument=BTC, leg=Leg.LONG, qty_lots=qty_lots, cost_e8=1)
