@@ -24,6 +24,9 @@ COMPILE := $(BIN) -m uv pip compile --quiet --universal --python-version 3.11 --
 LOCK := $(COMPILE) --custom-compile-command "make lock"
 PEERS := build/peers
 
+# Kept bytecode spares each process that the tests start the compiling of every module; some machines keep none unasked.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run run-testnet-standin test lint format mutate soak lock bench-peers lock-peers clean
