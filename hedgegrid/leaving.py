@@ -33,7 +33,10 @@ async def cancel_entries(house: House) -> None:
         async with asyncio.timeout(READ_S):
             resting = await _entries_of_ours(house)
     except (HedgegridError, TimeoutError) as fault:
-        logger.error("the exchange does not say what rests ({}): entries of the books are cancelled", str(fault) or "no answer in time")
+        logger.error(
+            "the exchange does not say what rests ({}): entries of the books are cancelled",
+            str(fault) or "no answer in time",
+        )
         ours = {one.name: house.view.orders.entries(one.name) for one in house.instruments}
     else:
         ours = {

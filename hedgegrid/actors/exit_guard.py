@@ -6,7 +6,7 @@ Invariants: it decides nothing itself (``core.exit_race``, ``core.protection``);
 is in its book; what it could not put right is an incident, and what stood unprotected for too long latches a pause.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hedgegrid.actors.grid_memory import GridTables
 from hedgegrid.actors.post import RISK, Post
@@ -114,6 +114,11 @@ class ExitGuard:
                 self._book.not_cancelled(no, now_ns, event.until_ns)
             case _:
                 return
+
+    def on_kept(self, t: GridTables, stops: Iterable[int]) -> None:
+        """Take in that stops stay: the gate refused what was to replace them, so they were never asked to go."""
+        for no in stops:
+            exit_race.keep(self._book, t.state, t.lots, t.stops, no)
 
     def on_end(self, t: GridTables, cause: Message, no: int, reason: EndReason, now_ns: int, until_ns: int = 0) -> None:
         """Take in that an exit has ended unfilled; one that was still wanted is sent again, otherwise or later.

@@ -314,7 +314,9 @@ class Risk(Actor[RiskMessage]):
         retires = tuple(name for name in batch.retires if name not in kept)
         if refused:
             self._post.publish(
-                RefusedBatch(**self._post.head(batch), instrument=batch.instrument, refused=tuple(refused)),
+                RefusedBatch(
+                    **self._post.head(batch), instrument=batch.instrument, refused=tuple(refused), kept=tuple(kept)
+                ),
                 strategy_name(batch.instrument),
             )
         if approved or batch.cancels or retires or amended:

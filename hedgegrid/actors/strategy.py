@@ -421,6 +421,10 @@ class Strategy(Actor[StrategyMessage]):
     def _on_refusals(self, message: RefusedBatch) -> None:
         for refused in message.refused:
             self._on_refused(message, refused.request)
+        if self._guard is not None:
+            # One that has filled meanwhile has no number any more.
+            known = [no for name in message.kept if (no := self._names.numbers.get(name)) is not None]
+            self._guard.on_kept(self._tables, known)
 
     def _on_refused(self, cause: Message, request: OrderRequest) -> None:
         """The gate said no: an entry's rung waits for the next decision, an exit is asked for again."""

@@ -170,6 +170,14 @@ def next_cancel_ns(book: ExitBook, excess_ns: int, overlap_ns: int) -> int:
     return min((_again_ns(order, excess_ns, overlap_ns) for order in leaving), default=0)
 
 
+def keep(book: ExitBook, state: GridState, lots: list[Lot], stops: list[StopOrder], no: int) -> None:
+    """Let a stop that nobody has asked to leave, though it was to, be one of its leg's stops again at once."""
+    order = book.orders.get(no)
+    if order is not None and order.leaving_ns > 0:
+        order.cancels -= 1
+        _take_back(state, lots, stops, order)
+
+
 def _take_back(state: GridState, lots: list[Lot], stops: list[StopOrder], order: ExitOrder) -> None:
     """Let a stop that was to leave be one of its leg's stops again; a full table leaves it to the next look."""
     for stop in stops:

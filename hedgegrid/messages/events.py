@@ -258,10 +258,11 @@ class Refused:
 
 @attrs.frozen(kw_only=True)
 class RefusedBatch(Message):
-    """The refusals of one batch of intents."""
+    """The refusals of one batch of intents; ``kept``: the stops that it was to retire and that stay for want of one."""
 
     instrument: str
     refused: tuple[Refused, ...]
+    kept: tuple[str, ...] = ()
 
 
 # --- state ----------------------------------------------------------------------------------------------------------

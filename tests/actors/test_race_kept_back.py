@@ -3,12 +3,24 @@
 Invariant: what was sent is read from the exchange's side.
 """
 
+from typing import Any
+
+import pytest
+
 from hedgegrid.actors.post import RISK, strategy_name
 from hedgegrid.core.exit_book import KEPT_BACK_MAX
-from hedgegrid.messages.events import EndReason, ExecutionBatch, OrderEvent, OrderEventKind, Refused, RefusedBatch
-from hedgegrid.model.order import Kind, Purpose
+from hedgegrid.messages.events import (
+    Approved,
+    EndReason,
+    ExecutionBatch,
+    OrderEvent,
+    OrderEventKind,
+    Refused,
+    RefusedBatch,
+)
+from hedgegrid.model.order import Kind, OrderRequest, Purpose
 from tests.actors.played import BTC
-from tests.actors.race_scenes import LONG, entry, filled, latched, one, started
+from tests.actors.race_scenes import LONG, entry, filled, land, latched, one, requests, started
 from tests.actors.racing import LIMITS, MS, Ring
 from tests.actors.test_exit_race import check_at_rest
 
@@ -105,6 +117,34 @@ def test_a_gate_that_never_lets_a_stop_through_ends_in_a_market_reduction() -> N
         refusals += 1
     assert KEPT_BACK_MAX < refusals < 2 * KEPT_BACK_MAX
     assert latched(ring)
+
+
+def test_a_stop_that_the_gate_keeps_stands_for_its_lots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leg's stop was to be replaced and its successor is refused: it covers its lot, so the other lot gets one."""
+    ring = started(leg_stop=1)
+    filled(ring, 1)
+    (first,) = ring.named("live", Purpose.STOP)
+    gate = ring.risk._gate
+    judge = gate.judge
+
+    def refusing_once(request: OrderRequest, *rest: Any) -> Approved | Refused:
+        if request.purpose is not Purpose.STOP:
+            return judge(request, *rest)
+        monkeypatch.setattr(gate, "judge", judge)
+        return Refused(request=request, control="reduce_only_proof", limit="0", value="20", remedy="")
+
+    monkeypatch.setattr(gate, "judge", refusing_once)
+    ring.fill(entry(ring, level=2), 10)
+    ring.hear(99)
+    assert ring.named("sent", Purpose.STOP) == []
+    assert ring.orders[first].cancels == 0, "it was never asked to go"
+    while not ring.named("sent", Purpose.STOP):
+        ring.wait(10)
+    land(ring)
+    ring.calm()
+    assert not latched(ring)
+    assert [one.qty_lots for one in requests(ring, "live", Purpose.STOP)] == [20]
+    check_at_rest(ring)
 
 
 def test_a_cancel_that_was_proven_not_taken_is_asked_for_again_in_time() -> None:
