@@ -13,6 +13,7 @@ from hedgegrid.model.order import OrderRequest
 from hedgegrid.units import NS_PER_MS
 from hedgegrid.venues.ccxtpro.budget import CallKind
 from hedgegrid.venues.ccxtpro.held import HeldRequest
+from hedgegrid.venues.ccxtpro.lines import LineRequest
 from hedgegrid.venues.ccxtpro.order_requests import BATCH_MAX, Params, chunks, is_conditional, reduces
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
 from hedgegrid.venues.ccxtpro.session import Session
@@ -147,5 +148,5 @@ class SignedCalls:
 
 def _drop(made: object) -> None:
     """Give up a request that is held back; what is only written needs nothing."""
-    if isinstance(made, HeldRequest):
+    if isinstance(made, HeldRequest | LineRequest):
         made.drop()

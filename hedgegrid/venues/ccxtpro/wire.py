@@ -29,6 +29,7 @@ from hedgegrid.errors import Fatal
 from hedgegrid.venues.ccxtpro.endpoints import Endpoints
 from hedgegrid.venues.ccxtpro.held import HeldBody, HeldRequest
 from hedgegrid.venues.ccxtpro.lean_ccxt import BinanceUsdm, SocketClient
+from hedgegrid.venues.ccxtpro.lines import LineEndedError, LineRequest, Lines
 
 CONNECT_S: Final = 5.0
 _CLOSE_S: Final = 0.5
@@ -64,8 +65,10 @@ class Prepared:
     body: bytes | None = attrs.field(repr=False)
 
 
-Ready = Prepared | HeldRequest[Reply]
-"""What ``PublicWire.request`` sends: a request that was made, or one that is under way already and held back."""
+Held = HeldRequest[Reply] | LineRequest
+"""A request that has its connection, and is held back."""
+Ready = Prepared | Held
+"""What ``PublicWire.request`` sends: a request that was made, or one that has its connection already."""
 
 
 class _Exchange(BinanceUsdm):  # type: ignore[misc]  # ccxt ships no types
@@ -195,10 +198,12 @@ class PublicWire:
     def __init__(self, *, endpoints: Endpoints) -> None:
         """Prepare inside the running loop; nothing is sent yet."""
         self.endpoints = endpoints
+        self._tls = _tls(endpoints.rest, endpoints.ws, endpoints.ws_api)
         self._exchange = self._made({})
         self._streams = frozenset({endpoints.public(), endpoints.market()})
         self._connections: set[Connection] = set()
-        self._held: weakref.WeakSet[HeldRequest[Reply]] = weakref.WeakSet()
+        self._held: weakref.WeakSet[Held] = weakref.WeakSet()
+        self._lines = Lines(endpoints.rest, self._tls, CONNECT_S)
 
     def _made(self, options: dict[str, Any]) -> _Exchange:
         """Make ccxt's object with our addresses and none of its habits."""
@@ -213,7 +218,7 @@ class PublicWire:
         exchange.urls["api"] = dict(self.endpoints.api())
         exchange.asyncio_loop = asyncio.get_running_loop()
         exchange.stamp_ms = lambda: time.time_ns() // 1_000_000  # ambient: until a session brings the exchange's time
-        exchange.http = _http(self.endpoints)
+        exchange.http = _http(self._tls)
         return exchange
 
     def stamp_with(self, stamp_ms: Callable[[], int]) -> None:
@@ -229,21 +234,31 @@ class PublicWire:
         """Make a request ready to leave, as far as that can be done: one without a body cannot be held back."""
         if made.body is None:
             return made
-        one = HeldRequest(made.body, partial(self._exchange.send, made))
+        one: Held = self._on_line(made) or HeldRequest(made.body, partial(self._exchange.send, made))
         self._held.add(one)
         return one
 
+    def _on_line(self, made: Prepared) -> LineRequest | None:
+        """Give a request that changes something its line, where one stands ready; reads are not urgent."""
+        return None if made.method == "GET" else self._lines.request(made.method, made.url, made.headers, made.body)
+
     async def request(self, made: Ready) -> Reply:
         """Send a request. NotSentError, LostError."""
+        one = (self._on_line(made) or made) if isinstance(made, Prepared) else made
         try:
-            reply = await (made.reply() if isinstance(made, HeldRequest) else self._exchange.send(made))
+            return await self._reply(one)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSentError(f"no connection ({type(error).__name__})") from None
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if isinstance(made, HeldRequest) and not made.has_left:
+        except (aiohttp.ClientError, LineEndedError, OSError, TimeoutError) as error:
+            if not isinstance(one, Prepared) and not one.has_left:
                 raise NotSentError(f"the connection ended before the request left ({type(error).__name__})") from None
             raise LostError(f"the connection was lost ({type(error).__name__})") from None
-        return reply
+
+    async def _reply(self, one: Ready) -> Reply:
+        if isinstance(one, LineRequest):
+            answer = await one.answer()
+            return Reply(status=answer.status, headers=answer.headers, body=answer.body)
+        return await (one.reply() if isinstance(one, HeldRequest) else self._exchange.send(one))
 
     async def dial(
         self, url: str, *, tap: Callable[[object], None], on_pong: Callable[[], None], on_bad: Callable[[str], None]
@@ -288,6 +303,7 @@ class PublicWire:
             one.drop()
         for connection in tuple(self._connections):
             await self.drop(connection)
+        await self._lines.close()
         await self._exchange.http.close()
 
 
@@ -311,13 +327,20 @@ class TradingWire(PublicWire):
         """Permit every address: all come from ``Endpoints``."""
 
 
-def _http(endpoints: Endpoints) -> aiohttp.ClientSession:
+def _tls(*urls: str) -> ssl.SSLContext | None:
+    """Make what checks certificates, None where all addresses are this machine's.
+
+    Reading the certificates costs time and memory that plain loopback can do without.
+    """
+    if not any(url.startswith(("https:", "wss:")) for url in urls):
+        return None
+    return ssl.create_default_context(cafile=certifi.where())
+
+
+def _http(tls: ssl.SSLContext | None) -> aiohttp.ClientSession:
     """Make the session of one wire: certificates checked, no cookies, dead addresses given up early."""
-    secure = any(url.startswith(("https:", "wss:")) for url in (endpoints.rest, endpoints.ws, endpoints.ws_api))
-    # Reading the certificates costs time and memory that plain loopback can do without.
-    context = ssl.create_default_context(cafile=certifi.where()) if secure else True
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context),
+        connector=aiohttp.TCPConnector(ssl=tls or True),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
     )

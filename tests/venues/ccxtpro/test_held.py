@@ -1,4 +1,7 @@
-"""Requests that are made ready while the journal's disk works: not a byte of them leaves before they are let go."""
+"""Requests made ready while the journal's disk works that have no line: nothing of them leaves before its time.
+
+What has a line (``test_lines``) needs none of this; here none is ever dialled.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,6 +10,7 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 
+from hedgegrid.venues.ccxtpro import lines as lines_module
 from hedgegrid.venues.ccxtpro.endpoints import endpoints
 from hedgegrid.venues.ccxtpro.held import HeldRequest
 from hedgegrid.venues.ccxtpro.wire import NotSentError, Reply, TradingWire
@@ -14,6 +18,12 @@ from tests.venues.ccxtpro.loopback import until
 
 ORDER = {"symbol": "BTCUSDT", "side": "BUY", "newClientOrderId": "hg-1", "price": "100.1"}
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"orderId":1}'
+
+
+@pytest.fixture(autouse=True)
+def no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no line dialled."""
+    monkeypatch.setattr(lines_module, "LINES_MAX", 0)
 
 
 @attrs.define

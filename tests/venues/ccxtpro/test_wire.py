@@ -11,7 +11,6 @@ import pytest
 from aiohttp import web
 
 from hedgegrid.errors import Fatal
-from hedgegrid.venues.ccxtpro import wire as wire_module
 from hedgegrid.venues.ccxtpro.endpoints import endpoints
 from hedgegrid.venues.ccxtpro.lean_ccxt import BinanceUsdm
 from hedgegrid.venues.ccxtpro.wire import LostError, NotSentError, PublicWire, TradingWire
@@ -171,10 +170,13 @@ async def test_a_closed_wire_leaves_nothing_open(caplog: pytest.LogCaptureFixtur
 async def test_certificates_are_checked_wherever_one_is_shown(plain_rest: bool) -> None:
     """Protects keys and orders: no wire takes a certificate unseen, plain addresses beside secure ones included."""
     mixed = endpoints("testnet", rest_url="http://127.0.0.1:1" if plain_rest else "https://h:1", ws_url="wss://h:2")
-    http = wire_module._http(mixed)
-    connector = http.connector
+    wire = PublicWire(endpoints=mixed)
+    connector = wire._exchange.http.connector
     assert isinstance(connector, aiohttp.TCPConnector)
-    assert isinstance(connector._ssl, ssl.SSLContext)
-    assert connector._ssl.check_hostname
-    assert connector._ssl.verify_mode is ssl.CERT_REQUIRED
-    await http.close()
+    for context in (connector._ssl, None if plain_rest else wire._lines._tls):
+        if context is None:
+            continue
+        assert isinstance(context, ssl.SSLContext)
+        assert context.check_hostname
+        assert context.verify_mode is ssl.CERT_REQUIRED
+    await wire.close()
