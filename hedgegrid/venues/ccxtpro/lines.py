@@ -70,14 +70,14 @@ class Line(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport), "a stream"
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, piece: bytes) -> None:
         """Take a piece of the answer; what comes without a question ends the line."""
         answer, reader = self._answer, self._reader
         if answer is None or reader is None or answer.done():
             self.end()
             return
         try:
-            whole = reader.feed(data)
+            whole = reader.feed(piece)
         except NoAnswerError as error:
             self._fail(str(error))
             return
