@@ -9,18 +9,22 @@ from typing import Final
 
 from hedgegrid.actors.executor_notes import ExchangeRead
 from hedgegrid.actors.order_table import OrderTable, conditional
-from hedgegrid.actors.outbox import within
+from hedgegrid.actors.outbox import Limit, within
 from hedgegrid.actors.post import Post
 from hedgegrid.core.doubt import LOOK_NS
 from hedgegrid.core.order_state import OrderRecord, OrderState
 from hedgegrid.core.reconcile_views import Found, Looked, VenueView, held
 from hedgegrid.errors import Fatal, HedgegridError
+from hedgegrid.model.account import Balance, Position
+from hedgegrid.model.order import Fill, OpenOrder
 from hedgegrid.ports import FillCursors, LookUp, Trading
 from hedgegrid.runtime.clock import Clock
 
 LOOKS_MAX: Final = 20
 """Orders that one reading asks for by their ids; the others wait for the next."""
 _FOUND: Final = {LookUp.OPEN: Found.OPEN, LookUp.ENDED: Found.ENDED, LookUp.ABSENT: Found.UNKNOWN_ID}
+
+_Whole = tuple[tuple[Fill, ...], tuple[OpenOrder, ...], tuple[OpenOrder, ...], tuple[Position, ...], Balance | None]
 
 
 class ExchangeReader:
@@ -64,18 +68,8 @@ class ExchangeReader:
 
     async def _read(self, cursors: FillCursors, queued: Collection[str], fills_before: int) -> ExchangeRead:
         began_ns = self._trading.venue_ns()
-        fills = await within(self._clock, self._limit_ns, self._trading.fills_since(cursors))
-        self._on_answer()
-        orders = await within(self._clock, self._limit_ns, self._trading.open_orders())
-        self._on_answer()
-        stops = await within(self._clock, self._limit_ns, self._trading.open_stops())
-        self._on_answer()
-        positions = await within(self._clock, self._limit_ns, self._trading.positions())
-        self._on_answer()
-        balance = None
-        if self._balance:
-            balance = await within(self._clock, self._limit_ns, self._trading.balance())
-            self._on_answer()
+        limit = Limit(self._clock, self._limit_ns)
+        fills, orders, stops, positions, balance = await limit.over(self._whole(cursors, limit))
         shown = {order.client_id for order in (*orders, *stops)}
         looks = [await self._look(record) for record in self._to_look(shown, queued, began_ns)]
         view = VenueView(
@@ -89,6 +83,28 @@ class ExchangeReader:
         return ExchangeRead(
             **self._post.head(), view=view, positions=positions, balance=balance, fills_before=fills_before
         )
+
+    async def _whole(self, cursors: FillCursors, limit: Limit) -> _Whole:
+        """Read one after the other: fills, both lists, positions, and the balance where it is asked for."""
+        trading = self._trading
+        fills = await trading.fills_since(cursors)
+        self._answered(limit)
+        orders = await trading.open_orders()
+        self._answered(limit)
+        stops = await trading.open_stops()
+        self._answered(limit)
+        positions = await trading.positions()
+        self._answered(limit)
+        if not self._balance:
+            return fills, orders, stops, positions, None
+        balance = await trading.balance()
+        self._answered(limit)
+        return fills, orders, stops, positions, balance
+
+    def _answered(self, limit: Limit) -> None:
+        """An answer came: the next request has its time from here on."""
+        limit.again()
+        self._on_answer()
 
     def _to_look(self, shown: Collection[str], queued: Collection[str], began_ns: int) -> list[OrderRecord]:
         """Give the missing orders to ask for, those in doubt first; what was just sent may still be on its way."""

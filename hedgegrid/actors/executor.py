@@ -64,6 +64,8 @@ POLL: Final = "poll"
 BREATH_NS: Final = 500_000_000
 AGAIN_NS: Final = 250_000_000
 """Least time between two readings: whatever asks for them, the exchange's weight limit must hold."""
+AGAIN_FAILED_NS: Final = 2_000_000_000
+"""The longest time from a reading that failed to the next where somebody waits for one: the exchange may be down."""
 ADOPTED_NS: Final = 1_000_000_000
 """While an adopted position has no stop of ours: when to look again whether what guarded it before may go."""
 STUCK_LIMITS: Final = 4
@@ -331,7 +333,7 @@ class Executor(Actor[ExecutorMessage]):
         self._resolving.looked(read)
         if self._flat.look(read) or self._read_again:
             self._read_again = False
-            wait_ns = AGAIN_NS
+            wait_ns = AGAIN_NS if read.view is not None else min(wait_ns or 0, AGAIN_FAILED_NS)
         if wait_ns is not None:
             self._agenda.put_first(READ, self.clock.now_ns() + wait_ns)
         self._poll_later()

@@ -288,7 +288,8 @@ class Hydration:
         if plan.agreed:
             self._first = False
         self._calm = None
-        if plan.is_empty and not fills:
+        # Fills of others that are counted already stay in sight for long: they change nothing either.
+        if plan.is_empty and len(fills) == len(foreign_fills):
             queued = frozenset(self._queued())
             self._calm = _Calm(version=self._table.version, books=books, view=view, queued=queued, plan=plan)
         return plan

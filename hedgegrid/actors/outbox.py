@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from hedgegrid.errors import OutcomeUnknown
 from hedgegrid.runtime.activity import Activity
-from hedgegrid.runtime.clock import Clock
+from hedgegrid.runtime.clock import Clock, TimerHandle
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -72,22 +72,55 @@ class Outbox(Generic[J]):
         self._jobs.clear()
 
 
+class Limit:
+    """One limit of time for calls that follow each other: each of them has all of it.
+
+    One scope and one timer serve them all, since nearly no call comes near its limit.
+    """
+
+    def __init__(self, clock: Clock, limit_ns: int | None) -> None:
+        """Give each call ``limit_ns`` of the injected clock; None: without limit. It serves once."""
+        self._clock = clock
+        self._limit_ns = limit_ns
+        self._until_ns = 0
+        self._scope = asyncio.timeout(None)
+        self._timer: TimerHandle | None = None
+
+    async def over(self, calls: Awaitable[R]) -> R:
+        """Await calls, between which there is an ``again`` each time.
+
+        Raises OutcomeUnknown where one of them did not end in time, and whatever they raise.
+        """
+        if self._limit_ns is None:
+            return await calls
+        self.again()
+        self._timer = self._clock.call_at(self._until_ns, self._look)
+        try:
+            async with self._scope:
+                return await calls
+        except TimeoutError as error:
+            if not self._scope.expired():
+                raise
+            raise OutcomeUnknown(f"no answer within {self._limit_ns // 1_000_000} ms") from error
+        finally:
+            self._timer.cancel()
+
+    def again(self) -> None:
+        """Give the call that begins now all of the time."""
+        if self._limit_ns is not None:
+            self._until_ns = self._clock.now_ns() + self._limit_ns
+
+    def _look(self) -> None:
+        """End the calls where the time is up; else look again when it will be."""
+        if self._clock.now_ns() >= self._until_ns:
+            self._scope.reschedule(asyncio.get_running_loop().time())
+        else:
+            self._timer = self._clock.call_at(self._until_ns, self._look)
+
+
 async def within(clock: Clock, limit_ns: int | None, call: Awaitable[R]) -> R:
     """Await a call for at most ``limit_ns`` of the injected clock (None: without limit).
 
     Raises OutcomeUnknown where it did not end in time, and whatever the call raises.
     """
-    if limit_ns is None:
-        return await call
-    scope = asyncio.timeout(None)
-    loop = asyncio.get_running_loop()
-    timer = clock.call_at(clock.now_ns() + limit_ns, lambda: scope.reschedule(loop.time()))
-    try:
-        async with scope:
-            return await call
-    except TimeoutError as error:
-        if not scope.expired():
-            raise
-        raise OutcomeUnknown(f"no answer within {limit_ns // 1_000_000} ms") from error
-    finally:
-        timer.cancel()
+    return await (call if limit_ns is None else Limit(clock, limit_ns).over(call))

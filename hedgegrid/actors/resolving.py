@@ -53,6 +53,8 @@ class Resolving:
         self._answer_wait_ns = answer_wait_ns
         self._doubts: dict[str, Doubt] = {}
         self._unwanted: dict[str, str] = {}
+        self._asked: dict[str, int] = {}
+        """How often each of them was asked to go."""
         self._paused: dict[str, None] = {}
         self._noted = -1
         """The table's version when it was looked through last."""
@@ -67,12 +69,14 @@ class Resolving:
         name, state = record.client_id, record.state
         if is_terminal(state):
             self._unwanted.pop(name, None)
+            self._asked.pop(name, None)
         if state is OrderState.UNKNOWN:
             self._begin(name, record.instrument)
         elif state is not OrderState.CANCELLING and self._doubts.pop(name, None) is not None and self._paused:
             self._agenda.put_first(OVERDUE, self._clock.now_ns())
         if state in _LIVES and name in self._unwanted:
-            self._agenda.put_first(LOOK, self._clock.now_ns() + doubt.LOOK_NS)
+            # An exchange that takes no cancel is down, for minutes perhaps: it is not asked once a second.
+            self._agenda.put_first(LOOK, self._clock.now_ns() + doubt.again_ns(self._asked.get(name, 0)))
 
     def note_all(self) -> None:
         """Take note of every order that may have changed: those that live, and those that something waits for."""
@@ -89,6 +93,7 @@ class Resolving:
         for name in cancels:
             if self._table.may_live(name):
                 self._unwanted[name] = instrument
+                self._asked[name] = self._asked.get(name, -1) + 1
         if self._answer_wait_ns is not None:
             self._agenda.put_first(ANSWERS, self._clock.now_ns() + self._answer_wait_ns)
 

@@ -43,8 +43,12 @@ def begun(client_id: str, instrument: str, now_ns: int) -> Doubt:
 
 def looked(doubt: Doubt, now_ns: int) -> Doubt:
     """Give the doubt after a look that did not end it: the wait doubles, up to the longest."""
-    wait_ns = min(LOOK_NS << min(doubt.looks, 8), LOOK_MAX_NS)
-    return attrs.evolve(doubt, looks=doubt.looks + 1, next_ns=now_ns + wait_ns)
+    return attrs.evolve(doubt, looks=doubt.looks + 1, next_ns=now_ns + again_ns(doubt.looks))
+
+
+def again_ns(tries: int) -> int:
+    """Give how long to wait after ``tries`` that came to nothing, before the next: it doubles, up to the longest."""
+    return min(LOOK_NS << min(tries, 8), LOOK_MAX_NS)
 
 
 def next_look_ns(doubts: Iterable[Doubt]) -> int | None:

@@ -178,7 +178,7 @@ def assess(
     verdicts = [
         *_feed(limits, readings.sources, standing, now_ns),
         *_heartbeat(limits, readings.actors, now_ns),
-        *_loop(limits, readings),
+        *_loop(limits, readings, standing),
         *_unknown(limits, readings.unknown_orders, standing, now_ns),
     ]
     return tuple(one for one in verdicts if isinstance(one, ReasonRaised) != ((one.reason, one.scope) in standing))
@@ -195,12 +195,12 @@ def _scopes(scopes: Iterable[str]) -> tuple[str, ...]:
 def _feed(
     limits: HealthLimits, sources: tuple[SourceReading, ...], standing: Collection[tuple[Reason, str]], now_ns: int
 ) -> tuple[Finding, ...]:
-    """Judge each scope by the source that is furthest beyond its limit; one that is well, and was, is no finding."""
+    """Judge each scope by the source that is furthest beyond its limit; one that is as it was is no finding."""
     findings: list[Finding] = []
     for scope in _scopes(source.scope for source in sources):
         ours = [source for source in sources if source.scope == scope]
         bad = [source for source in ours if is_stale(limits, source, now_ns)]
-        if not bad and (Reason.FEED_STALE, scope) not in standing:
+        if bool(bad) == ((Reason.FEED_STALE, scope) in standing):
             continue
         worst = max(bad or ours, key=lambda one: (age_ns(one, now_ns) - stale_after_ns(limits, one), one.name))
         figures: dict[str, int | str] = {
@@ -231,15 +231,17 @@ def _heartbeat(limits: HealthLimits, actors: tuple[Progress, ...], now_ns: int) 
     return tuple(findings)
 
 
-def _loop(limits: HealthLimits, readings: Readings) -> tuple[Finding, ...]:
+def _loop(limits: HealthLimits, readings: Readings, standing: Collection[tuple[Reason, str]]) -> tuple[Finding, ...]:
+    """Judge the loop and the clock; what is as it was is no finding."""
     findings: list[Finding] = []
-    if readings.loop_lag_ns is not None:
-        lag: dict[str, int | str] = {"lag_ns": readings.loop_lag_ns, "limit_ns": limits.max_loop_lag_ns}
-        made = ReasonRaised if readings.loop_lag_ns > limits.max_loop_lag_ns else ReasonGone
+    lag_ns, skew_ns = readings.loop_lag_ns, readings.clock_skew_ns
+    if lag_ns is not None and (lag_ns > limits.max_loop_lag_ns) != ((Reason.LOOP_BLOCKED, ACCOUNT) in standing):
+        lag: dict[str, int | str] = {"lag_ns": lag_ns, "limit_ns": limits.max_loop_lag_ns}
+        made = ReasonRaised if lag_ns > limits.max_loop_lag_ns else ReasonGone
         findings.append(made(reason=Reason.LOOP_BLOCKED, figures=lag))
-    if readings.clock_skew_ns is not None:
-        skew: dict[str, int | str] = {"skew_ns": readings.clock_skew_ns, "limit_ns": limits.max_clock_skew_ns}
-        made = ReasonRaised if abs(readings.clock_skew_ns) > limits.max_clock_skew_ns else ReasonGone
+    if skew_ns is not None and (abs(skew_ns) > limits.max_clock_skew_ns) != ((Reason.CLOCK_SKEW, ACCOUNT) in standing):
+        skew: dict[str, int | str] = {"skew_ns": skew_ns, "limit_ns": limits.max_clock_skew_ns}
+        made = ReasonRaised if abs(skew_ns) > limits.max_clock_skew_ns else ReasonGone
         findings.append(made(reason=Reason.CLOCK_SKEW, figures=skew))
     return tuple(findings)
 
@@ -248,6 +250,8 @@ def _unknown(
     limits: HealthLimits, orders: tuple[UnknownOrder, ...], standing: Collection[tuple[Reason, str]], now_ns: int
 ) -> tuple[Finding, ...]:
     """Judge each instrument by its oldest UNKNOWN order; one without any is well again."""
+    if not orders and not standing:
+        return ()
     paused = (scope for reason, scope in standing if reason is Reason.UNKNOWN_ORDER and scope != ACCOUNT)
     findings: list[Finding] = []
     for scope in _scopes((*(order.instrument for order in orders), *paused)):

@@ -6,12 +6,13 @@ Invariant: what is compared is the venue's conduct, and what risk was told.
 from collections import deque
 from pathlib import Path
 
+import attrs
 import pytest
 
 from hedgegrid.actors.post import EXECUTOR
 from hedgegrid.errors import OutcomeUnknown, Rejected, Transient
 from hedgegrid.messages.events import EndReason, ExchangeErred, OrderEvent, OrderEventKind, StreamGap
-from tests.actors.desk import SECOND, Desk, desk
+from tests.actors.desk import REAL, SECOND, Desk, desk
 from tests.actors.fake_venue import said
 
 K = OrderEventKind
@@ -100,3 +101,18 @@ async def test_a_limit_stands_until_the_time_that_was_named(tmp_path: Path) -> N
             assert at.reasons("rate_limited")[-1] == "raised"
             await at.wait(1.5)
             assert at.reasons("rate_limited")[-1] == "gone"
+
+
+@pytest.mark.asyncio
+async def test_cancels_that_nobody_takes_are_asked_for_less_and_less_often(tmp_path: Path) -> None:
+    """An exchange that is down for minutes is not asked once a second; when it is back the order goes soon."""
+    async with desk(tmp_path, attrs.evolve(REAL, poll_ns=600 * SECOND)) as at:
+        request = at.request()
+        await at.resting(request)
+        at.venue.faults["cancel"] = deque([Transient("503")] * 1_000)
+        at.approve(cancels=[request.client_id])
+        await at.wait(120)
+        assert 10 < len(at.venue.called("cancel")) < 25
+        at.venue.faults.clear()
+        await at.wait(10)
+        assert request.client_id not in at.venue.orders

@@ -199,3 +199,18 @@ async def test_asking_again_does_not_begin_anew(tmp_path: Path) -> None:
             ask(at)
             await at.wait(2)
         assert [type(one) for one in answers(at)] == [FlatConfirmed]
+
+
+@pytest.mark.asyncio
+async def test_an_exchange_that_is_down_is_not_asked_four_times_a_second(tmp_path: Path) -> None:
+    """Whoever waits for FLAT waits longer between readings that fail, and hears of it soon after one does not."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["fills_since"] = deque([Transient("503")] * 1_000)
+        before = len(at.venue.called("fills_since"))
+        ask(at)
+        await at.wait(60)
+        assert answers(at) == []
+        assert 10 < len(at.venue.called("fills_since")) - before < 40
+        at.venue.faults.clear()
+        await at.wait(4)
+        assert [type(one) for one in answers(at)] == [FlatConfirmed]
