@@ -10,6 +10,7 @@ from hedgegrid.model.order import Kind, Leg, Purpose
 from hedgegrid.simulation.case import Case
 from hedgegrid.simulation.laws import DANGERS, Law
 from hedgegrid.simulation.shares import BY_HAND
+from hedgegrid.simulation.venue import Account
 from hedgegrid.units import NS_PER_MS, NS_PER_S
 from hedgegrid.venues.simulated.book import Book
 
@@ -35,6 +36,10 @@ class AccountLaws:
         self._held: list[tuple[int, int, int]] = []
         self._last: dict[Leg, int] = {}
         self._entries_rest: set[str] = set()
+        self._judged: Account | None = None
+        """The account that was judged last."""
+        self._is_timed = False
+        """Whether something was in it that must not stay for long."""
         self.flat_words = 0
         """Words that legs are flat that were judged."""
         self.longest_bare_ns = 0
@@ -49,16 +54,21 @@ class AccountLaws:
     def moved(self) -> None:
         """Judge the account as it is now."""
         case = self._case
-        self._note_held()
-        self._entries_rest.clear()
-        for book in case.venue.exchange.books:
-            self._book(book)
+        account = case.venue.account()
+        # An account that is as it was when all of it was well is well: only what may not last needs a second look.
+        if account is not self._judged or self._is_timed:
+            self._judged, self._is_timed = account, False
+            self._note_held()
+            self._entries_rest.clear()
+            for book in case.venue.exchange.books:
+                self._book(book)
         self._newcomers()
         if case.alive_since_ns is not None:
             self.judge_flat(case.journal().flats)
         self._silence()
         danger = self._danger() if self._entries_rest and case.alive_since_ns is not None else ""
-        self._time(Law.DANGER_CLEARS, danger, bad=bool(danger))
+        if danger or self._since_ns:
+            self._time(Law.DANGER_CLEARS, danger, bad=bool(danger))
 
     def _book(self, book: Book) -> None:
         case, name = self._case, book.instrument.name
@@ -84,8 +94,9 @@ class AccountLaws:
                 case.broken(Law.POSITION_CAP, f"{name} {leg.name} {held} + {entries[leg]}")
             where = f"{name} {leg.name}"
             self._note_bare(where, bare=held > stops[leg])
-            self._time(Law.UNPROTECTED, where, bad=held > stops[leg])
-            self._time(Law.EXCESS, where, bad=profits[leg] > held)
+            for law, bad in ((Law.UNPROTECTED, held > stops[leg]), (Law.EXCESS, profits[leg] > held)):
+                self._is_timed |= bad
+                self._time(law, where, bad=bad)
 
     def _note_bare(self, where: str, *, bare: bool) -> None:
         if bare:
@@ -122,10 +133,9 @@ class AccountLaws:
     def _danger(self) -> str:
         """Name a pause of danger that stands where entries rest; "" where none does."""
         reasons = self._case.journal().reasons
-        standing = sorted(
-            reason for reason, scope in reasons if reason in DANGERS and scope in ("", *self._entries_rest)
-        )
-        return standing[0] if standing else ""
+        rest = self._entries_rest
+        standing = [reason for reason, scope in reasons if reason in DANGERS and (not scope or scope in rest)]
+        return min(standing, default="")
 
     def _newcomers(self) -> None:
         """Judge the orders that were taken since, where they came late: nobody may have called them dead."""

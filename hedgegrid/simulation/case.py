@@ -41,6 +41,8 @@ class Case:
         """The rare states that the journal does not tell of."""
         self._told: set[tuple[Law, str]] = set()
         self._tail: JournalTail | None = None
+        self._turned = False
+        """Whether the tail has let go of its file, and is to go on in the one at ``path``."""
         self.shares = Shares(venue.exchange)
 
     @property
@@ -50,8 +52,10 @@ class Case:
 
     def journal(self) -> JournalTail:
         """Give this life's journal as it is now. It is there once the life has said anything."""
-        if self._tail is None:
-            self._tail = JournalTail(self.path)
+        if self._tail is None or self._turned:
+            if self._tail is None or not self._tail.goes_on_in(self.path):
+                self._tail = JournalTail(self.path)
+            self._turned = False
             self._followed = None
         commits = self.commits()
         if commits is None or commits != self._followed:
@@ -61,9 +65,9 @@ class Case:
 
     def turn(self, path: Path) -> None:
         """Look into another journal from here on."""
-        if self._tail is not None:
+        if self._tail is not None and not self._turned:
             self._tail.close()
-            self._tail = None
+            self._turned = True
         self.path = path
 
     def broken(self, law: Law, how: str, ts_ns: int | None = None) -> None:

@@ -86,13 +86,12 @@ class _LifeTimer:
         self._handle.cancel()
 
     def _fire(self) -> None:
-        if not self._cancelled:
-            self._clock.when_it_goes_on(self._call)
-
-    def _call(self) -> None:
         if self._cancelled:
             return
-        if self._clock.now_ns() < self._when_ns:
-            self._handle = self._clock.arm(self._when_ns, self._fire)
-            return
-        self._callback()
+        clock = self._clock
+        if clock.stands:
+            clock.when_it_goes_on(self._fire)
+        elif clock.now_ns() < self._when_ns:
+            self._handle = clock.arm(self._when_ns, self._fire)
+        else:
+            self._callback()

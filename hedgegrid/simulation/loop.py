@@ -164,34 +164,32 @@ class SeededLoop(asyncio.AbstractEventLoop):
         if self._chance is not None and len(batch) > 1:
             self._chance.shuffle(batch)
         for handle in batch:
-            if not handle._cancelled:  # noqa: SLF001 - here and below: a loop and its handles are one
-                self._call(handle)
-
-    def _call(self, handle: Handle) -> None:
-        """Call what is due; an error of it that nobody takes goes to whoever is told of such."""
-        callback, args, context = handle._callback, handle._args, handle._context  # noqa: SLF001
-        try:
-            if context is None:
-                callback(*args)
-            else:
-                context.run(callback, *args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # broad: as in asyncio, a loop outlives its callbacks
-            self.call_exception_handler({"message": f"exception in {callback!r}", "exception": error})
+            if handle._cancelled:  # noqa: SLF001 - here and below: a loop and its handles are one
+                continue
+            context = handle._context  # noqa: SLF001
+            try:
+                if context is None:
+                    handle._callback(*handle._args)  # noqa: SLF001
+                else:
+                    context.run(handle._callback, *handle._args)  # noqa: SLF001
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # broad: as in asyncio, a loop outlives its callbacks
+                self.call_exception_handler({"message": f"exception in {handle!r}", "exception": error})
 
     def _move_time(self) -> None:
-        timers = self._timers
+        timers, pop = self._timers, heapq.heappop
         while timers and timers[0][2]._cancelled:  # noqa: SLF001
-            heapq.heappop(timers)
+            pop(timers)
         if not timers:
             raise StuckError(f"nothing is ready at {self.now_ns} ns, and no timer is set")
-        when_ns = timers[0][0]
+        when_ns, _, handle = pop(timers)
         if when_ns > self.now_ns:
             self.now_ns = when_ns
             self._passes_now = 0
+        self._ready.append(handle)
         while timers and timers[0][0] <= when_ns:
-            self._ready.append(heapq.heappop(timers)[2])
+            self._ready.append(pop(timers)[2])
 
     def stop(self) -> None:
         """Return from ``run_forever`` after this pass."""

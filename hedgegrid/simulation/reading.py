@@ -1,6 +1,7 @@
 """The journal's file, read by a connection of our own: its tape is followed row by row, its tables are asked.
 
-Invariants: nothing is ever written; each row of a life's tape is decoded once; what is committed is all that counts.
+Invariants: nothing is ever written; each row of the tape is decoded once, over all lives, as long as the chain shows
+that the next life's file holds what was read of the last one's; what is committed is all that counts.
 """
 
 import sqlite3
@@ -35,8 +36,10 @@ class JournalTail:
 
     def __init__(self, path: Path) -> None:
         """Open the journal for reading."""
-        self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        self._db = _opened(path)
         self._row = 0
+        self._chain: bytes | None = None
+        """The hash at ``_row`` while no file is open."""
         self.fresh_ns = 0
         """When anything was last committed, as far as it was looked for."""
         self._windows: deque[tuple[int, int]] = deque()
@@ -63,17 +66,29 @@ class JournalTail:
         self._flatten_of = 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file; what it told is kept."""
+        self._chain = self._chain_at_row()
         self._db.close()
+
+    def goes_on_in(self, path: Path) -> bool:
+        """Open the file of the next life; False where it does not hold all that was read: then begin anew there."""
+        self._db = _opened(path)
+        if self._chain_at_row() == self._chain:
+            return True
+        self._db.close()
+        return False
+
+    def _chain_at_row(self) -> bytes | None:
+        row = self._db.execute("SELECT chain FROM tape WHERE row = ?", (self._row,)).fetchone()
+        return None if row is None else bytes(row[0])
 
     def follow(self, now_ns: int) -> None:
         """Take in what has been committed since; it is ``now_ns``."""
-        rows = self._db.execute("SELECT row, kind, payload FROM tape WHERE row > ? ORDER BY row", (self._row,))
-        for row, kind, payload in rows:
+        takes = _TAKES
+        for row, kind, payload in self._db.execute(_NEWER, (self._row,)):
             self._row, self.fresh_ns = row, now_ns
-            take = getattr(self, f"_on_{kind}", None)
-            if take is not None:
-                take(msgspec.json.decode(bytes(payload)))
+            if payload is not None:
+                takes[kind](self, _DECODE(payload))
 
     # --- messages by their names, as the tape has them --------------------------------------------------------------
 
@@ -216,6 +231,19 @@ class JournalTail:
             return self._before_stop
         names = sorted({reason for reason, _ in self.reasons})
         return self.mode if not names or self.mode == "active" else f"{self.mode} ({', '.join(names)})"
+
+
+_TAKES: Final = {name.removeprefix("_on_"): take for name, take in vars(JournalTail).items() if name.startswith("_on_")}
+_NEWER: Final = (
+    f"SELECT row, kind, CASE WHEN kind IN ({', '.join(repr(kind) for kind in sorted(_TAKES))}) THEN payload END"  # noqa: S608 - names of ours
+    " FROM tape WHERE row > ? ORDER BY row"
+)
+"""Of messages that tell the judge nothing the payload is left where it is."""
+_DECODE: Final = msgspec.json.Decoder().decode
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
 
 
 def _figures(order: dict[str, Any]) -> tuple[int, int, int, int, int, bool]:

@@ -48,6 +48,8 @@ CLOCK_OFF_MS: Final = (500, 2_000, 60_000)
 """How wrong a clock can be, one of these."""
 WELL_NS: Final = 60 * NS_PER_S
 """How long before a refresh nothing may have gone wrong for a life to be well."""
+LAST_WORDS_S: Final = 600.0
+"""How long a dead life may take to end before it is cancelled once more: longer than any child's shutdown."""
 SECOND_S: Final = 60.0
 """How long a second instance is given to leave."""
 HANGS: Final = "ChildKilledError('missed its heartbeats')"
@@ -215,8 +217,7 @@ class Simulation:
             life.end("the simulation is over")
             await asyncio.wait((living, waiting), return_when=asyncio.FIRST_COMPLETED)
         if dead.is_set():
-            living.cancel()
-            await asyncio.gather(living, return_exceptions=True)
+            await bury(living)
         for task in others:
             task.cancel()
         if not dead.is_set():
@@ -276,8 +277,7 @@ class Simulation:
         done, _ = await asyncio.wait((living,), timeout=SECOND_S)
         self._judge.case.rare[Rare.SECOND_REFUSED] += bool(done)
         wire.cut = True
-        living.cancel()
-        await asyncio.gather(living, return_exceptions=True)
+        await bury(living)
 
     def _judge_end(self, life: SeededLife, living: "asyncio.Task[None]") -> None:
         """Tell the judge of a life that ended as failed, unless it ended by what was done to it."""
@@ -335,6 +335,22 @@ class Simulation:
         self._words += 1
         self._orders += len(word.requests)
         self._judge.word(word)
+
+
+async def bury(living: "asyncio.Task[None]") -> None:
+    """Cancel a life whose wire is cut, until it ends: whatever it still asks for on its way out has no answer."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
+
+    def cancel() -> None:
+        nonlocal timer
+        living.cancel()
+        timer = loop.call_later(LAST_WORDS_S, cancel)
+
+    cancel()
+    await asyncio.gather(living, return_exceptions=True)
+    if timer is not None:
+        timer.cancel()
 
 
 def shrunk(config: AccountConfig, plan: Plan, result: Result, folder: Path, tries_max: int) -> Result:

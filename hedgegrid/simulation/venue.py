@@ -123,12 +123,9 @@ class Venue:
 
     def pass_time(self) -> None:
         """Bring the exchange to this moment, at the prices that stand: what has arrived takes effect."""
-        points = tuple(self._still(point) for point in self._points if point is not None)
-        self._happen(self.clock.now_ns(), points, ())
-
-    @staticmethod
-    def _still(point: Point) -> Point:
-        return attrs.evolve(point, jump=True, qty_lots=0)
+        # Each point stands still from now on, until the next one is reached.
+        points = self._points[:] = [point and _still(point) for point in self._points]
+        self._happen(self.clock.now_ns(), tuple(point for point in points if point is not None), ())
 
     def _drained(self) -> list[PrivateEvent]:
         batches = self.exchange.drain()
@@ -202,3 +199,8 @@ class Venue:
     def is_stop(self, client_id: str) -> bool:
         """Tell whether an order that was taken is a stop."""
         return self.taken[client_id].kind is Kind.STOP_MARKET
+
+
+def _still(point: Point) -> Point:
+    """Give a point to which the market has come: nothing is traded there any more."""
+    return point if point.jump and point.qty_lots == 0 else attrs.evolve(point, jump=True, qty_lots=0)

@@ -247,7 +247,6 @@ class Weather:
         on = [kind for kind in Fault if chosen.random() < 0.5]  # noqa: PLR2004 - a half of them
         self.on = frozenset(on if only is None else only)
         self.strikes: list[Strike] = []
-        self.occasions: dict[Fault, int] = dict.fromkeys(Fault, 0)
         self._calm_ns = calm_ns
         self._without = frozenset(without)
         self._counts: dict[Fault, int] = dict.fromkeys(Fault, 0)
@@ -262,7 +261,6 @@ class Weather:
         draw = self._draws.get(fault)
         if draw is None or ts_ns >= self._calm_ns:
             return False
-        self.occasions[fault] += 1
         chance, limit = draw
         if chance() >= limit:
             return False

@@ -23,12 +23,14 @@ CRASHES = (
     Fault.STOPPED,
 )
 DOUBTS = (Fault.ANSWER_TORN, Fault.ANSWER_LOST, Fault.STREAM_HALF_OPEN, Fault.STREAM_BREAKS, Fault.READ_FAILS)
+DISK = (Fault.DISK_FULL, Fault.DISK_FAILS, Fault.DISK_BUSY, Fault.PARTIAL_FILL, Fault.ANSWER_LOST)
 FORCED = (Fault.FLOOD, Fault.LIQUIDATED, Fault.DELEVERAGED)
 SWARM: tuple[Run, ...] = tuple((seed, 1.5, 2.0, ()) for seed in range(1, 13))
 STANDARD: tuple[Run, ...] = (
     *SWARM,
     *((seed, 1.5, 12.0, CRASHES) for seed in (1, 2, 3)),
-    *((seed, 1.0, 25.0, DOUBTS) for seed in (2, 3)),
+    *((seed, 1.0, 25.0, DOUBTS) for seed in (2, 3, 11)),
+    (1, 1.5, 12.0, DISK),
     *((seed, 1.0, 40.0, FORCED) for seed in (1, 2)),
 )
 """Seed, hours, how often faults strike, and which (none named: the seed's own half of all)."""
