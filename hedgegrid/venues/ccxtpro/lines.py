@@ -16,7 +16,7 @@ from typing import Final
 
 import yarl
 
-from hedgegrid.venues.ccxtpro.answer import Answer, AnswerReader, NoAnswerError
+from hedgegrid.venues.ccxtpro.answer import Answer, Dialogue, NoAnswerError
 
 LINES_MAX: Final = 4
 """What a decision sends at once: cancels, orders, and the stops of both legs."""
@@ -37,7 +37,7 @@ class Line(asyncio.Protocol):
         """Belong to ``lines``."""
         self._lines = lines
         self._transport: asyncio.Transport | None = None
-        self._reader: AnswerReader | None = None
+        self._dialogue: Dialogue | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self.began_s = asyncio.get_running_loop().time()
         self.rest: asyncio.TimerHandle | None = None
@@ -48,13 +48,13 @@ class Line(asyncio.Protocol):
         """Whether a request can be written."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def ask(self, request: bytes) -> "asyncio.Future[Answer]":
+    def ask(self, dialogue: Dialogue) -> "asyncio.Future[Answer]":
         """Send a request. LineEndedError where nothing of it left."""
         assert self._answer is None, "one request at a time"
         if self._transport is None or self._transport.is_closing():
             raise LineEndedError("the connection ended before the request left")
-        self._transport.write(request)
-        self._reader = AnswerReader()
+        self._transport.write(dialogue.request)
+        self._dialogue = dialogue
         self._answer = asyncio.get_running_loop().create_future()
         return self._answer
 
@@ -72,18 +72,18 @@ class Line(asyncio.Protocol):
 
     def data_received(self, piece: bytes) -> None:
         """Take a piece of the answer; what comes without a question ends the line."""
-        answer, reader = self._answer, self._reader
-        if answer is None or reader is None or answer.done():
+        answer, dialogue = self._answer, self._dialogue
+        if answer is None or dialogue is None or answer.done():
             self.end()
             return
         try:
-            whole = reader.feed(piece)
+            whole = dialogue.feed(piece)
         except NoAnswerError as error:
             self._fail(str(error))
             return
         if whole is None:
             return
-        self._answer = self._reader = None
+        self._answer = self._dialogue = None
         answer.set_result(whole)
         if whole.lasts:
             self._lines.rested(self)
@@ -93,11 +93,11 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end: of an answer that lasts as long as its connection, or of a request whose answer is lost."""
         self._lines.ended(self)
-        answer, reader = self._answer, self._reader
-        self._answer = self._reader = None
-        if answer is None or reader is None or answer.done():
+        answer, dialogue = self._answer, self._dialogue
+        self._answer = self._dialogue = None
+        if answer is None or dialogue is None or answer.done():
             return
-        whole = reader.end() if exc is None else None
+        whole = dialogue.end() if exc is None else None
         if whole is None:
             answer.set_exception(LineEndedError("the answer is cut short"))
         else:
@@ -113,9 +113,9 @@ class Line(asyncio.Protocol):
 class LineRequest:
     """One request that has its line. Either its answer is asked for, or it is dropped."""
 
-    def __init__(self, lines: "Lines", line: Line, content: bytes) -> None:
-        """Hold ``content``, whole from its first line to its last byte; nothing leaves yet."""
-        self._lines, self._line, self._content = lines, line, content
+    def __init__(self, lines: "Lines", line: Line, dialogue: Dialogue) -> None:
+        """Hold the request of ``dialogue``; nothing leaves yet."""
+        self._lines, self._line, self._dialogue = lines, line, dialogue
         self._dropped = False
         self.has_left = False
         """Whether a byte of it may have left."""
@@ -125,7 +125,7 @@ class LineRequest:
         if self._dropped:
             raise asyncio.CancelledError("dropped")
         assert not self.has_left, "it is sent once"
-        coming = self._line.ask(self._content)
+        coming = self._line.ask(self._dialogue)
         self.has_left = True
         try:
             return await coming
@@ -164,7 +164,10 @@ class Lines:
             line = self._woken(self._resting.pop())
         if not self._resting:
             self._dial()
-        return None if line is None else LineRequest(self, line, _written(method, url, headers or {}, body or b""))
+        if line is None:
+            return None
+        fields = {"Host": url.raw_authority, "Accept": "*/*", **(headers or {})}
+        return LineRequest(self, line, Dialogue(method, url.raw_path_qs, fields, body or b""))
 
     @staticmethod
     def _woken(line: Line) -> Line | None:
@@ -223,11 +226,3 @@ class Lines:
             if line.rest is not None:
                 line.rest.cancel()
             line.end()
-
-
-def _written(method: str, url: yarl.URL, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Write a request. AssertionError for a header that would be two."""
-    fields = {"Host": url.raw_authority, "Accept": "*/*", **headers, "Content-Length": str(len(body))}
-    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    assert head.count("\n") == len(fields), "a header is one line"
-    return f"{method} {url.raw_path_qs} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
