@@ -6,7 +6,7 @@ that the next life's file holds what was read of the last one's; what is committ
 
 import sqlite3
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,15 @@ AUTOMATIC: Final = frozenset({"circuit_breaker"})
 """Kept over a crash with the latches, but lifted by time."""
 RATE_WINDOW_NS: Final = 60 * NS_PER_S
 _OPEN: Final = "('intent', 'sent', 'working', 'partial', 'cancelling', 'unknown')"
+
+
+Standing = tuple[str, str]
+"""A reason that stands, and its scope: an instrument, or "" for the account."""
+
+
+def holding(standing: Iterable[Standing], instrument: str) -> frozenset[str]:
+    """Give the reasons that hold an instrument: its own, and the account's."""
+    return frozenset(reason for reason, scope in standing if scope in ("", instrument))
 
 
 @attrs.frozen(kw_only=True)
@@ -46,9 +55,9 @@ class JournalTail:
         self._before_stop = ""
         self.mode = ""
         """The permission that stands by the newest word; "" before the first."""
-        self.reasons: dict[tuple[str, str], int] = {}
-        """Reasons that stand, with their scope, and since when."""
-        self.latched: frozenset[str] = frozenset()
+        self.reasons: dict[Standing, int] = {}
+        """Reasons that stand, and since when."""
+        self.latched: frozenset[Standing] = frozenset()
         """The latched reasons that stand by the newest word."""
         self.resumes = 0
         """Words that lift latches."""
@@ -112,7 +121,8 @@ class JournalTail:
             self._flatten_of = self._flatten_of or self._starts
 
     def _on_Latched(self, told: dict[str, Any]) -> None:  # noqa: N802
-        self.latched = frozenset(str(entry[0]) for entry in told["entries"]) - AUTOMATIC
+        entries = [(str(entry[0]), str(entry[1])) for entry in told["entries"]]
+        self.latched = frozenset(one for one in entries if one[0] not in AUTOMATIC)
 
     def _on_Resume(self, _: dict[str, Any]) -> None:  # noqa: N802
         self.rare[Rare.LATCH_LIFTED] += bool(self.latched)

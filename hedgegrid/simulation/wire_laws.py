@@ -12,7 +12,7 @@ from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
 from hedgegrid.simulation.account_laws import STALE_BARS, STALE_MORE_NS
 from hedgegrid.simulation.case import Case
 from hedgegrid.simulation.laws import Law
-from hedgegrid.simulation.reading import JournalTail
+from hedgegrid.simulation.reading import JournalTail, Standing, holding
 from hedgegrid.simulation.shares import BY_HAND
 from hedgegrid.simulation.wire import VALIDITY_NS
 from hedgegrid.simulation.words import Word
@@ -43,7 +43,7 @@ class WireLaws:
         self._asked: deque[int] = deque()
         self._cancelled: dict[str, None] = {}
         self._flying: dict[str, tuple[OrderRequest, int]] = {}
-        self.latched: frozenset[str] = frozenset()
+        self.latched: frozenset[Standing] = frozenset()
         """What stood latched when the life before ended."""
         self.resumes = 0
         """Words that lift latches, by the journals of the lives before."""
@@ -158,12 +158,14 @@ class WireLaws:
         case, name = self._case, request.client_id
         if case.disk_failed():
             case.broken(Law.DISK_LOST, f"{name}, boot {word.boot}")
-        standing = journal.latched
-        if standing or (self.latched - standing and journal.resumes == self.resumes):
-            case.broken(Law.LATCH_KEPT, f"{sorted(standing | self.latched)} latched, boot {word.boot}")
+        standing, before = (holding(one, request.instrument) for one in (journal.latched, self.latched))
+        if standing or (before - standing and journal.resumes == self.resumes):
+            case.broken(Law.LATCH_KEPT, f"{sorted(standing | before)} latched, boot {word.boot}")
         if journal.is_liquidated:
             case.broken(Law.LIQUIDATED, name)
-        if journal.mode != "active":
+        # A reason of another instrument alone reduces the account's mode, and holds nothing here.
+        elsewhere = journal.mode == "reducing" and journal.reasons and not holding(journal.reasons, request.instrument)
+        if journal.mode != "active" and not elsewhere:
             case.broken(Law.PAUSED, f"{name} in {journal.mode}")
         approval = journal.approvals.get(name)
         if approval is not None and word.own_ns > approval.expires_ns:
