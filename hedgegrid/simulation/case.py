@@ -9,7 +9,6 @@ from hedgegrid.model.order import Leg
 from hedgegrid.simulation.laws import Law, Limits, Violation
 from hedgegrid.simulation.rare import Rare
 from hedgegrid.simulation.reading import JournalTail
-from hedgegrid.simulation.shares import Shares
 from hedgegrid.simulation.venue import Venue
 
 FOUND_MAX: Final = 200
@@ -43,7 +42,6 @@ class Case:
         self._tail: JournalTail | None = None
         self._turned = False
         """Whether the tail has let go of its file, and is to go on in the one at ``path``."""
-        self.shares = Shares(venue.exchange)
 
     @property
     def now_ns(self) -> int:
@@ -61,6 +59,8 @@ class Case:
         if commits is None or commits != self._followed:
             self._followed = commits
             self._tail.follow(self.now_ns)
+            for instrument, leg, lot_id, lots in self._tail.adopted:
+                self.venue.shares.adopt(instrument, leg, lot_id, lots)
         return self._tail
 
     def turn(self, path: Path) -> None:
@@ -79,4 +79,4 @@ class Case:
     def own_lots(self, instrument: str, leg: Leg) -> int:
         """Give how much of a leg is the bot's, by the exchange."""
         held = self.venue.exchange.by_name[instrument].accounts[leg].qty_lots
-        return held - self.shares.of_others(instrument, leg)
+        return held - self.venue.shares.of_others(instrument, leg)

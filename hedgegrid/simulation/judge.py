@@ -87,7 +87,7 @@ class Judge:
             case.rare[Rare.FLATTEN_CRASHED] += journal.mode == "flattening"
         elif journal.mode_text().startswith("flattening"):
             case.rare[Rare.FLATTEN_STOPPED] += 1
-        legs, sums = journal.legs(), journal.fill_sums(case.shares.were_shared)
+        legs, sums = journal.legs(), journal.fill_sums(case.venue.shares.were_shared)
         for key in sorted({*legs, *sums}):
             if legs.get(key, 0) != sums.get(key, 0):
                 case.broken(Law.FILLS_ADD_UP, f"{key}: {legs.get(key, 0)}, fills {sums.get(key, 0)}")

@@ -12,7 +12,7 @@ from hedgegrid.core.codes import FREE, LIMIT, STOP_MARKET
 from hedgegrid.core.filling import fill
 from hedgegrid.core.venue_tables import BY_LIQUIDATION, BY_REQUEST, FILLED, LIVE, REJECTED, drop, end, event, find
 from hedgegrid.model.order import Kind, Leg, OrderRequest, Purpose
-from hedgegrid.simulation.shares import BY_HAND, Shares
+from hedgegrid.simulation.shares import BY_HAND
 from hedgegrid.simulation.venue import Venue
 from hedgegrid.simulation.weather import Fault, Weather
 from hedgegrid.units import NS_PER_MS, NS_PER_S
@@ -33,7 +33,6 @@ class Mishaps:
         self._venue = venue
         self._weather = weather
         self._number = 0
-        self._shares = Shares(venue.exchange)
         self._acts: dict[Fault, Callable[[Book], bool]] = {
             Fault.PARTIAL_FILL: self._fill_a_part,
             Fault.STOP_FAILS: self._fail_a_stop,
@@ -190,7 +189,7 @@ class Mishaps:
         """Somebody buys or sells at the market, or takes off what was bought or sold by hand."""
         fault = Fault.TRADE_BY_HAND
         for leg in Leg:
-            lots = self._shares.of_others(book.instrument.name, leg)
+            lots = self._venue.shares.of_others(book.instrument.name, leg)
             if lots > 0:
                 return self._by_hand(book, leg, Purpose.FLATTEN, Kind.MARKET, 0, lots)
         leg = Leg(self._weather.between(fault, 0, 1))

@@ -61,6 +61,8 @@ class JournalTail:
         """The latched reasons that stand by the newest word."""
         self.resumes = 0
         """Words that lift latches."""
+        self.adopted: list[tuple[str, Leg, int, int]] = []
+        """What others held and the settings made the bot's: instrument, leg, lot and quantity."""
         self.flats: list[list[int]] = []
         """Every word that legs are flat: which."""
         self.approvals: dict[str, Approval] = {}
@@ -160,6 +162,9 @@ class JournalTail:
 
     def _on_ForeignSeen(self, told: dict[str, Any]) -> None:  # noqa: N802
         self.rare[Rare.OTHERS_SEEN] += bool(told["positions"] or told["orders"])
+        for one in told["adopted"]:
+            lot = one["lot"]
+            self.adopted.append((told["instrument"], Leg(lot["leg"]), lot["lot_id"], lot["qty_lots"]))
 
     def _on_ActorRestarted(self, _: dict[str, Any]) -> None:  # noqa: N802
         self.rare[Rare.ACTOR_RESTARTED] += 1
@@ -192,9 +197,14 @@ class JournalTail:
         return [(str(name), int(lots)) for name, lots in rows]
 
     def fill_sums(self, is_shared: Callable[[str, Leg], bool]) -> dict[tuple[str, int], int]:
-        """Give what the fills of each leg add up to; what one closes beyond them is others', where there are any."""
+        """Give what was adopted and the fills of each leg add up to.
+
+        What a fill closes beyond that is others', where there are any.
+        """
         rows = self._db.execute("SELECT instrument, leg, purpose, qty_lots FROM fills ORDER BY n")
         sums: dict[tuple[str, int], int] = {}
+        for name, leg, _, lots in self.adopted:
+            sums[name, leg] = sums.get((name, leg), 0) + lots
         for name, leg, purpose, lots in rows:
             after = sums.get((name, leg), 0) + (lots if purpose == Purpose.ENTRY else -lots)
             sums[name, leg] = max(0, after) if after < 0 and is_shared(name, Leg(leg)) else after

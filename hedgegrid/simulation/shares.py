@@ -22,6 +22,7 @@ class Shares:
         self._seen = 0
         self._parts: dict[tuple[str, Leg], list[int]] = {}
         self._shared: set[tuple[str, Leg]] = set()
+        self._adopted: set[tuple[str, Leg, int]] = set()
 
     def _follow(self) -> None:
         fills = self._exchange.fills
@@ -41,6 +42,16 @@ class Shares:
         taken = min(fill.qty_lots, parts[mine])
         parts[mine] -= taken
         parts[not mine] -= fill.qty_lots - taken
+
+    def adopt(self, instrument: str, leg: Leg, lot_id: int, qty_lots: int) -> None:
+        """Make a part of others the bot's, once a lot: its settings say so, and no more than there is."""
+        self._follow()
+        if (instrument, leg, lot_id) not in self._adopted:
+            self._adopted.add((instrument, leg, lot_id))
+            parts = self._parts.setdefault((instrument, leg), [0, 0])
+            moved = min(qty_lots, parts[1])
+            parts[0] += moved
+            parts[1] -= moved
 
     def of_others(self, instrument: str, leg: Leg) -> int:
         """Give how much of a leg is other people's."""

@@ -19,6 +19,7 @@ from hedgegrid.model.market import MarketUpdate, Point, Settlement, Step, Tape
 from hedgegrid.model.order import Fill, Kind, OpenOrder, OrderRequest
 from hedgegrid.ports import LookUp, OrderLook, PrivateEvent
 from hedgegrid.runtime.clock import Clock
+from hedgegrid.simulation.shares import Shares
 from hedgegrid.venues.simulated.exchange import Exchange
 from hedgegrid.venues.simulated.venue import SimulatedMarket
 
@@ -50,6 +51,7 @@ class Venue:
         self.clock = clock
         self.market = SimulatedMarket(tape, instruments)
         self.names = tuple(one.name for one in instruments)
+        self.shares = Shares(self.exchange)
         self.ended: dict[str, tuple[OrderEventKind, int]] = {}
         """By client id of an order that ended: how, and what had been filled."""
         self.taken: dict[str, OrderRequest] = {}

@@ -8,7 +8,7 @@ import pytest
 from hedgegrid.config.load import load
 from hedgegrid.simulation.rare import Rare
 from hedgegrid.simulation.weather import Fault
-from tests.simulation.storm import storm
+from tests.simulation.storm import account, storm
 
 Run = tuple[int, float, float, tuple[Fault, ...]]
 
@@ -81,6 +81,18 @@ def test_what_once_found_a_bug_finds_none(
 ) -> None:
     """A seed that broke a law stays where it is."""
     assert storm(tmp_path, seed, *faults, hours=hours, force=force).violations == ()
+
+
+def test_several_instruments_pause_each_for_itself(tmp_path: Path) -> None:
+    """What holds one instrument is no reason to condemn an entry of another."""
+    config = load(Path(__file__).parents[2] / "configs" / "replay-three.toml")
+    assert storm(tmp_path, 4, hours=1.0, force=2.0, config=config).violations == ()
+
+
+def test_what_is_adopted_is_ours(tmp_path: Path) -> None:
+    """Positions of others that the settings make ours are exited, judged and added up as ours."""
+    changed = {"name": "storm", "mode": "sim", "wallet_quote": 10_000, "adopt_foreign": True}
+    assert storm(tmp_path, 1, hours=1.5, force=3.0, config=account(account=changed)).violations == ()
 
 
 @pytest.mark.parametrize(("seed", "hours"), REPLAY)
