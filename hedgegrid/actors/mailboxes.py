@@ -50,7 +50,6 @@ _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
             events.Quote: _LATEST,
             events.MarkPrice: conflate(lambda mark: ("mark", mark.instrument)),
             events.BarClosed: REFUSE,
-            events.FundingPaid: REFUSE,
             events.FundingRate: REFUSE,
             events.HistoryLoaded: REFUSE,
             events.StrategyReady: REFUSE,
@@ -66,6 +65,8 @@ _TAKES: dict[str, tuple[dict[type, Policy], tuple[type, ...]]] = {
             events.AccountHydrated,
             events.AccountChanged,
             events.WalletRead,
+            # As the fills: what is on the tape is in the account before another bar of the past is sampled.
+            events.FundingPaid,
             events.ForeignSeen,
             events.Liquidated,
             events.FlatConfirmed,

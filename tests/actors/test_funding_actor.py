@@ -11,7 +11,8 @@ from hedgegrid.actors.funding import AGAIN_NS, RATE_GRACE_NS, Funding
 from hedgegrid.actors.mailboxes import mailbox_maker
 from hedgegrid.actors.post import FUNDING, RISK, Post
 from hedgegrid.errors import Transient
-from hedgegrid.messages.events import FundingPaid
+from hedgegrid.messages.events import BarClosed, FundingPaid
+from hedgegrid.model.market import Bar
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import VirtualClock
 from hedgegrid.runtime.router import Router
@@ -76,3 +77,15 @@ async def test_it_does_not_ask_again_before_a_ban_has_ended(ends_ns: int | None,
     error.until_ns = ends_ns
     clock = await started(Exchange(error))
     assert clock.next_timer_ns() == again_ns
+
+
+def test_risk_books_a_settlement_before_it_samples_a_bar_of_the_past() -> None:
+    """Behind a sleep much waits at once: what is on the tape is in the account before an older bar is looked at."""
+    mailbox = mailbox_maker(Activity())(RISK)
+    head = {"seq": 1, "cause_seq": 0, "ts_venue_ns": NOW_NS, "ts_recv_ns": NOW_NS}
+    bar = Bar(open_ns=1, length_ns=1, open_ticks=1, high_ticks=1, low_ticks=1, close_ticks=1, volume_lots=1)
+    older = BarClosed(**head, instrument="BTC", bar=bar)
+    paid = FundingPaid(**head, instrument="BTC", rate_e8=1, mark_ticks=1, long_e8=1, short_e8=0)
+    mailbox.put(older)
+    mailbox.put(paid)
+    assert [mailbox.get_nowait(), mailbox.get_nowait()] == [paid, older]
