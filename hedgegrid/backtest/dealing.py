@@ -144,9 +144,10 @@ def _on_fill(desk: Desk, floor: Floor, k: int, row: VenueEvent, ts_ns: int) -> N
 def _book_fill(desk: Desk, floor: Floor, k: int, row: VenueEvent, ts_ns: int) -> None:
     """Take a fill's quantity out of the gate's book; a whole fill ends the order there and in the log."""
     booked = desk.booked[row.slot]
-    booked.qty_lots = max(0, booked.qty_lots - row.qty_lots)
+    _leave_booked(desk, floor, row.slot, max(0, booked.qty_lots - row.qty_lots))
     order = desk.orders[row.slot]
     if order.state == FREE or order.no != row.no:
+        _leave_booked(desk, floor, row.slot, 0)
         booked.state = FREE
         logbook.note_ended(floor, k, row.no, ts_ns, ORDER_FILLED)
 
@@ -165,7 +166,7 @@ def _on_word(desk: Desk, floor: Floor, k: int, row: VenueEvent, ts_ns: int) -> N
     if row.kind == venue_tables.ACCEPTED:
         return
     if row.kind == venue_tables.SHRUNK:
-        desk.booked[row.slot].qty_lots = row.qty_lots
+        _leave_booked(desk, floor, row.slot, row.qty_lots)
         return
     rungs = desk.rungs[: desk.rungs_used]
     entries = desk.entries[: desk.entries_used]
@@ -183,8 +184,16 @@ def _on_word(desk: Desk, floor: Floor, k: int, row: VenueEvent, ts_ns: int) -> N
 
 def _end_booked(desk: Desk, floor: Floor, k: int, row: VenueEvent, ts_ns: int) -> None:
     """Free an order in the gate's book and write its end down."""
+    _leave_booked(desk, floor, row.slot, 0)
     desk.booked[row.slot].state = FREE
     logbook.note_ended(floor, k, row.no, ts_ns, logbook.outcome_of(row.reason))
+
+
+def _leave_booked(desk: Desk, floor: Floor, slot: int, qty_lots: int) -> None:
+    """Leave ``qty_lots`` of an order in the gate's book."""
+    booked = desk.booked[slot]
+    gate_book.count_out(floor.exposures[: 2 * floor.account.instruments], booked, booked.qty_lots - qty_lots)
+    booked.qty_lots = qty_lots
 
 
 # --- what the strategy wants ------------------------------------------------------------------------------------------
@@ -200,7 +209,7 @@ def send(desks: list[Desk], floor: Floor, k: int, ts_ns: int) -> None:
     weighed = 0
     for i in range(count):
         if desk.actions[i].kind == actions.RETIRE:
-            _retire(desk, desk.actions[i].no)
+            _retire(desk, floor, desk.actions[i].no)
     for i in range(count):
         action = desk.actions[i]
         if action.kind == actions.CANCEL or action.kind == actions.RETIRE:
@@ -211,13 +220,12 @@ def send(desks: list[Desk], floor: Floor, k: int, ts_ns: int) -> None:
         else:
             if fresh == 0:
                 fresh = 1
-                _refresh(desk, floor, k)
                 order_rate.advance(floor.pace, floor.beats, ts_ns)
             if action.purpose == ENTRY:
                 # Only an entry is judged by what the whole account comes to.
                 if weighed == 0:
                     weighed = 1
-                    _weigh_account(desks, floor, k)
+                    _weigh_account(desks, floor)
                 else:
                     _weigh(desk, floor, k)
             _place(desk, floor, k, action, ts_ns, live_ns)
@@ -237,13 +245,12 @@ def _refresh(desk: Desk, floor: Floor, k: int) -> None:
     gate_book.recount(floor.rules[:count], floor.exposures[: 2 * count], desk.booked[: desk.orders_used], k)
 
 
-def _weigh_account(desks: list[Desk], floor: Floor, k: int) -> None:
-    """Bring the account's sums up to the present marks, books and volatilities; instrument ``k`` is fresh already."""
+def _weigh_account(desks: list[Desk], floor: Floor) -> None:
+    """Bring the account's sums up to the present marks, books and volatilities."""
     equity = floor.account.fixed_e8
     for j in range(floor.account.instruments):
         desk = desks[j]
-        if j != k:
-            _refresh(desk, floor, j)
+        _refresh(desk, floor, j)
         floor.rules[j].var_ppm = var.rate_ppm(desk.realised, floor.rules[j].var_scale)
         equity += desk.pulse.net_units_e8 * desk.market.mark_ticks
         _weigh(desk, floor, j)
@@ -258,11 +265,11 @@ def _weigh(desk: Desk, floor: Floor, k: int) -> None:
     worst_case.weigh(floor.limits, floor.risk, floor.rules[:count], floor.exposures[: 2 * count], tiers, k)
 
 
-def _retire(desk: Desk, no: int) -> None:
+def _retire(desk: Desk, floor: Floor, no: int) -> None:
     """A stop that is being replaced no longer stands in the way of its successor's proof."""
     slot = venue_tables.find(desk.orders[: desk.orders_used], no)
     if slot >= 0:
-        desk.booked[slot].qty_lots = 0
+        _leave_booked(desk, floor, slot, 0)
 
 
 def _cancel(desk: Desk, floor: Floor, no: int, live_ns: int) -> None:

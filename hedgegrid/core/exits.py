@@ -166,17 +166,15 @@ def lay_stops(
 
     The new ones are placed before the old ones are retired, earliest trigger first.
     """
-    state.settled = 0
+    if params.leg_stop == 1:
+        # The close-everything stop follows the leg's one stop where that lies further out than its lots' own.
+        state.settled = 0
     bare = _group(params, state, account, lots, leg)
     if bare > params.max_stop_orders:
         _merge(params, lots, leg, mark_ticks)
-    for i in range(len(stops)):
-        stop = stops[i]
-        if stop.state == FREE or stop.leg != leg:
-            continue
-        covered = 0 if is_wrong_side(leg, stop.price_ticks, mark_ticks) else _covered(lots, stop)
-        stop.kept = 1 if covered > 0 else 0
-        bare -= covered
+    bare -= _keep(lots, stops, leg, mark_ticks)
+    if bare > 0:
+        _mark_kept(lots, stops, leg)
     price = _next_trigger(lots, leg, NO_PRICE if leg == LONG else 0) if bare > 0 else 0
     while price > 0:
         bare -= _stand(state, lots, stops, leg, price, mark_ticks, out, used)
@@ -208,23 +206,69 @@ def _group(params: GridParams, state: GridState, account: LegAccount, lots: list
     return count
 
 
-def _covered(lots: list[Lot], stop: StopOrder) -> int:
-    """Give how many lots a standing stop covers, and mark them, where it covers exactly those that ask for its price.
+def _keep(lots: list[Lot], stops: list[StopOrder], leg: int, mark_ticks: int) -> int:
+    """Keep each standing stop that covers exactly the lots that ask for its price; tell how many lots those cover."""
+    _count_covers(lots, stops, leg)
+    covered = 0
+    for i in range(len(stops)):
+        stop = stops[i]
+        if stop.state == FREE or stop.leg != leg:
+            continue
+        if stop.covers == 0 or _has_twin(stops, i) or is_wrong_side(leg, stop.price_ticks, mark_ticks):
+            stop.kept = 0
+        if stop.kept == 1:
+            covered += stop.covers
+    return covered
 
-    It is kept then, and 0 says that it is not.
-    """
-    count = 0
+
+def _count_covers(lots: list[Lot], stops: list[StopOrder], leg: int) -> None:
+    """Count the lots that each stop covers at the price they ask for; one that a lot asks more of is not kept."""
+    for i in range(len(stops)):
+        stops[i].covers = 0
+        stops[i].kept = 1
     for i in range(len(lots)):
         lot = lots[i]
-        if _stands(lot, stop.leg):
-            if (lot.stop_no == stop.no) != (lot.group_ticks == stop.price_ticks):
-                return 0
-            count += 1 if lot.stop_no == stop.no else 0
-    if count > 0:
-        for i in range(len(lots)):
-            if lots[i].stop_no == stop.no and lots[i].state == OPEN:
-                lots[i].laid = 1
-    return count
+        if not _stands(lot, leg):
+            continue
+        slot = _stop_of(lot, stops)
+        if slot >= 0 and stops[slot].price_ticks == lot.group_ticks:
+            stops[slot].covers += 1
+            continue
+        if slot >= 0:
+            stops[slot].kept = 0
+        for j in range(len(stops)):
+            # What stands at the price that this lot asks for does not cover it.
+            if stops[j].price_ticks == lot.group_ticks and stops[j].leg == leg:
+                stops[j].kept = 0
+
+
+def _stop_of(lot: Lot, stops: list[StopOrder]) -> int:
+    """Give the row of the standing stop that covers a lot, -1 where none does."""
+    if lot.stop_no == 0:
+        return -1
+    if lot.stop_slot < len(stops) and stops[lot.stop_slot].no == lot.stop_no:
+        return lot.stop_slot if stops[lot.stop_slot].state != FREE else -1
+    for i in range(len(stops)):
+        if stops[i].state != FREE and stops[i].no == lot.stop_no:
+            return i
+    return -1
+
+
+def _has_twin(stops: list[StopOrder], index: int) -> bool:
+    """Tell whether another stop with lots of its own stands at a stop's price: one order is to cover them all."""
+    price = stops[index].price_ticks
+    for i in range(len(stops)):
+        if stops[i].price_ticks == price and i != index and stops[i].covers > 0 and stops[i].leg == stops[index].leg:
+            return True
+    return False
+
+
+def _mark_kept(lots: list[Lot], stops: list[StopOrder], leg: int) -> None:
+    """Mark the lots that a kept stop covers as laid."""
+    for i in range(len(lots)):
+        if _stands(lots[i], leg):
+            slot = _stop_of(lots[i], stops)
+            lots[i].laid = stops[slot].kept if slot >= 0 else 0
 
 
 def leg_stop_ticks(params: GridParams, state: GridState, account: LegAccount, leg: int) -> int:
@@ -303,6 +347,7 @@ def _stand(
     """Give the lots with this trigger their one stop, or their market reduction where it is too late; tell how many."""
     wrong = is_wrong_side(leg, price, mark_ticks)
     no = next_no(state)
+    slot = 0 if wrong else _remember(state, stops, no, leg, price)
     action = out[put(state, out, used, PLACE, no)]
     members = 0
     for i in range(len(lots)):
@@ -310,6 +355,7 @@ def _stand(
         if _stands(member, leg) and member.group_ticks == price:
             members += 1
             member.stop_no = no
+            member.stop_slot = slot
             member.laid = 1
             action.qty_lots += member.qty_lots
             action.level = member.level if members == 1 else -1
@@ -320,13 +366,11 @@ def _stand(
     action.purpose = STOP
     # A market reduction has no trigger: price 0 says so.
     action.price_ticks = 0 if wrong else price
-    if not wrong:
-        _remember(state, stops, no, leg, price)
     return members
 
 
-def _remember(state: GridState, stops: list[StopOrder], no: int, leg: int, price: int) -> None:
-    """Write a stop into the table of standing stops."""
+def _remember(state: GridState, stops: list[StopOrder], no: int, leg: int, price: int) -> int:
+    """Write a stop into the table of standing stops and give its row."""
     for i in range(len(stops)):
         if stops[i].state == FREE:
             stops[i].state = STANDING
@@ -334,8 +378,9 @@ def _remember(state: GridState, stops: list[StopOrder], no: int, leg: int, price
             stops[i].leg = leg
             stops[i].price_ticks = price
             stops[i].kept = 1
-            return
+            return i
     state.overflowed += 1
+    return 0
 
 
 def forget_exit(state: GridState, lots: list[Lot], stops: list[StopOrder], no: int) -> None:

@@ -1,7 +1,8 @@
 """The gate's book of orders, and what those of a leg come to.
 
 Invariants: an order is booked before it is sent, and counts until the exchange says that it ended; counting one by one
-and counting anew agree; ``newest_no`` never falls.
+and counting anew agree; ``newest_no`` never falls; whoever takes quantity off a booked order says so (``count_out``) or
+counts anew before the next order is judged. What entries come to moves with the mark: they are counted anew.
 """
 
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LONG, SHORT, STOP, TAKE_PROFIT
@@ -72,6 +73,17 @@ def _count(rule: InstrumentRisk, long: Exposure, short: Exposure, order: Booked)
         own.best_own_ticks = max(own.best_own_ticks, order.price_ticks)
     else:
         own.best_own_ticks = min(own.best_own_ticks, order.price_ticks)
+
+
+def count_out(exposures: list[Exposure], order: Booked, qty_lots: int) -> None:
+    """Take a quantity of a booked reduction off what its leg's reductions of that class come to."""
+    leg = exposures[2 * order.instrument + order.leg]
+    if order.purpose == TAKE_PROFIT:
+        leg.take_profit_lots -= qty_lots
+    elif order.purpose == STOP and order.price_ticks > 0:
+        leg.stop_lots -= qty_lots
+    elif order.purpose != ENTRY and order.purpose != BACKSTOP:
+        leg.market_lots -= qty_lots
 
 
 def book(rule: InstrumentRisk, exposures: list[Exposure], booked: list[Booked], order: Booked) -> bool:

@@ -68,12 +68,15 @@ class AccountRisk:
 class Pace:
     """The orders of the account's last minute, up to ``second`` (since the epoch), and the breaches of their limit.
 
+    ``counted`` seconds have orders that count, the first of them at ``oldest`` in the ring of ``Beat``.
     ``breach_*``: the newest minutes with one, newest first, 1 more than their number since the epoch; 0 is none.
     ``latches``: there were too many, and nobody has acted on it yet.
     """
 
     second: int = 0
     orders: int = 0
+    oldest: int = 0
+    counted: int = 0
     breach_1: int = 0
     breach_2: int = 0
     breach_3: int = 0
@@ -82,8 +85,9 @@ class Pace:
 
 @attrs.define(eq=False)
 class Beat:
-    """The orders of one second."""
+    """The orders of one second (since the epoch)."""
 
+    second: int = 0
     orders: int = 0
 
 

@@ -15,7 +15,8 @@ from hedgegrid.units import MICRO
 def trim(params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder]) -> None:
     """Drop each leg's rungs from the first that does not fit into the inventory limit on.
 
-    ``trim_low`` and ``trim_high`` say between which mids the same rungs fit, all else being equal.
+    ``trim_low`` and ``trim_high`` say between which mids the same rungs fit, all else being equal; ``trim_room_*`` what
+    the rungs of a leg leave for its position.
     """
     state.trim_low = 0
     state.trim_high = NO_PRICE
@@ -43,6 +44,10 @@ def trim(params: GridParams, state: GridState, rungs: list[Rung], entries: list[
                 rung.in_ladder = 0
         if worth > 0 and room >= worth * state.mid_ticks:
             state.trim_high = min(state.trim_high, room // worth)
+        if leg == LONG:
+            state.trim_room_long = room if fits else -1
+        else:
+            state.trim_room_short = room if fits else -1
 
 
 def _rung_e8(params: GridParams, rung: Rung, entries: list[EntryOrder]) -> int:

@@ -8,7 +8,8 @@ A breach is an entry that was refused for it. ``LATCH_MINUTES`` different minute
 ``LATCH_SPAN_MINUTES`` minutes, latch: a grid that meets this limit now and then is throttled, one that lives at it is
 wrong, and a person has to look.
 
-Invariants: ``pace.orders`` is the sum of ``beats``; time that goes backwards counts as standing still.
+Invariants: ``pace.orders`` is the sum of ``beats``, a ring of the seconds that have orders, oldest first (so a silence
+is walked over at once); time that goes backwards counts as standing still.
 """
 
 from hedgegrid.core.gate_records import Beat, Pace
@@ -22,20 +23,27 @@ LATCH_SPAN_MINUTES = 10
 
 def advance(pace: Pace, beats: list[Beat], now_ns: int) -> None:
     """Forget what lies more than a minute back."""
-    second = now_ns // NS_PER_S
-    passed = min(second - pace.second, SECONDS)
-    for i in range(passed):
-        beat = beats[(second - i) % SECONDS]
+    pace.second = max(pace.second, now_ns // NS_PER_S)
+    while pace.counted > 0 and beats[pace.oldest].second <= pace.second - SECONDS:
+        beat = beats[pace.oldest]
         pace.orders -= beat.orders
         beat.orders = 0
-    if passed > 0:
-        pace.second = second
+        pace.oldest = (pace.oldest + 1) % SECONDS
+        pace.counted -= 1
 
 
 def note_sent(pace: Pace, beats: list[Beat]) -> None:
     """Count an order that passed at the time of the last ``advance``."""
-    beats[pace.second % SECONDS].orders += 1
+    if pace.counted == 0 or beats[_newest(pace)].second != pace.second:
+        pace.counted += 1
+        beats[_newest(pace)].second = pace.second
+    beats[_newest(pace)].orders += 1
     pace.orders += 1
+
+
+def _newest(pace: Pace) -> int:
+    """Give the place of the newest second with orders."""
+    return (pace.oldest + pace.counted - 1) % SECONDS
 
 
 def note_breach(pace: Pace, now_ns: int) -> None:

@@ -133,6 +133,7 @@ def on_entry_fill(
 
     A fill drops whatever waits behind a cancel of the same order; the remainder of a partial fill keeps working.
     """
+    settled = state.settled
     slot = diff.find(entries, no)
     if slot < 0:
         return -1
@@ -159,6 +160,8 @@ def on_entry_fill(
     )
     if order.filled_lots >= order.qty_lots:
         diff.free(params, state, rungs, order)
+        if settled == 1 and lot >= 0 and repeat.outlasts(params, state, rungs, lots[lot]):
+            state.settled = 1
     return lot
 
 

@@ -5,18 +5,25 @@ reach. Compiled, a table is a NumPy structured array whose dtype ``dtype_of`` de
 record is an element of it. Functions of the hot path reach fields by name and tables by index, so they run on either
 unchanged.
 
-Invariants: a field is an int (64 bits) or a float; a table has a fixed capacity; a slot is free while its ``state``
-is FREE and is never moved, so an index stays good for as long as its record lives. The gate's own records are in
-``core.gate_records``.
+Invariants: a field is an int (64 bits, in the logs of a backtest also less) or a float; a table has a fixed capacity; a
+slot is free while its ``state`` is FREE and is never moved, so an index stays good for as long as its record lives. The
+gate's own records are in ``core.gate_records``.
 """
 
 from collections.abc import Sequence
-from typing import TypeVar, get_type_hints
+from typing import Annotated, TypeVar, get_type_hints
 
 import attrs
 import numpy as np
 
 Record = TypeVar("Record")
+
+Count = Annotated[int, "32 bits"]
+"""What is counted and stays below 2^31: kept narrow in tables of many rows."""
+Small = Annotated[int, "16 bits"]
+"""A place or a level, below 2^15."""
+Code = Annotated[int, "8 bits"]
+"""One of ``core.codes`` and their like, below 2^7."""
 
 
 @attrs.define(eq=False)
@@ -109,7 +116,8 @@ class GridState:
     (``core.closing``), ``reduced`` that such a reduction has filled since. ``dirty_long``/``dirty_short`` say that a
     fill changed the leg since its stops were last laid out. ``settled`` is 1 while the last decision would repeat
     itself: at mids from ``repeat_low`` to ``repeat_high`` until ``repeat_until_ns``, with the other ``repeat_*``
-    unchanged; ``trim_*`` is what the inventory allows of that.
+    unchanged; ``trim_*`` is what the inventory allows of that, and
+    ``trim_room_*`` what it leaves beside a leg's ladder, its position apart (-1: a rung of it did not fit).
     """
 
     regime: int = 0
@@ -144,6 +152,8 @@ class GridState:
     settled: int = 0
     trim_low: int = 0
     trim_high: int = 0
+    trim_room_long: int = 0
+    trim_room_short: int = 0
     repeat_low: int = 0
     repeat_high: int = 0
     repeat_until_ns: int = 0
@@ -204,7 +214,8 @@ class Lot:
     """An open entry with its exits, which keep the prices they were born with.
 
     ``tp_no`` and ``stop_no`` name the orders that close it (0 = none); ``closing`` is the part of it that a market
-    reduction under way closes; ``laid`` is 1 once the present laying of stops has one for it.
+    reduction under way closes; ``laid`` is 1 once the present laying of stops has one for it; ``stop_slot`` is the row
+    that its stop had when it was laid.
     """
 
     state: int = 0
@@ -219,6 +230,7 @@ class Lot:
     step_micro: int = 0
     tp_no: int = 0
     stop_no: int = 0
+    stop_slot: int = 0
     closing: int = 0
     group_ticks: int = 0
     laid: int = 0
@@ -226,12 +238,13 @@ class Lot:
 
 @attrs.define(eq=False)
 class StopOrder:
-    """A protective stop of a leg, or the market reduction that stands in for one on the wrong side of the mark."""
+    """A protective stop of a leg. ``covers`` and ``kept`` are the present laying's: its lots, and whether it stays."""
 
     state: int = 0
     no: int = 0
     leg: int = 0
     price_ticks: int = 0
+    covers: int = 0
     kept: int = 0
 
 
@@ -418,9 +431,9 @@ class VenueEvent:
 
 
 def dtype_of(record: type) -> np.dtype[np.void]:
-    """Give the NumPy dtype of a record class: int fields as int64, float fields as float64, in order."""
-    kinds = {int: "i8", float: "f8"}
-    return np.dtype([(name, kinds[hint]) for name, hint in get_type_hints(record).items()])
+    """Give the NumPy dtype of a record class, in order: an int as int64 or as narrow as it says, a float as float64."""
+    kinds: dict[object, str] = {int: "i8", float: "f8", Count: "i4", Small: "i2", Code: "i1"}
+    return np.dtype([(name, kinds[hint]) for name, hint in get_type_hints(record, include_extras=True).items()])
 
 
 def table(record: type[Record], capacity: int) -> list[Record]:

@@ -5,14 +5,18 @@ mid may move, and until when, before a rung would cross or uncross, fit or not f
 guard would act. ``holds`` compares.
 
 Invariants: it never says so where anything that the ladder depends on has changed (``GridState.settled`` is cleared by
-every fill, answer, refusal and new center); it only ever saves work: with and without it every order is the same.
+every answer, refusal and new center, and by every fill but an entry's that ``outlasts`` knows to change nothing); it
+only ever saves work: with and without it every order is the same.
 """
 
 from hedgegrid.core import funding, regime
 from hedgegrid.core.codes import FREE, LONG, NEVER_NS
 from hedgegrid.core.diff import WORKING, is_within_tolerance
-from hedgegrid.core.grid import rung_index
-from hedgegrid.core.records import EntryOrder, GridParams, GridState, Indicators, Rung
+from hedgegrid.core.exits import stop_ticks
+from hedgegrid.core.fixed import mul_ppm
+from hedgegrid.core.grid import first_rung, rung_index
+from hedgegrid.core.ledger import notional_e8
+from hedgegrid.core.records import EntryOrder, GridParams, GridState, Indicators, Lot, Rung
 
 
 def holds(params: GridParams, state: GridState, ind: Indicators, ts_ns: int) -> bool:
@@ -56,6 +60,32 @@ def remember(
     state.repeat_throttle_ppm = state.throttle_ppm
     state.repeat_vol_ppm = regime.volatility_factor_ppm(ind, params)
     state.settled = 1
+
+
+def outlasts(params: GridParams, state: GridState, rungs: list[Rung], lot: Lot) -> bool:
+    """Tell whether the last decision, settled until now, outlasts that an entry has filled whole and become ``lot``.
+
+    It does where the rung is of the present ladder: that is not offered while its lot is open, and nothing else changes
+    as long as what the leg holds now fits beside all its rungs (``repeat_high`` says up to which mid; the filled rung
+    still counts, to be on the safe side), and as long as the close-everything stop stays where the ladder wants it.
+    """
+    if params.leg_stop == 1 or lot.generation != state.generation or state.overflowed > 0:
+        return False
+    room = state.trim_room_long if lot.leg == LONG else state.trim_room_short
+    if room < 0:
+        return False
+    levels = params.levels_long if lot.leg == LONG else params.levels_short
+    farthest = rungs[first_rung(params, lot.leg) + levels - 1].price_ticks
+    deepest = stop_ticks(lot.leg, farthest, mul_ppm(state.step_micro, params.sl_ppm))
+    if lot.stop_ticks < deepest if lot.leg == LONG else lot.stop_ticks > deepest:
+        return False
+    rung = rungs[rung_index(params, lot.leg, lot.level)]
+    rung.in_ladder = 0
+    rung.trim_lots = 0
+    rung.qty_lots = 0
+    held_lots = state.position_long_lots if lot.leg == LONG else state.position_short_lots
+    state.repeat_high = min(state.repeat_high, room // notional_e8(1, held_lots, params.unit_e8))
+    return True
 
 
 def _until_ns(params: GridParams, state: GridState, ts_ns: int) -> int:

@@ -33,6 +33,9 @@ FUNDING_BIT = 32
 NO_FLOOR_E8 = -9_000_000_000_000_000_000
 """Below every equity: no control would trip however far it falls."""
 
+FAR_BELOW = 0.99
+"""Of a limit's square: further from it than anything that floats round off."""
+
 EIGHT_HOURS_MINUTES = 8 * NS_PER_HOUR // NS_PER_MINUTE
 
 
@@ -166,7 +169,12 @@ def volatility_ppm(realised: Realised, bars_per_year: float) -> float:
 
 def is_wild(limits: SessionLimits, realised: Realised, bars_per_year: float) -> bool:
     """Tell whether the realised volatility is at its limit or over it."""
-    return limits.volatility_on == 1 and volatility_ppm(realised, bars_per_year) >= limits.volatility_ppm
+    if limits.volatility_on == 0:
+        return False
+    # Far below the limit, which is nearly always, its square says so without a root.
+    if realised.variance * bars_per_year * 1e12 < FAR_BELOW * limits.volatility_ppm * limits.volatility_ppm:
+        return False
+    return volatility_ppm(realised, bars_per_year) >= limits.volatility_ppm
 
 
 def is_funding_dear(limits: SessionLimits, rate_e8: int, interval_ns: int) -> bool:

@@ -28,7 +28,7 @@ from tests.core.scenes import QUARTER, SCENES, Scene, play
 
 TABLES = ("rungs", "entries", "accounts", "lots", "stops", "orders", "links", "cancels", "venue_accounts", "events")
 SINGLES = ("state", "ind", "market")
-OWN = {"settled", "trim_low", "trim_high", "crossing"}
+OWN = {"settled", "trim_low", "trim_high", "trim_room_long", "trim_room_short", "crossing"}
 """Fields, beside those named ``repeat_*``, that may differ: how far the last ladder reaches, and which of its busy
 rungs, which are not offered anyway, the mid has crossed since."""
 
