@@ -16,6 +16,7 @@ from hedgegrid.backtest.figures import Figures
 from hedgegrid.backtest.measure import Measures, measure
 from hedgegrid.backtest.quality import check_bars
 from hedgegrid.backtest.result import BacktestResult
+from hedgegrid.backtest.spare_memory import give_back
 from hedgegrid.backtest.stretches import joined_bars
 from hedgegrid.config import params
 from hedgegrid.config.render import config_hash
@@ -174,22 +175,34 @@ def run_backtest(
     market: OpenMarket | None = None,
     execution: driver.Execution | None = None,
 ) -> Outcome:
-    """Run a backtest, compiled unless said otherwise; where exits were ambiguous, once more with the worse first."""
+    """Run a backtest, compiled unless said otherwise; ``bound``: with the pessimistic one, where exits were ambiguous.
+
+    The bound is walked first and let go before the run itself, so that memory holds one of them at a time; where no
+    exit was ambiguous it is the run, since nothing came in another order.
+    """
     market = market or open_market(config, options)
     execution = execution or _compiled(options, trades=market.is_ticks)
     takers = tuple(params.venue_rules(config, one).taker_ppm for one in market.instruments)
-    result = walk(config, market, execution, options)
+    pessimistic = None
+    if bound and not config.sim.pessimistic:
+        worse = attrs.evolve(config, sim=attrs.evolve(config.sim, pessimistic=True))
+        result = walk(worse, market, execution, options)
+        if result.ambiguous_bars:
+            pessimistic = measure(result, takers_ppm=takers).figures
+            del result
+            give_back()
+            options.tell("some exits were ambiguous: that was the bound with the worse first, now the run itself")
+            result = walk(config, market, execution, options)
+    else:
+        result = walk(config, market, execution, options)
     if not len(result.equity):
         raise Fatal(
             f"no bar of {length_text(result.bar_length_ns)} closed in this market, which runs from "
             f"{utc_text(market.start_ns)} to {utc_text(market.end_ns)}: choose a shorter timeframe"
         )
-    pessimistic = None
-    if bound and result.ambiguous_bars and not config.sim.pessimistic:
-        options.tell("some exits were ambiguous: once more with the worse first")
-        worse = attrs.evolve(config, sim=attrs.evolve(config.sim, pessimistic=True))
-        pessimistic = measure(walk(worse, market, execution, options), takers_ppm=takers).figures
-    return Outcome(market=market, result=result, measures=measure(result, takers_ppm=takers), pessimistic=pessimistic)
+    measures = measure(result, takers_ppm=takers)
+    give_back()
+    return Outcome(market=market, result=result, measures=measures, pessimistic=pessimistic)
 
 
 def _compiled(options: BacktestOptions, *, trades: bool) -> driver.Execution:
@@ -229,6 +242,10 @@ def walk(
         if run.is_over:
             break
     bars = tuple(joined_bars([part[index] for part in parts]) for index in range(len(market.instruments)))
-    return run.result(
+    result = run.result(
         bars=bars, is_ticks=market.is_ticks, end_ns=market.end_ns, notes=market.notes, identity=market.identity
     )
+    # The logs of what became of orders, and the tables of the driver, are done with.
+    del run
+    give_back()
+    return result

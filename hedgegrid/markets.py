@@ -22,6 +22,7 @@ from hedgegrid.backtest.quality import (
     check_funding,
     check_trades,
 )
+from hedgegrid.backtest.spare_memory import give_back
 from hedgegrid.backtest.store.reader import Store
 from hedgegrid.backtest.store.rules import DatedRules
 from hedgegrid.backtest.stretches import StoredMarket
@@ -96,6 +97,7 @@ def open_market(config: AccountConfig, options: BacktestOptions) -> OpenMarket:
     store = next((path for path in options.market_paths if is_store(path)), None)
     market = _from_files(config, options) if store is None else _from_store(config, options, store)
     refuse(market.findings, strict=options.strict)
+    give_back()
     return market
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet
 from hedgegrid.backtest.folder import SUMMARY, whole_folder
 from hedgegrid.backtest.measure import Measures
 from hedgegrid.backtest.result import BacktestResult
+from hedgegrid.backtest.spare_memory import give_back
 from hedgegrid.backtest.summary_json import RunFacts, summary_json
 from hedgegrid.backtest.tables import CSV_TABLES, TABLES, arrow_tables
 from hedgegrid.errors import Fatal
@@ -54,6 +55,7 @@ def write_folder(
                     for writer in writers:
                         writer.write_table(piece)
             written += [f"{name}.{kind}" for kind in kinds]
+        give_back()
         for name, write in (further or {}).items():
             if name in written or Path(name).name != name:
                 raise Fatal(f"{name} cannot be a further file of the output: it is taken, or no plain name")
@@ -74,10 +76,16 @@ def _csv(path: Path, first: Any) -> Any:  # noqa: ANN401 pyarrow ships no types
 
 
 def _parquet(path: Path, first: Any) -> Any:  # noqa: ANN401 as above
-    """Open a Parquet file; each piece becomes a row group. Words are dictionaries, and numbers are none."""
+    """Open a Parquet file, a row group a piece. Words are dictionaries, whole numbers the steps from row to row."""
     words = [field.name for field in first.schema if pa.types.is_dictionary(field.type)]
+    whole = [field.name for field in first.schema if pa.types.is_int64(field.type)]
     return pa.parquet.ParquetWriter(
-        path, first.schema, compression="zstd", compression_level=1, use_dictionary=words or False
+        path,
+        first.schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=words or False,
+        column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
     )
 
 

@@ -18,7 +18,7 @@ MOST: Final = 16
 
 @attrs.define(eq=False)
 class GrowingTable:
-    """Rows of one layout, whose columns are all int64.
+    """Rows of one layout.
 
     Room is made for all that is to be expected: memory that is not written to costs nothing, copying and clearing does.
     """

@@ -23,10 +23,14 @@ from hedgegrid.backtest.result import BacktestResult, Rows
 from hedgegrid.core.codes import LIQUIDATION
 from hedgegrid.model.instrument import Instrument, Tier
 from hedgegrid.units import PPM
-from hedgegrid.venues.simulated.arrays import FloatArray
+from hedgegrid.venues.simulated.arrays import FloatArray, IntArray
 
 _CHUNK: Final = 65_536
 """Decisions that are solved at a time: what they need stays in the processor's cache."""
+_LIKELIEST: Final = 256
+"""Decisions that are solved to know how near the others would have to be."""
+_ROUNDING: Final = 1e-9
+"""More than what floats round off a distance."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,21 +46,12 @@ class Nearest:
 
 def liquidation_marks(result: BacktestResult, index: int) -> FloatArray:
     """Give, by decision, the nearest mark in ticks at which an instrument alone liquidates the account, or NaN."""
-    marks = np.full(len(result.equity), np.nan)
-    for begin in range(0, len(result.equity), _CHUNK):
-        part = slice(begin, begin + _CHUNK)
-        held = result.holdings["long_lots"][part, index] + result.holdings["short_lots"][part, index]
-        rows = begin + np.flatnonzero(held)
-        if len(rows):
-            marks[rows] = _solve(result, index, take(result.equity, rows), take(result.holdings, rows))
-    return marks
+    return np.concatenate([_solved(result, index, rows)[0] for rows in _all(result)])
 
 
 def liquidation_distance(result: BacktestResult, index: int) -> FloatArray:
     """Give, by decision, how far an instrument's mark is from liquidating the account, as a ratio of it, or NaN."""
-    mark = result.holdings["mark_ticks"][:, index]
-    distance: FloatArray = np.abs(liquidation_marks(result, index) - mark) / np.maximum(mark, 1)
-    return distance
+    return np.concatenate([_solved(result, index, rows)[1] for rows in _all(result)])
 
 
 def nearest_by_instrument(result: BacktestResult) -> tuple[Nearest | None, ...]:
@@ -65,19 +60,69 @@ def nearest_by_instrument(result: BacktestResult) -> tuple[Nearest | None, ...]:
 
 
 def _nearest(result: BacktestResult, index: int) -> Nearest | None:
-    marks = liquidation_marks(result, index)
-    now = result.holdings["mark_ticks"][:, index]
-    distance = np.abs(marks - now) / np.maximum(now, 1)
+    """Solve only the decisions that could be nearest, by what no distance is under: first the likeliest of them."""
+    least = np.concatenate([_at_least(result, index, part) for part in _parts(len(result.equity))])
+    likeliest = np.argpartition(least, _LIKELIEST)[:_LIKELIEST] if len(least) > _LIKELIEST else np.arange(len(least))
+    _, found = _solved(result, index, likeliest)
+    rows = np.flatnonzero(np.isfinite(least) & (least <= np.nanmin(found, initial=np.inf) * (1 + _ROUNDING)))
+    marks, distance = _solved(result, index, rows)
     if np.isnan(distance).all():
         return None
-    row = int(np.nanargmin(distance))
+    place = int(np.nanargmin(distance))
+    row = rows[place]
     return Nearest(
-        distance=float(distance[row]),
+        distance=float(distance[place]),
         ts_ns=int(result.equity["ts_ns"][row]),
         instrument=index,
-        mark_ticks=int(now[row]),
-        deadly_ticks=float(marks[row]),
+        mark_ticks=int(result.holdings["mark_ticks"][row, index]),
+        deadly_ticks=float(marks[place]),
     )
+
+
+def _all(result: BacktestResult) -> list[IntArray]:
+    """Give the numbers of all decisions, some at a time."""
+    rows = np.arange(len(result.equity))
+    return [rows[part] for part in _parts(len(rows))]
+
+
+def _parts(rows: int) -> list[slice]:
+    return [slice(begin, begin + _CHUNK) for begin in range(0, rows, _CHUNK)] or [slice(0, 0)]
+
+
+def _solved(result: BacktestResult, index: int, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Give the nearest deadly marks of some decisions, and how far they are, NaN where there is none."""
+    marks = np.full(len(rows), np.nan)
+    held = result.holdings["long_lots"][rows, index] + result.holdings["short_lots"][rows, index]
+    some = np.flatnonzero(held)
+    for part in _parts(len(some)):
+        at = some[part]
+        marks[at] = _solve(result, index, take(result.equity, rows[at]), take(result.holdings, rows[at]))
+    now = result.holdings["mark_ticks"][rows, index]
+    return marks, np.abs(marks - now) / np.maximum(now, 1)
+
+
+def _at_least(result: BacktestResult, index: int, part: slice) -> FloatArray:
+    """Give, by decision, a distance under which no mark is deadly: as if the heaviest tier were everybody's.
+
+    With R its ratio, a mark that is deadly at a distance d needs (equity - R gross) <= d mark |net - R gross| per tick,
+    falling where the net is the larger of both and rising where it is not; a fall ends at 0. Inf: no mark is deadly.
+    """
+    equity, holdings = result.equity[part], result.holdings[part]
+    spare = (equity["wallet_e8"] + equity["unrealised_e8"]).astype(np.float64)
+    for other, instrument in enumerate(result.instruments):
+        if other != index:
+            gross = _gross(holdings, instrument, other)[0] * holdings["mark_ticks"][:, other]
+            spare -= max(tier.maintenance_ppm for tier in instrument.tiers) / PPM * gross
+    instrument = result.instruments[index]
+    per_tick, net = _gross(holdings, instrument, index)
+    heavy = max(tier.maintenance_ppm for tier in instrument.tiers) / PPM * per_tick
+    mark = holdings["mark_ticks"][:, index].astype(np.float64)
+    room, loss = np.maximum(spare - heavy * mark, 0), np.abs(net - heavy) * mark
+    least = np.full(len(mark), np.inf)
+    np.divide(room, loss, out=least, where=(loss > 0) & (per_tick > 0))
+    least[(room == 0) & (per_tick > 0)] = 0
+    least[(net > heavy) & (least > 1 + _ROUNDING)] = np.inf
+    return least
 
 
 def nearest(result: BacktestResult, by_instrument: tuple[Nearest | None, ...]) -> Nearest | None:

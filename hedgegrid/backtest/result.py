@@ -1,6 +1,7 @@
 """What a backtest leaves behind: plain columns, from which every figure, file and picture is made.
 
-Invariants: money is in quote x 1e8, prices in ticks, quantities in lots, times in ns, all int64; rows stand in the
+Invariants: money is in quote x 1e8, prices in ticks, quantities in lots, times in ns, all int64 (codes and counts of
+orders are narrower); rows stand in the
 order in which things happened; a table says what happened and nothing is derived here (``figures`` derives).
 """
 
@@ -10,6 +11,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgegrid.backtest.rows import PlacedRow
+from hedgegrid.core.records import dtype_of
 from hedgegrid.model.instrument import Instrument
 from hedgegrid.venues.simulated.arrays import BarArrays
 
@@ -31,10 +34,7 @@ a liquidation; an entry's ``trade_id`` is the id of the lot that it opened."""
 CUT: Final = _layout("fill lot_id instrument qty_lots")
 """The part of a lot that an exit closed: ``fill`` is the row of the exit's fill."""
 
-ORDER: Final = _layout(
-    "no instrument leg purpose kind level generation price_ticks qty_lots "
-    "placed_ns ended_ns outcome filled_lots control"
-)
+ORDER: Final = dtype_of(PlacedRow)
 """An order that was decided. ``ended_ns`` is 0 and ``outcome`` OPEN while it rests at the end; ``control`` is the
 gate's code (``core.risk.CONTROL_NAMES``) where it was refused, else 0."""
 

@@ -115,9 +115,9 @@ def _fee_shares(fills: Rows, fill: IntArray, qty_lots: IntArray) -> IntArray:
     begins = done - qty_lots[order]
     first = np.r_[True, np.diff(fill[order]) != 0][: len(order)]
     begins -= np.repeat(begins[first], np.diff(np.r_[np.flatnonzero(first), len(order)]))
-    exits = take(fills, fill[order])
+    exits = fill[order]
     fees = np.empty(len(fill), np.int64)
-    fees[order] = shares(exits["fee_e8"], begins, begins + qty_lots[order], exits["qty_lots"])
+    fees[order] = shares(fills["fee_e8"][exits], begins, begins + qty_lots[order], fills["qty_lots"][exits])
     return fees
 
 
@@ -129,22 +129,22 @@ def _trips(result: BacktestResult, lots: IntArray, closings: _Closings) -> Rows:
     if not len(begins):
         return np.empty(0, TRIP)
     entries = take(result.fills, lots[lot[begins]])
-    exits = take(result.fills, fill)
+    exit_ticks = result.fills["price_ticks"][fill]
     units = np.array([one.unit_e8 for one in result.instruments], np.int64)[entries["instrument"]]
     last = np.r_[begins[1:], len(lot)] - 1
     trips = np.zeros(len(begins), TRIP)
     for name in ("instrument", "leg", "level", "generation", "qty_lots"):
         trips[name] = entries[name]
-    trips["opened_ns"], trips["closed_ns"] = entries["ts_ns"], exits["ts_ns"][last]
+    trips["opened_ns"], trips["closed_ns"] = entries["ts_ns"], result.fills["ts_ns"][fill[last]]
     trips["lot_id"], trips["entry_ticks"] = entries["trade_id"], entries["price_ticks"]
     trips["exit_count"] = last + 1 - begins
-    trips["exit_low_ticks"] = np.minimum.reduceat(exits["price_ticks"], begins)
-    trips["exit_high_ticks"] = np.maximum.reduceat(exits["price_ticks"], begins)
+    trips["exit_low_ticks"] = np.minimum.reduceat(exit_ticks, begins)
+    trips["exit_high_ticks"] = np.maximum.reduceat(exit_ticks, begins)
     trips["entry_e8"] = entries["price_ticks"] * entries["qty_lots"] * units
-    trips["exit_e8"] = np.add.reduceat(exits["price_ticks"] * qty, begins) * units
+    trips["exit_e8"] = np.add.reduceat(exit_ticks * qty, begins) * units
     trips["realised_e8"] = (trips["exit_e8"] - trips["entry_e8"]) * np.where(trips["leg"] == LONG, 1, -1)
     trips["fees_e8"] = entries["fee_e8"] + np.add.reduceat(closings.fees_e8[order], begins)
-    trips["reasons"] = _reasons(exits["purpose"], begins, trips["exit_count"])
+    trips["reasons"] = _reasons(result.fills["purpose"][fill], begins, trips["exit_count"])
     closed = np.add.reduceat(qty, begins)
     assert (closed <= entries["qty_lots"]).all(), "a lot was closed for more than it was opened with"
     ended = np.lexsort((entries["trade_id"], fill[last]))

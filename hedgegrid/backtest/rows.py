@@ -1,9 +1,12 @@
 """The rows that the driver writes while it walks: one class each, a list of them interpreted, an array compiled.
 
-Invariant: their fields, in order, are the columns of the tables in ``result``.
+Invariant: their fields, in order, are the columns of the tables in ``result``. Of orders there are the most, so their
+codes are kept narrow.
 """
 
 import attrs
+
+from hedgegrid.core.records import Code, Count, Small
 
 
 @attrs.define(eq=False)
@@ -40,19 +43,19 @@ class PlacedRow:
     """An order that was decided, as ``result.ORDER`` says; how it ended is filled in from the log of ends."""
 
     no: int = 0
-    instrument: int = 0
-    leg: int = 0
-    purpose: int = 0
-    kind: int = 0
-    level: int = 0
-    generation: int = 0
+    instrument: Small = 0
+    leg: Code = 0
+    purpose: Code = 0
+    kind: Code = 0
+    level: Small = 0
+    generation: Count = 0
     price_ticks: int = 0
     qty_lots: int = 0
     placed_ns: int = 0
     ended_ns: int = 0
-    outcome: int = 0
+    outcome: Code = 0
     filled_lots: int = 0
-    control: int = 0
+    control: Code = 0
 
 
 @attrs.define(eq=False)
@@ -60,9 +63,9 @@ class EndedRow:
     """The end of an order: when, and how (``result`` names the outcomes)."""
 
     no: int = 0
-    instrument: int = 0
+    instrument: Small = 0
     ended_ns: int = 0
-    outcome: int = 0
+    outcome: Code = 0
 
 
 @attrs.define(eq=False)

@@ -22,6 +22,8 @@ ROWS_AT_ONCE = 1_000_000
 
 def joined_bars(parts: Sequence[BarArrays]) -> BarArrays:
     """Give consecutive bars as one value; none at all is an empty one."""
+    if len(parts) == 1:
+        return parts[0]
     empty = np.empty(0, np.int64)
     names = [field.name for field in attrs.fields(BarArrays) if field.name != "notes"]
     whole = {name: np.concatenate([getattr(part, name) for part in parts]) if parts else empty for name in names}

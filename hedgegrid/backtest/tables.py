@@ -44,7 +44,7 @@ def _texts(words: Sequence[str]) -> Any:  # noqa: ANN401 as above
 
 
 def _plain(rows: Rows, *columns: str) -> dict[str, Any]:
-    return {name: np.ascontiguousarray(rows[name]) for name in columns}
+    return {name: np.ascontiguousarray(rows[name], np.int64) for name in columns}
 
 
 def _instruments(result: BacktestResult, codes: IntArray) -> Any:  # noqa: ANN401 as above
@@ -153,7 +153,7 @@ TABLES: Final[Mapping[str, Callable[[BacktestResult, Measures, slice], Columns]]
 """Every table by the name of its file; each gives some of its rows."""
 CSV_TABLES: Final = ("fills", "orders", "round_trips", "funding", "pauses")
 """Those that are written as CSV too; equity has a row a decision and is Parquet alone."""
-ROWS_AT_ONCE: Final = 262_144
+ROWS_AT_ONCE: Final = 131_072
 """A row group: smaller ones repeat their dictionaries and make larger files."""
 
 

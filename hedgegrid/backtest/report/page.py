@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from hedgegrid.backtest.exact import take
 from hedgegrid.backtest.figures import Figures
 from hedgegrid.backtest.measure import Measures
 from hedgegrid.backtest.names import PAUSE_CHANGES
@@ -164,16 +165,18 @@ def _rows(story: Story) -> str:
     share = len(result.instruments)
     trips = measures.trips
     mine = [trips["instrument"] == index for index in instruments]
+    own = [take(trips, rows) for rows in mine]
     moves = [story.moves(rows) for rows in mine]
     plots: dict[str, list[Spec]] = {
         "price": [price_picture(result, index) for index in instruments],
         "equity": [account_pictures.equity_picture(result, measures)],
         "inventory": [account_pictures.inventory_picture(result, index, measures.held) for index in instruments],
         "costs": [account_pictures.costs_picture(result, measures.figures)],
-        "profit": [trip_pictures.profit_picture(trips[rows]) for rows in mine],
-        "holding": [trip_pictures.holding_picture(trips[rows]) for rows in mine],
+        "profit": [trip_pictures.profit_picture(rows) for rows in own],
+        "holding": [trip_pictures.holding_picture(rows) for rows in own],
         "excursions": [
-            trip_pictures.excursion_picture(trips[rows], moved, share) for rows, moved in zip(mine, moves, strict=True)
+            trip_pictures.excursion_picture(take(trips, rows), moved, share)
+            for rows, moved in zip(mine, moves, strict=True)
         ],
         "distance": [account_pictures.distance_picture(result, measures.figures.liquidation_distance)],
     }
