@@ -242,7 +242,9 @@ def judge(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[int], 
             codes.append(-1)
         slot = int(core.gate_book.find(booked, dice.randint(1, no)))
         if slot >= 0:
+            core.gate_book.count_out(exposures, booked[slot], int(booked[slot].qty_lots))
             booked[slot].state = 0
+            codes += [-2 - int(leg.take_profit_lots + leg.stop_lots + leg.market_lots) for leg in exposures]
             core.gate_book.recount(rules, exposures, booked, int(booked[slot].instrument))
         nets = dice.randint(-(10**9), 10**9), dice.randint(-(10**9), 10**9) * 10 ** dice.randint(0, 9)
         margin = int(account.far_margin_e8)

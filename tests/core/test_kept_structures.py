@@ -8,7 +8,20 @@ import attrs
 import pytest
 
 from hedgegrid.core import exits, gate_book, matching, risk, venue_tables
-from hedgegrid.core.codes import BACKSTOP, ENTRY, FILL_QUEUE, FILL_TOUCH, FREE, LIMIT, LONG, NEVER_NS, SHORT
+from hedgegrid.core.codes import (
+    BACKSTOP,
+    ENTRY,
+    FILL_QUEUE,
+    FILL_TOUCH,
+    FLATTEN,
+    FREE,
+    LIMIT,
+    LONG,
+    NEVER_NS,
+    SHORT,
+    STOP,
+    TAKE_PROFIT,
+)
 from hedgegrid.core.gate_records import Booked
 from hedgegrid.core.venue_tables import LIVE, PENDING
 from tests.core.pit import Pit
@@ -141,6 +154,27 @@ def test_duplicates_are_found_as_by_looking_at_every_order(seed: int) -> None:
             one.state = FREE if dice.random() < 0.1 else one.state
         if dice.random() < 0.3:
             gate_book.recount(gate.rules, gate.exposures, gate.booked, 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_counted_out_leaves_the_sums_of_the_book(seed: int) -> None:
+    """Reductions are booked, shrink and end: what each class of a leg comes to is what its booked orders come to."""
+    dice, gate = Random(seed), Gate()
+    sums = ("take_profit_lots", "stop_lots", "market_lots")
+    for no in range(1, 300):
+        purpose = dice.choice([ENTRY, TAKE_PROFIT, STOP, FLATTEN, BACKSTOP])
+        price, qty_lots = dice.choice([0, 1_000]) if purpose == STOP else 1_000, dice.randint(1, 9)
+        made = Booked(no=no, leg=dice.choice([LONG, SHORT]), purpose=purpose, price_ticks=price, qty_lots=qty_lots)
+        gate_book.book(gate.rules[0], gate.exposures, gate.booked, made)
+        standing = [one for one in gate.booked if one.state != FREE]
+        if len(standing) > 12 or dice.random() < 0.4:
+            gone = dice.choice(standing)
+            left = dice.choice([0, dice.randint(0, gone.qty_lots)])
+            gate_book.count_out(gate.exposures, gone, gone.qty_lots - left)
+            gone.qty_lots, gone.state = left, gone.state if left else FREE
+        kept = [[getattr(gate.exposures[leg], name) for name in sums] for leg in (LONG, SHORT)]
+        gate_book.recount(gate.rules, gate.exposures, gate.booked, 0)
+        assert kept == [[getattr(gate.exposures[leg], name) for name in sums] for leg in (LONG, SHORT)]
 
 
 # --- stops ------------------------------------------------------------------------------------------------------------
