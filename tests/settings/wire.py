@@ -122,9 +122,13 @@ async def tap(port: int) -> AsyncIterator[tuple[int, set[str]]]:
         writer.close()
 
     async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward = await asyncio.open_connection("127.0.0.1", port)
         first = await reader.readline()
+        if not first:
+            # A connection that was dialled ahead and never asked for anything.
+            writer.close()
+            return
         taken.add(first.split()[1].decode().split("/")[1].partition("?")[0])
+        onward = await asyncio.open_connection("127.0.0.1", port)
         onward[1].write(first)
         await asyncio.gather(carry(reader, onward[1]), carry(onward[0], writer))
 
