@@ -16,13 +16,12 @@ from hedgegrid.actors.mailboxes import CAPACITY
 from hedgegrid.app import House
 from hedgegrid.core.codes import FREE
 from hedgegrid.errors import OutcomeUnknown
-from hedgegrid.messages.commands import Wake
+from hedgegrid.messages.commands import IntentBatch, Wake
 from hedgegrid.messages.events import (
     ActorRestarted,
     BarClosed,
     EquitySampled,
     ExecutionBatch,
-    FundingPaid,
     FundingRate,
     Incident,
     MarketSeen,
@@ -198,9 +197,9 @@ def flood(kind: str, actor: str, message: Callable[[House], Any]) -> Script:
     return script
 
 
-def old_payment(house: House) -> FundingPaid:
-    """A settlement that risk has in its books."""
-    return FundingPaid(**house.post.head(None, 1), instrument=BTC, rate_e8=0, mark_ticks=1, long_e8=0, short_e8=0)
+def empty_batch(house: House) -> IntentBatch:
+    """A decision that asks for nothing."""
+    return IntentBatch(**house.post.head(), instrument=BTC, orders=(), cancels=(), retires=())
 
 
 def same_rate(house: House) -> FundingRate:
@@ -219,7 +218,7 @@ def empty_report(house: House) -> VenueReport:
 @pytest.mark.parametrize(
     ("kind", "actor", "message"),
     [
-        ("FundingPaid", "risk", old_payment),
+        ("IntentBatch", "risk", empty_batch),
         ("FundingRate", STRATEGY, same_rate),
         ("VenueReport", "executor", empty_report),
         ("Wake", "watchdog", lambda house: Wake(**house.post.head())),
