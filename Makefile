@@ -41,9 +41,10 @@ run: $(VENV)/run.stamp
 run-testnet-standin: $(VENV)/dev.stamp
 	@$(BIN) -m tools.rehearsal $(ARGS)
 
+# Half of the time the tests wait, for clocks and for other programs: one more of them than there are cores of two.
 test: lint
 	$(BIN) -m tools.wheel_check
-	$(BIN) -m pytest -n 2 $(TESTS)
+	$(BIN) -m pytest -n 3 $(TESTS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN) -m ruff check .
