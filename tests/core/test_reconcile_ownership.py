@@ -130,6 +130,23 @@ def test_what_took_of_theirs_waits_for_a_reading_that_shows_it() -> None:
     assert (view.positions, view.foreign) == ((lots(10),), (lots(1),))
 
 
+def test_what_closes_ours_to_the_last_lot_does_not_wait() -> None:
+    """It took nothing of theirs: it is booked, though another leg does not agree."""
+    stop = order(1, purpose=Purpose.STOP, qty_lots=5)
+    told = fill(stop, 1, 5)
+    shared = local(stop, positions=(lots(5),), foreign=(lots(2),))
+    plan = reconcile(shared, venue(fills=(told,), positions=(lots(2), lots(7, leg=Leg.SHORT))), AT_ONCE)
+    assert not plan.agreed
+    assert [one.fill for one in plan.fills] == [told]
+
+
+def test_at_the_first_reading_nothing_is_netted_with_what_others_hold() -> None:
+    """Nobody knows yet what is theirs: more closed than we held is a difference, not a part of theirs."""
+    stop = order(1, purpose=Purpose.STOP, qty_lots=5)
+    plan, _ = settled(local(stop, positions=(lots(2),), foreign=None), venue(fills=(fill(stop, 1, 5),)))
+    assert [one.kind for one in plan.differences] == [DifferenceKind.NEGATIVE]
+
+
 def test_more_than_both_parts_is_a_difference() -> None:
     """Nobody holds what was closed: the books miss something, and nothing is netted away."""
     stop = order(1, purpose=Purpose.STOP, qty_lots=5)
