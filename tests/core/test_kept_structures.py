@@ -22,7 +22,7 @@ from hedgegrid.core.codes import (
     STOP,
     TAKE_PROFIT,
 )
-from hedgegrid.core.gate_records import Booked
+from hedgegrid.core.gate_records import Booked, Exposure
 from hedgegrid.core.venue_tables import LIVE, PENDING
 from tests.core.pit import Pit
 from tests.core.test_exits import Leg
@@ -175,6 +175,15 @@ def test_what_is_counted_out_leaves_the_sums_of_the_book(seed: int) -> None:
         kept = [[getattr(gate.exposures[leg], name) for name in sums] for leg in (LONG, SHORT)]
         gate_book.recount(gate.rules, gate.exposures, gate.booked, 0)
         assert kept == [[getattr(gate.exposures[leg], name) for name in sums] for leg in (LONG, SHORT)]
+
+
+def test_what_is_counted_out_is_of_its_own_instrument_down_to_the_last_tick() -> None:
+    """A stop at a price of one tick is a stop, and it leaves the sums of the second instrument's leg alone."""
+    exposures = [Exposure(stop_lots=9, market_lots=9) for _ in range(6)]
+    order = Booked(no=1, instrument=1, leg=SHORT, purpose=STOP, price_ticks=1, qty_lots=4)
+    gate_book.count_out(exposures, order, 4)
+    assert [one.stop_lots for one in exposures] == [9, 9, 9, 5, 9, 9]
+    assert [one.market_lots for one in exposures] == [9] * 6
 
 
 # --- stops ------------------------------------------------------------------------------------------------------------
