@@ -4,8 +4,8 @@ Between an order and its connection aiohttp needs over half a millisecond, and a
 new connection. A line is dialled ahead and kept fresh; a request for which none stands ready is left to aiohttp.
 
 Invariants: a line carries one request at a time; one whose answer did not come whole, or was not waited for, carries
-no other; nothing is sent twice; no line is used after ``IDLE_S`` of rest, far before an exchange closes it, so that
-no request meets that end; there are never more than ``LINES_MAX``.
+no other; nothing is sent twice; no line is used after ``IDLE_S`` of silence, held or at rest, far before an exchange
+closes it, so that no request meets that end; there are never more than ``LINES_MAX``.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Final
 
+import h11
 import yarl
 
 from hedgegrid.venues.ccxtpro.answer import Answer, Dialogue, NoAnswerError
@@ -40,18 +41,23 @@ class Line(asyncio.Protocol):
         self._dialogue: Dialogue | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self.began_s = asyncio.get_running_loop().time()
+        self._cut = False
+        self.fresh_until_s = 0.0
+        """On the loop's clock: until then the other side has not closed it for its silence."""
         self.rest: asyncio.TimerHandle | None = None
         """Set while it rests: what ends that."""
 
     @property
     def stands(self) -> bool:
-        """Whether a request can be written."""
-        return self._transport is not None and not self._transport.is_closing()
+        """Whether a request can be written: it has not ended, nor been silent for longer than it may."""
+        fresh = asyncio.get_running_loop().time() < self.fresh_until_s
+        return fresh and self._transport is not None and not self._transport.is_closing()
 
     def ask(self, dialogue: Dialogue) -> "asyncio.Future[Answer]":
         """Send a request. LineEndedError where nothing of it left."""
         assert self._answer is None, "one request at a time"
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or not self.stands:
+            self.end()
             raise LineEndedError("the connection ended before the request left")
         self._transport.write(dialogue.request)
         self._dialogue = dialogue
@@ -59,7 +65,8 @@ class Line(asyncio.Protocol):
         return self._answer
 
     def end(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once; an answer under way is cut short by it."""
+        self._cut = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -69,6 +76,10 @@ class Line(asyncio.Protocol):
         """Take the connection."""
         assert isinstance(transport, asyncio.Transport), "a stream"
         self._transport = transport
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self.fresh_until_s = asyncio.get_running_loop().time() + IDLE_S
 
     def data_received(self, piece: bytes) -> None:
         """Take a piece of the answer; what comes without a question ends the line."""
@@ -85,6 +96,7 @@ class Line(asyncio.Protocol):
             return
         self._answer = self._dialogue = None
         answer.set_result(whole)
+        self._refresh()
         if whole.lasts:
             self._lines.rested(self)
         else:
@@ -97,7 +109,7 @@ class Line(asyncio.Protocol):
         self._answer = self._dialogue = None
         if answer is None or dialogue is None or answer.done():
             return
-        whole = dialogue.end() if exc is None else None
+        whole = dialogue.end() if exc is None and not self._cut else None
         if whole is None:
             answer.set_exception(LineEndedError("the answer is cut short"))
         else:
@@ -167,21 +179,30 @@ class Lines:
         if line is None:
             return None
         fields = {"Host": url.raw_authority, "Accept": "*/*", **(headers or {})}
-        return LineRequest(self, line, Dialogue(method, url.raw_path_qs, fields, body or b""))
+        try:
+            dialogue = Dialogue(method, url.raw_path_qs, fields, body or b"")
+        except (h11.LocalProtocolError, UnicodeError):
+            # What h11 does not write is aiohttp's to send, or to refuse.
+            self.rested(line)
+            return None
+        return LineRequest(self, line, dialogue)
 
     @staticmethod
     def _woken(line: Line) -> Line | None:
         if line.rest is not None:
             line.rest.cancel()
             line.rest = None
-        return line if line.stands else None
+        if line.stands:
+            return line
+        line.end()
+        return None
 
     def rested(self, line: Line) -> None:
         """Take a line back that carries nothing any more."""
         if self._closed or not line.stands:
             line.end()
             return
-        line.rest = asyncio.get_running_loop().call_later(IDLE_S, self._too_old, line)
+        line.rest = asyncio.get_running_loop().call_at(line.fresh_until_s, self._too_old, line)
         self._resting.append(line)
 
     def ended(self, line: Line) -> None:
@@ -206,14 +227,16 @@ class Lines:
         host, port = self._origin.raw_host, self._origin.port
         assert host is not None, "an origin has a host"
         assert port is not None, "and a port"
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(self._connect_s):
-                _, line = await asyncio.get_running_loop().create_connection(
-                    lambda: Line(self), host, port, ssl=self._tls
-                )
-            self._lines.add(line)
-            self.rested(line)
-        self._dialling = None
+        try:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(self._connect_s):
+                    _, line = await asyncio.get_running_loop().create_connection(
+                        lambda: Line(self), host, port, ssl=self._tls
+                    )
+                self._lines.add(line)
+                self.rested(line)
+        finally:
+            self._dialling = None
 
     async def close(self) -> None:
         """End all lines; what was not sent does not leave any more."""

@@ -240,3 +240,71 @@ async def test_closing_the_wire_ends_its_lines_and_what_was_held_on_them() -> No
             await venue.wire.request(made)
         await until(peer.writer.transport.is_closing)
         assert (peer.pieces, venue.wire._lines._dialling) == ([], None)
+
+
+@pytest.mark.asyncio
+async def test_a_line_that_was_silent_for_too_long_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held as well as at rest: the other side may have closed it; nothing of the request leaves, and that is told."""
+    monkeypatch.setattr(lines_module, "IDLE_S", 0.05)
+    async with exchange() as venue:
+        made = await venue.line()
+        await asyncio.sleep(0.1)
+        with pytest.raises(NotSentError):
+            await venue.wire.request(made)
+        assert not made.has_left
+
+
+@pytest.mark.asyncio
+async def test_dropping_a_held_request_makes_its_line_no_younger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its silence counts from the last byte, however often it was held meanwhile."""
+    monkeypatch.setattr(lines_module, "IDLE_S", 0.2)
+    async with exchange() as venue:
+        first = await venue.line()
+        until_s = first._line.fresh_until_s
+        first.drop()
+        again = venue.wire.held(venue.wire.prepared("fapiPrivatePostOrder", ORDER))
+        assert isinstance(again, LineRequest)
+        assert (again._line, again._line.fresh_until_s) == (first._line, until_s)
+
+
+@pytest.mark.asyncio
+async def test_a_line_under_way_is_not_given_to_another_request() -> None:
+    """Dropped while its answer is awaited, it stays with its request; one that has ended goes to nobody."""
+    async with exchange() as venue:
+        made = await venue.line()
+        whole, venue.answer = venue.answer, b""
+        asking = asyncio.create_task(made.answer())
+        await until(lambda: made.has_left)
+        made.drop()
+        assert made._line not in venue.wire._lines._resting
+        asking.cancel()
+        await asyncio.wait((asking,))
+        venue.answer = whole
+        ended = await venue.line()
+        ended.drop()
+        ended._line.end()
+        assert venue.wire._on_line(venue.wire.prepared("fapiPrivatePostOrder", ORDER)) is None
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_our_own_close_cuts_is_lost() -> None:
+    """What has no length lasts as long as its connection, unless it was we who ended that."""
+    async with exchange() as venue:
+        made = await venue.line()
+        venue.answer = b'HTTP/1.1 200 OK\r\n\r\n{"orderId"'
+        asking = asyncio.create_task(venue.wire.request(made))
+        await until(lambda: made._line._dialogue is not None and bool(made._line._dialogue._body))
+        made._line.end()
+        with pytest.raises(LostError):
+            await asking
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_cannot_be_written_keeps_no_line() -> None:
+    """A header that is none is left to the way without lines, and the line rests again."""
+    async with exchange() as venue:
+        made = await venue.line()
+        made.drop()
+        odd = attrs.evolve(venue.wire.prepared("fapiPrivatePostOrder", ORDER), headers={"X-MBX-APIKEY": "key "})
+        assert venue.wire._on_line(odd) is None
+        assert made._line in venue.wire._lines._resting
