@@ -25,6 +25,7 @@ from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.memory import JournalMemory
 from hedgegrid.messages.commands import ClearReason, RaiseReason
 from hedgegrid.messages.events import (
+    Approved,
     ApprovedBatch,
     ExecutionBatch,
     Incident,
@@ -153,18 +154,25 @@ class Desk:
         return attrs.evolve(made, **changes)
 
     def approve(
-        self, *requests: OrderRequest, cancels: Iterable[str] = (), retires: Iterable[str] = (), ttl_s: int = 60
+        self,
+        *requests: OrderRequest,
+        cancels: Iterable[str] = (),
+        retires: Iterable[str] = (),
+        amends: Iterable[OrderRequest] = (),
+        ttl_s: int = 60,
     ) -> None:
         """Have orders sent."""
+
+        def passed(one: OrderRequest) -> Approved:
+            return risk.approve(risk.PASS, one, limits_version="v", expires_ns=one.decided_ns + ttl_s * SECOND)
+
         batch = ApprovedBatch(
             **self.post.head(),
             instrument=requests[0].instrument if requests else BTC,
-            approved=tuple(
-                risk.approve(risk.PASS, one, limits_version="v", expires_ns=one.decided_ns + ttl_s * SECOND)
-                for one in requests
-            ),
+            approved=tuple(passed(one) for one in requests),
             cancels=tuple(cancels),
             retires=tuple(retires),
+            amends=tuple(passed(one) for one in amends),
         )
         self.post.publish(batch, EXECUTOR)
 

@@ -62,6 +62,19 @@ async def test_a_pause_of_the_very_moment_is_heard(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("may_add", [True, False])
+async def test_an_entry_is_not_amended_in_a_pause(may_add: bool, tmp_path: Path) -> None:
+    """Another quantity is asked for only where an entry could be sent as well."""
+    async with desk(tmp_path) as at:
+        entry = at.request()
+        await at.resting(entry)
+        at.permit(may_add=may_add)
+        at.approve(amends=(attrs.evolve(entry, qty_lots=20),))
+        await at.rest()
+        assert bool(at.venue.called("amend")) == may_add
+
+
+@pytest.mark.asyncio
 async def test_nothing_that_adds_is_sent_behind_the_fence(tmp_path: Path) -> None:
     """While the watchdog's fence is up, whatever the permission says: no entry leaves, an exit does."""
     fence = Fence()

@@ -7,6 +7,7 @@ import sqlite3
 from collections import deque
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -85,6 +86,30 @@ async def test_a_request_is_on_disk_before_it_is_sent(tmp_path: Path) -> None:
         at.approve(request)
         await at.rest()
         assert rows == [1]
+
+
+@pytest.mark.asyncio
+async def test_what_waited_behind_a_request_has_a_commit_of_its_own(tmp_path: Path) -> None:
+    """The commit that was begun ahead is the first job's: the next is on disk before it is sent, too."""
+    async with desk(tmp_path) as at:
+        at.venue.faults["place"] = deque([HANG])
+        commits: list[int] = []
+        commit = at.journal.commit
+
+        def counted() -> Any:
+            commits.append(len(placed(at)))
+            return commit()
+
+        at.journal.commit = counted
+        one, two = at.request(), at.request(level=2)
+        at.approve(one)
+        await at.rest()
+        at.approve(two)
+        await at.rest()
+        before = len(commits)
+        await at.wait(5)
+        assert placed(at) == [one.client_id, two.client_id]
+        assert 1 in commits[before:], "a commit between the two"
 
 
 @pytest.mark.asyncio
