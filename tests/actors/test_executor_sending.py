@@ -89,7 +89,9 @@ async def test_a_request_is_on_disk_before_it_is_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_waited_behind_a_request_has_a_commit_of_its_own(tmp_path: Path) -> None:
+async def test_what_waited_behind_a_request_has_a_commit_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The commit that was begun ahead is the first job's: the next is on disk before it is sent, too."""
     async with desk(tmp_path) as at:
         at.venue.faults["place"] = deque([HANG])
@@ -100,7 +102,7 @@ async def test_what_waited_behind_a_request_has_a_commit_of_its_own(tmp_path: Pa
             commits.append(len(placed(at)))
             return commit()
 
-        at.journal.commit = counted
+        monkeypatch.setattr(at.journal, "commit", counted)
         one, two = at.request(), at.request(level=2)
         at.approve(one)
         await at.rest()
