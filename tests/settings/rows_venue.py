@@ -94,8 +94,10 @@ def tapped(wired: Wired) -> set[str]:
 
 def code(wired: Wired) -> str:
     """The exchange's code, or the words, in which a start is refused; "" where it is not."""
-    found = re.search(r"-[12]0[0-9]{2}", wired.refused)
-    return found[0] if found else wired.refused.removeprefix(f"file {wired.folder}/")
+    # The folder's own name may hold what looks like a code.
+    words = wired.refused.removeprefix(f"file {wired.folder}/")
+    found = re.search(r"-[12]0[0-9]{2}", words)
+    return found[0] if found else words
 
 
 def one(wired: Wired, request: str, parameter: str) -> set[str]:
