@@ -296,7 +296,7 @@ class Hydration:
 
     def _is_applied(self, books: Books, key: FillKey) -> bool:
         """Tell whether the positions have a fill: by the journal, or by what is on its way there."""
-        return key in books.applied or key in self._table.applied
+        return key in books.applied or self._table.is_applied(key)
 
     def _carry_out(self, plan: Plan, to: tuple[str, ...]) -> None:
         """Adopt, tell the fills and the marks, and keep the cancels for the executor."""

@@ -29,7 +29,8 @@ from hedgegrid.messages.events import EndReason, OrderEvent, OrderEventKind
 from hedgegrid.model.order import Fill, Kind, OpenOrder, OrderRequest, Purpose
 from hedgegrid.ports import Memory
 
-APPLIED_KEPT: Final = 2_048
+APPLIED_KEPT: Final = 512
+"""Fills of this life that are known here; of older ones the journal is asked."""
 ENDED_KEPT: Final = 256
 """Ended orders kept for late fills; older ones are in the journal."""
 
@@ -47,6 +48,7 @@ class OrderTable:
         self._requests: dict[str, OrderRequest] = {}
         self._applied: OrderedDict[FillKey, None] = OrderedDict()
         self._old: dict[str, int] = {}
+        """By instrument, a trade id that no applied fill lies above but those that are known here."""
         self._asked: dict[str, int] = {}
         """Entries that are being amended, and the whole quantity that each is to have."""
         self._doubted: set[str] = set()
@@ -60,10 +62,10 @@ class OrderTable:
         self.fills = 0
         """Fills that were applied in this life."""
 
-    @property
-    def applied(self) -> Collection[FillKey]:
-        """The fills of this life."""
-        return self._applied
+    def is_applied(self, key: FillKey) -> bool:
+        """Tell whether a fill was applied, in this life or in one before it."""
+        instrument, trade_id, _ = key
+        return key in self._applied or (trade_id <= self._old.get(instrument, -1) and self._memory.has_fill(key))
 
     def note_old(self, trade_ids: Mapping[str, int]) -> None:
         """Take note of the newest trade ids of earlier lives: what is not above them may be in the journal."""
@@ -124,14 +126,13 @@ class OrderTable:
         if fill is None:
             return event
         key = fill_key(fill)
-        if key in self._applied:
-            return None
-        if fill.trade_id <= self._old.get(fill.instrument, -1) and self._memory.has_fill(key):
+        if self.is_applied(key):
             return None
         self._applied[key] = None
         self.fills += 1
         if len(self._applied) > APPLIED_KEPT:
-            self._applied.popitem(last=False)
+            (instrument, trade_id, _), _ = self._applied.popitem(last=False)
+            self._old[instrument] = max(trade_id, self._old.get(instrument, -1))
         full = self._explained(fill)
         return event if full is fill else attrs.evolve(event, fill=full)
 

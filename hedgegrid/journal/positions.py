@@ -28,9 +28,9 @@ _Key = TypeVar("_Key")
 
 OVERLAP_FILLS: Final = 256
 """Newest fills that are read again from the exchange, in case one of them came before another that was lost."""
-RESTORED_FILLS: Final = 1_024
+RESTORED_FILLS: Final = 512
 """Newest fills of a file whose keys are taken into memory at its opening."""
-KEYS_KEPT: Final = 1_024
+KEYS_KEPT: Final = 512
 """Keys of fills, lots and settlements that stay in memory to know repeated ones; older ones are looked up on disk."""
 
 

@@ -6,14 +6,14 @@ books began is not read.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.errors import Rejected, Transient
 from hedgegrid.model.order import Fill, Purpose, side_of
 from hedgegrid.ports import FillCursors
-from hedgegrid.units import NS_PER_DAY, NS_PER_MS
+from hedgegrid.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS
 from hedgegrid.venues.ccxtpro import order_rows, order_words
 from hedgegrid.venues.ccxtpro.order_names import KEPT, keep
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
@@ -24,6 +24,8 @@ from hedgegrid.venues.ccxtpro.traded import Traded
 
 REWIND_IDS: Final = 5_000
 """Trade ids before a cursor that are read again: an instrument's ids are shared by all its traders."""
+LISTED_NS: Final = 5 * NS_PER_MINUTE
+"""A trade is listed by then: what a reading has shown up to so long before it is not read again."""
 PAGE: Final = 1_000
 PAGES_MAX: Final = 200
 _SPAN_NS: Final = 7 * NS_PER_DAY
@@ -60,6 +62,8 @@ class FillReads:
         self._heard_from_ns = heard_from_ns
         self._fee_of = fee_of
         self._looked_at: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._settled: dict[str, int] = {}
+        """By symbol, the newest trade id before which no other can be listed any more: all were read."""
 
     async def since(self, cursors: FillCursors) -> tuple[Fill, ...]:
         """Read the fills above their instrument's cursor, and those below it that the stream has lost."""
@@ -103,7 +107,8 @@ class FillReads:
     async def _trades(self, listed: ListedInstrument, cursor: int | None) -> list[order_rows.TradeRow]:
         """Read an instrument's trades from a little before the cursor, or from when the books began."""
         found: dict[tuple[int, int], order_rows.TradeRow] = {}
-        from_id = await self._first_id(listed.symbol) if cursor is None else max(0, cursor - REWIND_IDS)
+        began_ns = self._session.venue_ns()
+        from_id = await self._first_id(listed.symbol) if cursor is None else self._rewound(listed.symbol, cursor)
         if from_id is None:
             return []
         for _ in range(PAGES_MAX):
@@ -111,10 +116,23 @@ class FillReads:
             found |= {(row.trade.trade_id, row.order_id): row for row in page}
             last_id = max((row.trade.trade_id for row in page), default=from_id)
             if len(page) < PAGE:
+                self._settle(listed.symbol, found.values(), began_ns - LISTED_NS)
                 return sorted(found.values(), key=lambda row: (row.trade.ts_ns, row.trade.trade_id))
             # Two of our orders can share a trade: the last id is asked again, unless it fills a page alone.
             from_id = last_id if last_id > from_id else last_id + 1
         raise Transient(f"{listed.symbol}: more than {PAGES_MAX * PAGE:,} trades since the books' last one")
+
+    def _rewound(self, symbol: str, cursor: int) -> int:
+        """Give the id to read from: some before the cursor, for what the stream has lost and nobody has read yet.
+
+        Where few others trade, ids alone would be hours of our own trades in every reading.
+        """
+        return max(0, min(cursor, max(cursor - REWIND_IDS, self._settled.get(symbol, 0))))
+
+    def _settle(self, symbol: str, rows: Iterable[order_rows.TradeRow], before_ns: int) -> None:
+        """Take note of a whole reading: of what was traded before ``before_ns`` it has shown all."""
+        ids = [row.trade.trade_id for row in rows if row.trade.ts_ns < before_ns]
+        self._settled[symbol] = max(ids, default=self._settled.get(symbol, 0))
 
     async def _first_id(self, symbol: str) -> int | None:
         """Give the first trade since the books began; the exchange looks at seven days at a time."""

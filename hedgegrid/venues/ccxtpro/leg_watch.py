@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from hedgegrid.model.order import Leg, Purpose, side_of
-from hedgegrid.venues.ccxtpro.order_names import KEPT, keep
+from hedgegrid.venues.ccxtpro.order_names import TRADES_KEPT, keep
 from hedgegrid.venues.ccxtpro.parse_orders import OrderReport
 
 LegKey = tuple[str, Leg]
@@ -35,7 +35,7 @@ class _Known:
 class LegWatch:
     """The legs of one account; lots are signless, times the exchange's but for ``now_ns``, which is ours."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, kept: int = TRADES_KEPT) -> None:
         """Begin with no leg known; ``kept``: how many of the newest fills are known again."""
         self._kept = kept
         self._known: dict[LegKey, _Known] = {}

@@ -19,6 +19,8 @@ from hedgegrid.venues.ccxtpro.order_requests import whole_id
 KEPT: Final = 1_024
 """Entries that a table keeps for each instrument: several times the open orders that the exchange allows it, and all
 the news that could still come twice."""
+TRADES_KEPT: Final = KEPT // 2
+"""The same of fills: twice what a reading of the exchange shows again."""
 _ENDS: Final = (OrderEventKind.CANCELLED, OrderEventKind.EXPIRED, OrderEventKind.REJECTED)
 
 OrderKey = tuple[str, int]

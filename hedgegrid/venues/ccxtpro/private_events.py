@@ -22,7 +22,7 @@ from hedgegrid.venues.ccxtpro import parse_account as account
 from hedgegrid.venues.ccxtpro import parse_orders as orders
 from hedgegrid.venues.ccxtpro.errors import reason_of
 from hedgegrid.venues.ccxtpro.leg_watch import LegKey, LegWatch
-from hedgegrid.venues.ccxtpro.order_names import KEPT, OrderKey, keep
+from hedgegrid.venues.ccxtpro.order_names import KEPT, TRADES_KEPT, OrderKey, keep
 from hedgegrid.venues.ccxtpro.order_requests import is_conditional, is_stop_id
 from hedgegrid.venues.ccxtpro.scaling import BadPayloadError
 from hedgegrid.venues.ccxtpro.sockets import Report
@@ -77,6 +77,7 @@ class PrivateEvents:
         """``fee_of`` estimates a fee that the exchange took in another asset (pre-flight refuses that setting)."""
         self._scales = traded.scales
         self._kept = KEPT * len(traded.scales)
+        self._trades_kept = TRADES_KEPT * len(traded.scales)
         self._settle_asset = traded.settle_asset
         self._to = hearers
         self._names = traded.names
@@ -90,7 +91,7 @@ class PrivateEvents:
         self._short: dict[OrderKey, int] = {}
         self._held: OrderedDict[OrderKey, tuple[int, list[orders.OrderReport]]] = OrderedDict()
         self._foreign: OrderedDict[OrderKey, None] = OrderedDict()
-        self._legs = LegWatch(self._kept)
+        self._legs = LegWatch(self._trades_kept)
         self.heard: dict[str, int] = {}
         """How many payloads of each kind came."""
 
@@ -108,7 +109,7 @@ class PrivateEvents:
 
     def note_delivered(self, instrument: str, trade_id: int, order_id: int) -> None:
         """Take note of a trade that a read of the exchange has told."""
-        keep(self._trades, (instrument, trade_id, order_id), None, self._kept)
+        keep(self._trades, (instrument, trade_id, order_id), None, self._trades_kept)
 
     @property
     def legs(self) -> Mapping[LegKey, int]:
@@ -245,7 +246,7 @@ class PrivateEvents:
         if report.trade is not None:
             key = (report.instrument, report.trade.trade_id, report.order_id)
             repeated = key in self._trades
-            keep(self._trades, key, None, self._kept)
+            keep(self._trades, key, None, self._trades_kept)
             return repeated
         word = (
             report.instrument,

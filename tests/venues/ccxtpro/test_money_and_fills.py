@@ -181,6 +181,23 @@ async def test_trades_below_the_cursor_of_before_this_process_are_not_given() ->
 
 
 @pytest.mark.asyncio
+async def test_a_reading_begins_where_nothing_can_be_listed_any_more() -> None:
+    """A market in which we trade alone: each reading shows the last minutes, not all that we ever traded."""
+    async with house(started=False) as one:
+        now_ms = one.trading.venue_ns() // NS_PER_MS
+        long_ago = [trade_row(number, number, now_ms - 600_000 + number) for number in range(10, 40)]
+        rows = [*long_ago, trade_row(50, 50, now_ms - 60_000), trade_row(60, 60, now_ms)]
+        serve_trades(one, rows)
+        serve_orders(one, {row["orderId"]: our_id(sequence=row["orderId"]) for row in [*rows, trade_row(45, 45, 0)]})
+        assert [fill.trade_id for fill in await one.trading.fills_since({BTC: 55})] == [60]
+        rows.insert(-2, trade_row(45, 45, now_ms + 1))
+        assert [fill.trade_id for fill in await one.trading.fills_since({BTC: 55})] == [60, 45], "one that came late"
+        assert [fill.trade_id for fill in await one.trading.fills_since({BTC: 20})] == [*range(21, 40), 50, 60, 45]
+        asked = [sent["fromId"] for sent in one.sent(TRADES)]
+        assert asked == ["0", "39", "20"], "a cursor is never left behind"
+
+
+@pytest.mark.asyncio
 async def test_a_trade_whose_order_is_forgotten_keeps_its_number() -> None:
     """An order that the exchange does not know any more is foreign by its number; the trade is given all the same."""
     async with house(started=False) as one:
