@@ -74,6 +74,10 @@ class WallClock(Clock):
         return _WallTimer(self, self._loop, when_ns, callback)
 
 
+def _nothing() -> None:
+    """Do what a timer does that is over."""
+
+
 class _WallTimer:
     """A timer of the event loop that sets itself again when the loop rounds its time down."""
 
@@ -91,6 +95,7 @@ class _WallTimer:
     def cancel(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
+            self._let_go()
 
     def _arm(self) -> asyncio.TimerHandle:
         delay_ns = max(0, self._when_ns - self._clock.now_ns())
@@ -100,9 +105,14 @@ class _WallTimer:
         if self._clock.now_ns() < self._when_ns:
             self._handle = self._arm()
             return
-        # The loop's handle refers to this timer: without the way back nothing is left for the garbage collector.
+        callback = self._callback
+        self._let_go()
+        callback()
+
+    def _let_go(self) -> None:
+        """Forget whom this timer knows and who knows it: nothing is left for the garbage collector then."""
         self._handle = None
-        self._callback()
+        self._callback = _nothing
 
 
 class VirtualClock(Clock):
