@@ -99,7 +99,8 @@ class Trading(Protocol):
     def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
         """Make ready what ``place`` will soon be asked to send, as far as that can be done without sending anything.
 
-        Nothing is promised by it: what is placed need not have been made ready, nor the other way round.
+        Nothing is promised by it: what is placed need not have been made ready, nor the other way round. What was made
+        ready for the instrument before, and not placed, is let go of: no requests let go of all.
         """
         ...
 

@@ -84,8 +84,9 @@ class Sender:
 
     def close(self) -> None:
         """Let go of what was not sent."""
-        for box in self._boxes.values():
+        for name, box in self._boxes.items():
             box.close()
+            self._trading.prepare(name, ())
 
     def put(self, job: Job) -> None:
         """Take a job. Fatal where the journal has failed."""
@@ -221,6 +222,7 @@ class Sender:
         requests = self._due(job, answer)
         retires = self._due_retires(job, requests, answer)
         if not requests and not retires:
+            self._trading.prepare(job.instrument, ())
             return
         now_ns = self._trading.venue_ns()
         self._table.mark(retires, LifeEventKind.CANCEL_SENT, now_ns)

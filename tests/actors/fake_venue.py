@@ -60,6 +60,8 @@ class FakeTrading:
     hooks: dict[str, Callable[[], None]] = attrs.field(factory=dict)
     """By call: what a test does as it comes in."""
     calls: list[tuple[str, object]] = attrs.field(factory=list)
+    ready: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    """By instrument: what was made ready, and neither asked for nor let go of since."""
     trades: int = 0
     _sink: Callable[[PrivateEvent], None] | None = None
 
@@ -89,12 +91,14 @@ class FakeTrading:
     # --- requests ---------------------------------------------------------------------------------------------------
 
     def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
-        """Have nothing to make ready."""
+        """Make ready what is asked for, in place of what was."""
+        self.ready[instrument] = tuple(one.client_id for one in requests)
 
     async def place(
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
     ) -> tuple[OrderEvent, ...]:
         """Take orders, and end those that they replace."""
+        self.ready.pop(instrument, None)
 
         def act() -> None:
             for request in requests:

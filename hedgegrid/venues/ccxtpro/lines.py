@@ -16,6 +16,7 @@ from typing import Final
 
 import h11
 import yarl
+from aiohttp.http import SERVER_SOFTWARE
 
 from hedgegrid.venues.ccxtpro.answer import Answer, Dialogue, NoAnswerError
 
@@ -178,7 +179,8 @@ class Lines:
             self._dial()
         if line is None:
             return None
-        fields = {"Host": url.raw_authority, "Accept": "*/*", **(headers or {})}
+        # As aiohttp has it: an exchange's gate makes the same of a request on both ways.
+        fields = {"Host": url.raw_authority, "Accept": "*/*", "User-Agent": SERVER_SOFTWARE, **(headers or {})}
         try:
             dialogue = Dialogue(method, url.raw_path_qs, fields, body or b"")
         except (h11.LocalProtocolError, UnicodeError):
@@ -199,10 +201,10 @@ class Lines:
 
     def rested(self, line: Line) -> None:
         """Take a line back that carries nothing any more."""
-        if self._closed or not line.stands:
+        if not line.stands:
             line.end()
             return
-        line.rest = asyncio.get_running_loop().call_at(line.fresh_until_s, self._too_old, line)
+        line.rest = asyncio.get_running_loop().call_at(line.fresh_until_s, line.end)
         self._resting.append(line)
 
     def ended(self, line: Line) -> None:
@@ -210,13 +212,8 @@ class Lines:
         self._lines.discard(line)
         if line in self._resting:
             self._resting.remove(line)
-            self._woken(line)
             if not self._resting and asyncio.get_running_loop().time() - line.began_s >= _LASTED_S:
                 self._dial()
-
-    def _too_old(self, line: Line) -> None:
-        line.rest = None
-        line.end()
 
     def _dial(self) -> None:
         if not self._closed and self._dialling is None and len(self._lines) < LINES_MAX:
@@ -246,6 +243,4 @@ class Lines:
             dialling.cancel()
             await asyncio.wait((dialling,))
         for line in tuple(self._lines):
-            if line.rest is not None:
-                line.rest.cancel()
             line.end()
