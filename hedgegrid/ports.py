@@ -96,11 +96,11 @@ class Trading(Protocol):
         """Have every private event handed to ``sink``, in order, without blocking."""
         ...
 
-    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
-        """Make ready what ``place`` will soon be asked to send, as far as that can be done without sending anything.
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest], cancels: Sequence[str]) -> None:
+        """Make ready what ``place`` and ``cancel`` will soon be asked to send, as far as that can be done unsent.
 
-        Nothing is promised by it: what is placed need not have been made ready, nor the other way round. What was made
-        ready for the instrument before, and not placed, is let go of: no requests let go of all.
+        Nothing is promised by it: what is asked for need not have been made ready, nor the other way round. What was
+        made ready for the instrument before, and not asked for, is let go of: with nothing to make ready, all of it.
         """
         ...
 

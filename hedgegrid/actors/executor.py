@@ -198,12 +198,15 @@ class Executor(Actor[ExecutorMessage]):
             refused = tuple(one for one in approved if one.request.purpose is Purpose.ENTRY)
             approved = tuple(one for one in approved if one.request.purpose is not Purpose.ENTRY)
             self._limits.raise_overflow(batch, batch.instrument, len(refused))
+        is_any = bool(approved or batch.cancels or batch.retires or batch.amends)
+        if is_any:
+            self._sender.commit(batch.instrument)
         now_ns = self.clock.now_ns()
         for one in (*approved, *refused):
             self._table.remember(intent_of(one.request, now_ns, "approved"), one.request)
         for one in batch.amends:
             self._table.ask(one.request)
-        if approved or batch.cancels or batch.retires or batch.amends:
+        if is_any:
             self._sender.put(
                 Job(
                     cause=batch,

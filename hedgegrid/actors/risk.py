@@ -234,7 +234,9 @@ class Risk(Actor[RiskMessage]):
             case BarClosed():
                 self._sample_equity(message)
                 self._session.feed(name, message.bar)
-                self._judge_instrument(message, self._session.judge_volatility(name))
+                verdict = self._session.judge_volatility(name, stands=bool(self._permission.reasons))
+                if verdict is not None:
+                    self._judge_instrument(message, verdict)
             case HistoryLoaded():
                 for bar in message.bars:
                     self._session.feed(name, bar)

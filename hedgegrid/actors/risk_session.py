@@ -159,11 +159,14 @@ class SessionControls:
             session.feed_volatility(self._realised[instrument], bar.close_ticks, self._limits.volatility_lambda)
             self._book.measure(instrument, self._realised[instrument])
 
-    def judge_volatility(self, instrument: str) -> ReasonRaised | ReasonGone:
-        """Judge an instrument's realised volatility."""
+    def judge_volatility(self, instrument: str, *, stands: bool) -> ReasonRaised | ReasonGone | None:
+        """Judge an instrument's realised volatility; None where it is calm and no reason ``stands`` that could go."""
         realised, bars_per_year = self._realised[instrument], self._settings.bars_per_year[instrument]
+        wild = session.is_wild(self._limits, realised, bars_per_year)
+        if not wild and not stands:
+            return None
         figures = session_reasons.volatility_figures(self._limits, realised, bars_per_year)
-        kind = ReasonRaised if session.is_wild(self._limits, realised, bars_per_year) else ReasonGone
+        kind = ReasonRaised if wild else ReasonGone
         return kind(reason=Reason.VOLATILITY_HALT, scope=instrument, figures=figures)
 
     def judge_funding(self, rate: FundingRate) -> ReasonRaised | ReasonGone:

@@ -72,6 +72,8 @@ class Sender:
         self._boxes: dict[str, Outbox[Job]] = {}
         self._begun: dict[str, Awaitable[None]] = {}
         """The commits of jobs that are begun and come next, by instrument."""
+        self._committing: dict[str, Awaitable[None]] = {}
+        """The commits of jobs that are put next."""
         self.queued: set[str] = set()
         """Orders that wait to be sent, and those that were kept back until that is told."""
         self.moved_ns = clock.now_ns()
@@ -86,7 +88,15 @@ class Sender:
         """Let go of what was not sent."""
         for name, box in self._boxes.items():
             box.close()
-            self._trading.prepare(name, ())
+            self._trading.prepare(name, (), ())
+
+    def commit(self, instrument: str) -> None:
+        """Begin to write the intents of the job that is put next, where its turn comes at once: nothing else is urgent.
+
+        Fatal where the journal has failed.
+        """
+        if self._boxes[instrument].depth == 0:
+            self._committing[instrument] = self._journal.commit()
 
     def put(self, job: Job) -> None:
         """Take a job. Fatal where the journal has failed."""
@@ -138,10 +148,11 @@ class Sender:
 
     def _begin(self, job: Job) -> Awaitable[None]:
         """Begin to make a job durable; while the disk takes its time, do what can be done without sending anything."""
-        durable = self._journal.commit()
-        if job.approved:
-            requests = [one.request for one in job.approved]
-            self._trading.prepare(job.instrument, requests)
+        durable = self._committing.pop(job.instrument, None) or self._journal.commit()
+        requests = [one.request for one in job.approved]
+        if requests or job.cancels:
+            self._trading.prepare(job.instrument, requests, job.cancels)
+        if requests:
             self._table.mark([one.client_id for one in requests], LifeEventKind.SENT, self._trading.venue_ns())
             self._resolving.sent(job.instrument, ())
         return durable
@@ -222,7 +233,7 @@ class Sender:
         requests = self._due(job, answer)
         retires = self._due_retires(job, requests, answer)
         if not requests and not retires:
-            self._trading.prepare(job.instrument, ())
+            self._trading.prepare(job.instrument, (), ())
             return
         now_ns = self._trading.venue_ns()
         self._table.mark(retires, LifeEventKind.CANCEL_SENT, now_ns)

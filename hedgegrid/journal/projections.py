@@ -42,17 +42,10 @@ from hedgegrid.messages.events import (
 from hedgegrid.model.account import Balance, SessionMemory
 from hedgegrid.units import PPM
 
-_BESIDE_THE_BOOKS: Final = (
-    ApprovedBatch,
-    BarClosed,
-    EquitySampled,
-    ExchangeErred,
-    FundingRate,
-    IntentBatch,
-    PermissionChanged,
-    RefusedBatch,
-)
-"""Messages that move none of it: most of a tape."""
+_TAPE_ALONE: Final = frozenset({BarClosed, ExchangeErred, FundingRate, IntentBatch})
+"""Messages of which no table tells: their rows are all there is to say."""
+_BESIDE_THE_BOOKS: Final = frozenset({ApprovedBatch, EquitySampled, PermissionChanged, RefusedBatch})
+"""Messages with tables that move none of it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -124,8 +117,9 @@ class Projections:
         """Take the message of a tape row. AssertionError for a message that contradicts itself."""
         at = Moment(row=row, ts_ns=message.ts_venue_ns or message.ts_recv_ns)
         self.last_ts_ns = message.ts_recv_ns
-        if not isinstance(message, _BESIDE_THE_BOOKS):
-            self.books_row = row
+        if type(message) in _TAPE_ALONE:
+            return
+        self.books_row = self.books_row if type(message) in _BESIDE_THE_BOOKS else row
         match message:
             case ExecutionBatch():
                 self._execution(at, message)

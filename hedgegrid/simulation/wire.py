@@ -186,7 +186,7 @@ class Wire:
 
     # --- orders -----------------------------------------------------------------------------------------------------
 
-    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest], cancels: Sequence[str]) -> None:
         """Do nothing: there is nothing to write or sign."""
 
     async def place(

@@ -90,15 +90,18 @@ class FakeTrading:
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest], cancels: Sequence[str]) -> None:
         """Make ready what is asked for, in place of what was."""
-        self.ready[instrument] = tuple(one.client_id for one in requests)
+        self.ready[instrument] = (*(one.client_id for one in requests), *cancels)
+
+    def _asked_for(self, instrument: str, names: Sequence[str]) -> None:
+        self.ready[instrument] = tuple(name for name in self.ready.get(instrument, ()) if name not in names)
 
     async def place(
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]
     ) -> tuple[OrderEvent, ...]:
         """Take orders, and end those that they replace."""
-        self.ready.pop(instrument, None)
+        self._asked_for(instrument, [one.client_id for one in requests])
 
         def act() -> None:
             for request in requests:
@@ -122,6 +125,7 @@ class FakeTrading:
 
     async def cancel(self, instrument: str, client_ids: Sequence[str]) -> None:
         """End orders."""
+        self._asked_for(instrument, client_ids)
 
         def act() -> None:
             for name in client_ids:

@@ -156,7 +156,7 @@ async def test_an_executor_that_ends_lets_go_of_what_it_had_made_ready(tmp_path:
         at.venue.faults["place"] = deque([HANG])
         at.approve(at.request())
         await at.rest()
-        at.venue.prepare(BTC, [at.request(level=2)])
+        at.venue.prepare(BTC, [at.request(level=2)], [])
         at.task.cancel()
         await at.rest()
         assert not any(at.venue.ready.values())

@@ -7,17 +7,28 @@ and spoken of as one; nothing is ever sent twice. Fatal alone, a key that is ref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from hedgegrid.errors import HedgegridError
 from hedgegrid.messages.events import EndReason
 from hedgegrid.runtime.together import together
 from hedgegrid.venues.ccxtpro.budget import CallKind
 from hedgegrid.venues.ccxtpro.errors import classify_row
-from hedgegrid.venues.ccxtpro.order_requests import CANCELS_MAX, Params, chunks, is_stop_id
+from hedgegrid.venues.ccxtpro.order_calls import CancelCall, SignedCalls, cancels_of
 from hedgegrid.venues.ccxtpro.payload import rows
 from hedgegrid.venues.ccxtpro.refusals import Refusal, refusal_of, refusal_of_row
 from hedgegrid.venues.ccxtpro.scaling import BadPayloadError
 from hedgegrid.venues.ccxtpro.traded import Traded
 from hedgegrid.venues.ccxtpro.ws_api import OrderSocket
+
+
+@attrs.frozen(kw_only=True)
+class _Plan:
+    """How the cancels of some orders on the wire go out."""
+
+    names: tuple[str, ...]
+    by_socket: bool
+    calls: tuple[CancelCall, ...]
 
 
 class CancelDesk:
@@ -29,6 +40,8 @@ class CancelDesk:
         self._listed = traded.listed
         self._slices = traded.slices
         self._socket = socket
+        self._plans: dict[str, _Plan] = {}
+        self._signed = SignedCalls(traded.session, socket)
 
     async def cancel_all(self, instrument: str, client_ids: Sequence[str]) -> dict[str, Refusal]:
         """Ask for every cancel at once; give what was not taken. Raises Fatal."""
@@ -42,61 +55,55 @@ class CancelDesk:
     async def cancel_parts(self, instrument: str, names: Sequence[str]) -> dict[str, Refusal]:
         """Ask for the cancels of single orders on the wire; give what was not taken. Raises Fatal."""
         refused: dict[str, Refusal] = {}
-        stops = [name for name in names if is_stop_id(name)]
-        orders = [name for name in names if not is_stop_id(name)]
-        calls = [self._cancel_stop(name, refused) for name in stops]
-        if self._socket is not None and self._socket.connected:
-            calls += [self._cancel_by_socket(self._socket, instrument, name, refused) for name in orders]
-        else:
-            calls += [self._cancel_chunk(instrument, chunk, refused) for chunk in chunks(orders, CANCELS_MAX)]
-        await together(*calls)
+        calls = self._calls_for(instrument, tuple(names))
+        await together(*(self._take_answers(instrument, call, refused) for call in calls))
         return refused
 
-    async def _cancel_stop(self, name: str, refused: dict[str, Refusal]) -> None:
-        params = {"clientAlgoId": name}
-        socket = self._socket
-        if socket is None or not socket.connected:
-            await self._cancel_one("fapiPrivateDeleteAlgoOrder", name, params, refused)
-            return
-        try:
-            await socket.call("algoOrder.cancel", params, kind=CallKind.CANCEL, weight=1)
-        except HedgegridError as error:
-            refused[name] = refusal_of(error)
+    def prepare(self, instrument: str, client_ids: Sequence[str]) -> None:
+        """Make ready what ``cancel_all`` will be asked to send."""
+        names = tuple(part for name in client_ids for part in self._slices.standing(name))
+        plan = self._plans[instrument] = self._planned(instrument, names)
+        self._signed.sign(instrument, plan.calls)
 
-    async def _cancel_one(self, method: str, name: str, params: Params, refused: dict[str, Refusal]) -> None:
-        try:
-            await self._session.call(method, params, kind=CallKind.CANCEL, weight=1)
-        except HedgegridError as error:
-            refused[name] = refusal_of(error)
+    def _planned(self, instrument: str, names: tuple[str, ...]) -> _Plan:
+        calls = cancels_of(names, self._listed[instrument].symbol, by_socket=self._by_socket)
+        return _Plan(names=names, by_socket=self._by_socket, calls=calls)
 
-    async def _cancel_by_socket(
-        self, socket: OrderSocket, instrument: str, name: str, refused: dict[str, Refusal]
-    ) -> None:
-        params = {"symbol": self._listed[instrument].symbol, "origClientOrderId": name}
-        try:
-            await socket.call("order.cancel", params, kind=CallKind.CANCEL, weight=1)
-        except HedgegridError as error:
-            refused[name] = refusal_of(error)
+    def _calls_for(self, instrument: str, names: tuple[str, ...]) -> tuple[CancelCall, ...]:
+        """Give the requests that were prepared where they are for these orders, else new ones."""
+        plan = self._plans.pop(instrument, None)
+        if plan is not None and (plan.names, plan.by_socket) == (names, self._by_socket):
+            return plan.calls
+        self._signed.forget(instrument)
+        return self._planned(instrument, names).calls
 
-    async def _cancel_chunk(self, instrument: str, names: Sequence[str], refused: dict[str, Refusal]) -> None:
-        symbol = self._listed[instrument].symbol
-        if len(names) == 1:
-            params = {"symbol": symbol, "origClientOrderId": names[0]}
-            await self._cancel_one("fapiPrivateDeleteOrder", names[0], params, refused)
-            return
-        batch = {"symbol": symbol, "origClientOrderIdList": list(names)}
+    @property
+    def _by_socket(self) -> bool:
+        return self._socket is not None and self._socket.connected
+
+    async def _take_answers(self, instrument: str, call: CancelCall, refused: dict[str, Refusal]) -> None:
+        """Ask for the cancels of one request, and take the answers by index. One that cannot be read proves nothing."""
         try:
-            answer = await self._session.call("fapiPrivateDeleteBatchOrders", batch, kind=CallKind.CANCEL, weight=1)
-            answers = by_index(answer, len(names))
+            answer = await self._ask(instrument, call)
+            answers = by_index(answer, len(call.names)) if len(call.names) > 1 else ()
         except HedgegridError as error:
-            refused.update(dict.fromkeys(names, refusal_of(error)))
+            refused.update(dict.fromkeys(call.names, refusal_of(error)))
             return
         except BadPayloadError as error:
-            refused.update(dict.fromkeys(names, unread(error)))
+            refused.update(dict.fromkeys(call.names, unread(error)))
             return
-        for name, row in zip(names, answers, strict=True):
+        for name, row in zip(call.names, answers, strict=False):
             if not (isinstance(row, dict) and "orderId" in row):
                 refused[name] = refusal_of_row(classify_row(row, sent_order=True))
+
+    async def _ask(self, instrument: str, call: CancelCall) -> Any:  # noqa: ANN401 - whatever JSON is answered
+        if call.by_socket and self._socket is not None:
+            return await self._socket.call(
+                call.method, call.params, kind=CallKind.CANCEL, made=lambda: self._signed.take(instrument, call)
+            )
+        return await self._session.call(
+            call.method, call.params, kind=CallKind.CANCEL, made=lambda: self._signed.take(instrument, call)
+        )
 
 
 def _of_all(parts: Sequence[str], refused: Mapping[str, Refusal]) -> Refusal | None:

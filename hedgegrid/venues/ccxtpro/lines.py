@@ -106,6 +106,7 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end: of an answer that lasts as long as its connection, or of a request whose answer is lost."""
         self._lines.ended(self)
+        self._transport = None  # they know each other: as a circle they would wait for the garbage collector
         answer, dialogue = self._answer, self._dialogue
         self._answer = self._dialogue = None
         if answer is None or dialogue is None or answer.done():

@@ -1,4 +1,4 @@
-"""Orders as requests on the wire: planned in one place, and signed before they may be sent.
+"""Orders and cancels as requests on the wire: planned in one place, and signed before they may be sent.
 
 Invariants: nothing leaves from here; a plan is used once, for the very orders, rules and channel that it was made for;
 a signature is given out once, for the very request that it was made for, and not after ``FRESH_NS``.
@@ -14,7 +14,15 @@ from hedgegrid.units import NS_PER_MS
 from hedgegrid.venues.ccxtpro.budget import CallKind
 from hedgegrid.venues.ccxtpro.held import HeldRequest
 from hedgegrid.venues.ccxtpro.lines import LineRequest
-from hedgegrid.venues.ccxtpro.order_requests import BATCH_MAX, Params, chunks, is_conditional, reduces
+from hedgegrid.venues.ccxtpro.order_requests import (
+    BATCH_MAX,
+    CANCELS_MAX,
+    Params,
+    chunks,
+    is_conditional,
+    is_stop_id,
+    reduces,
+)
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
 from hedgegrid.venues.ccxtpro.session import Session
 from hedgegrid.venues.ccxtpro.wire import Prepared
@@ -23,6 +31,9 @@ from hedgegrid.venues.ccxtpro.ws_api import OrderSocket
 FRESH_NS: Final = 250 * NS_PER_MS
 """How old a signature's time may be when it is sent: far below the time for which a request is valid."""
 _BATCH_WEIGHT: Final = 5
+_PLACE_STOP: Final = ("fapiPrivatePostAlgoOrder", "algoOrder.place")
+_CANCEL_STOP: Final = ("fapiPrivateDeleteAlgoOrder", "algoOrder.cancel")
+_ALGO_METHODS: Final = frozenset({*_PLACE_STOP, *_CANCEL_STOP})
 
 
 @attrs.frozen(kw_only=True)
@@ -35,20 +46,33 @@ class Part:
 
 
 @attrs.frozen(kw_only=True)
-class OrderCall:
-    """One request that places ``parts``: by the socket where ``by_socket``, else one of ccxt's implicit methods."""
+class Call:
+    """One request: by the socket where ``by_socket``, else one of ccxt's implicit methods."""
 
     method: str
     params: Mapping[str, object]
-    parts: tuple[Part, ...]
-    kind: CallKind
     by_socket: bool
-    weight: int = 1
 
     @property
     def is_stop(self) -> bool:
         """Whether it goes to the algo service."""
-        return is_conditional(self.parts[0].request)
+        return self.method in _ALGO_METHODS
+
+
+@attrs.frozen(kw_only=True)
+class OrderCall(Call):
+    """A request that places ``parts``."""
+
+    parts: tuple[Part, ...]
+    kind: CallKind
+    weight: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class CancelCall(Call):
+    """A request that cancels the orders of these ids."""
+
+    names: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +92,7 @@ class Plan:
 
 def planned(parts: Sequence[Part], *, by_socket: bool) -> tuple[OrderCall, ...]:
     """Give the requests that place some orders: stops one by one, then reductions, then entries, in batches by REST."""
-    stop_method = "algoOrder.place" if by_socket else "fapiPrivatePostAlgoOrder"
+    stop_method = _PLACE_STOP[by_socket]
     calls = [
         OrderCall(method=stop_method, params=one.params, parts=(one,), kind=CallKind.REDUCE, by_socket=by_socket)
         for one in parts
@@ -96,6 +120,29 @@ def _of_orders(chunk: tuple[Part, ...], kind: CallKind, *, by_socket: bool) -> O
     )
 
 
+def cancels_of(names: Sequence[str], symbol: str, *, by_socket: bool) -> tuple[CancelCall, ...]:
+    """Give the requests that cancel some orders: stops one by one, then the others, in batches by REST."""
+    stop_method = _CANCEL_STOP[by_socket]
+    calls = [
+        CancelCall(method=stop_method, params={"clientAlgoId": name}, names=(name,), by_socket=by_socket)
+        for name in names
+        if is_stop_id(name)
+    ]
+    rest = [name for name in names if not is_stop_id(name)]
+    calls += [
+        _of_cancels(chunk, symbol, by_socket=by_socket) for chunk in chunks(rest, 1 if by_socket else CANCELS_MAX)
+    ]
+    return tuple(calls)
+
+
+def _of_cancels(names: tuple[str, ...], symbol: str, *, by_socket: bool) -> CancelCall:
+    params: dict[str, object] = {"symbol": symbol, "origClientOrderId": names[0]}
+    method = "order.cancel" if by_socket else "fapiPrivateDeleteOrder"
+    if len(names) > 1:
+        method, params = "fapiPrivateDeleteBatchOrders", {"symbol": symbol, "origClientOrderIdList": list(names)}
+    return CancelCall(method=method, params=params, names=names, by_socket=by_socket)
+
+
 class SignedCalls:
     """Requests that are about to be sent, signed and ready to leave, of each instrument those of its newest batch."""
 
@@ -103,9 +150,9 @@ class SignedCalls:
         """Sign as ``session``'s wire does, or as ``socket`` does what goes by it."""
         self._session = session
         self._socket = socket
-        self._signed: dict[str, list[tuple[OrderCall, int, Any]]] = {}
+        self._signed: dict[str, list[tuple[Call, int, Any]]] = {}
 
-    def sign(self, instrument: str, calls: Sequence[OrderCall]) -> None:
+    def sign(self, instrument: str, calls: Sequence[Call]) -> None:
         """Make an instrument's next requests ready; what was made ready for it before, and not taken, is forgotten.
 
         One alone is held at its connection, the first that is no stop: each takes time, and the first to leave would
@@ -123,7 +170,7 @@ class SignedCalls:
         for _, _, made in self._signed.pop(instrument, ()):
             _drop(made)
 
-    def take(self, instrument: str, call: OrderCall) -> Any:  # noqa: ANN401 - each channel has its own form
+    def take(self, instrument: str, call: Call) -> Any:  # noqa: ANN401 - each channel has its own form
         """Give a request as it leaves, made anew where it was not made ready or that was too long ago."""
         now_ns = self._session.venue_ns()
         signed = self._signed.get(instrument, [])
@@ -136,12 +183,12 @@ class SignedCalls:
                 break
         return self._made(call)
 
-    def _made(self, call: OrderCall) -> Any:  # noqa: ANN401 - as above
+    def _made(self, call: Call) -> Any:  # noqa: ANN401 - as above
         if call.by_socket and self._socket is not None:
             return self._socket.written(call.method, call.params)
         return self._session.wire.prepared(call.method, call.params)
 
-    def _ready(self, call: OrderCall) -> Any:  # noqa: ANN401 - as above
+    def _ready(self, call: Call) -> Any:  # noqa: ANN401 - as above
         made = self._made(call)
         return self._session.wire.held(made) if isinstance(made, Prepared) else made
 

@@ -75,8 +75,9 @@ class OrderDesk:
 
     # --- placing ----------------------------------------------------------------------------------------------------
 
-    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
-        """Make ready what ``place`` will send of these orders. Orders that go in parts are left to it."""
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest], cancels: Sequence[str]) -> None:
+        """Make ready what ``cancel`` and ``place`` will send. Orders that go in parts are left to it."""
+        self._cancels.prepare(instrument, cancels)
         listed = self._listed[instrument]
         single = [one for one in requests if len(slices_of(one, listed)) == 1]
         plan = self._plans[instrument] = self._planned(single, listed)

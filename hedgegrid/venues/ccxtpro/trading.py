@@ -203,9 +203,9 @@ class CcxtTrading:
 
     # --- orders -----------------------------------------------------------------------------------------------------
 
-    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
-        """Make ready to leave what ``place`` will be asked to send, while the caller waits for something else."""
-        self._desk.prepare(instrument, requests)
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest], cancels: Sequence[str]) -> None:
+        """Make ready to leave what will be asked for next, while the caller waits for something else."""
+        self._desk.prepare(instrument, requests, cancels)
 
     async def place(
         self, instrument: str, requests: Sequence[OrderRequest], retires: Sequence[str]

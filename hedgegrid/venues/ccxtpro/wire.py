@@ -231,10 +231,11 @@ class PublicWire:
         return made
 
     def held(self, made: Prepared) -> Ready:
-        """Make a request ready to leave, as far as that can be done: one without a body cannot be held back."""
-        if made.body is None:
+        """Make a request ready to leave, as far as that can be done: off a line only a body can be held back."""
+        one: Held | None = self._on_line(made)
+        if one is None and made.body is None:
             return made
-        one: Held = self._on_line(made) or HeldRequest(made.body, partial(self._exchange.send, made))
+        one = one or HeldRequest(made.body or b"", partial(self._exchange.send, made))
         self._held.add(one)
         return one
 

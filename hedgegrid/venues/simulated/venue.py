@@ -128,7 +128,7 @@ class SimulatedTrading:
         if self._store is not None:
             self._store.save_place(self.next_step)
 
-    def prepare(self, instrument: str, requests: Sequence[OrderRequest]) -> None:
+    def prepare(self, instrument: str, requests: Sequence[OrderRequest], cancels: Sequence[str]) -> None:
         """Do nothing: an exchange in the process needs neither writing nor signing."""
 
     async def place(

@@ -210,6 +210,21 @@ async def test_reads_and_other_servers_have_no_line() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_cancel_is_held_on_a_line_though_it_has_no_body() -> None:
+    """It is written while the disk works, as an order is, and leaves as one piece when it is let go."""
+    async with exchange() as venue:
+        (await venue.line()).drop()
+        made = venue.wire.held(venue.wire.prepared("fapiPrivateDeleteOrder", {"symbol": "BTCUSDT"}))
+        assert isinstance(made, LineRequest)
+        came = sum(len(peer.pieces) for peer in venue.peers)
+        await asyncio.sleep(0.02)
+        assert sum(len(peer.pieces) for peer in venue.peers) == came
+        assert (await venue.wire.request(made)).status == 200
+        (piece,) = [piece for peer in venue.peers for piece in peer.pieces if piece.startswith(b"DELETE ")]
+        assert piece.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.asyncio
 async def test_a_line_under_way_is_not_given_to_another_request() -> None:
     """Dropped while its answer is awaited, it stays with its request; one that has ended goes to nobody."""
     async with exchange() as venue:

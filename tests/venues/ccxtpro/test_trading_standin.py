@@ -54,15 +54,38 @@ async def test_orders_made_ready_are_sent_by_place_alone(by_socket: bool) -> Non
         if by_socket:
             await until(lambda: one.trading.sockets()[1].connected)
         orders = [one.buy(), one.buy(sequence=2, level=2, price_ticks=one.bid_ticks - 2_000)]
-        one.trading.prepare(BTC, orders)
+        one.trading.prepare(BTC, orders, [])
         other = one.buy(sequence=3, level=3)
         await one.trading.place(BTC, [other], [])
         assert [order.client_id for order in await one.trading.open_orders()] == [other.client_id]
-        one.trading.prepare(BTC, orders)
+        one.trading.prepare(BTC, orders, [])
         answers = await one.trading.place(BTC, orders, [])
         assert [answer.kind for answer in answers] == [ACCEPTED, ACCEPTED]
         listed = {order.client_id: order.price_ticks for order in await one.trading.open_orders()}
         assert listed == {order.client_id: order.price_ticks for order in (*orders, other)}
+
+
+@pytest.mark.asyncio
+@BOTH_CHANNELS
+async def test_cancels_made_ready_are_sent_by_cancel_alone(by_socket: bool) -> None:
+    """A cancel that is written while the disk works ends nothing by that, and no order but those it is asked for."""
+    async with desk(by_socket=by_socket) as one:
+        if by_socket:
+            await until(lambda: one.trading.sockets()[1].connected)
+        orders = [one.buy(sequence=at, level=at, price_ticks=one.bid_ticks - 1_000 * at) for at in (1, 2, 3)]
+        await one.trading.place(BTC, orders, [])
+        names = [order.client_id for order in orders]
+
+        async def standing() -> list[str]:
+            return sorted(order.client_id for order in await one.trading.open_orders())
+
+        one.trading.prepare(BTC, [], names[:2])
+        assert await standing() == sorted(names)
+        await one.trading.cancel(BTC, names[2:])
+        assert await standing() == sorted(names[:2])
+        one.trading.prepare(BTC, [], names[:2])
+        await one.trading.cancel(BTC, names[:2])
+        assert await standing() == []
 
 
 @pytest.mark.asyncio
@@ -75,7 +98,7 @@ async def test_a_signature_that_waited_too_long_is_made_anew(by_socket: bool, mo
         venue_ns, late_ms = one.session.venue_ns, 4_000
         monkeypatch.setattr(one.session, "venue_ns", lambda: venue_ns() - late_ms * NS_PER_MS)
         entry = one.buy()
-        one.trading.prepare(BTC, [entry])
+        one.trading.prepare(BTC, [entry], [])
         monkeypatch.setattr(one.session, "venue_ns", venue_ns)
         await one.trading.place(BTC, [entry], [])
         (sent,) = one.standin.log.of("request", "POST /fapi/v1/order")
