@@ -30,8 +30,12 @@ class ErrorsTold:
 
     def of_cancels(self, sent: Sent) -> None:
         """Tell of cancels that failed as a whole."""
-        kinds = {event.kind for event in sent.events if event.client_id in sent.job.cancels}
-        if (sent.lost_cancels or OrderEventKind.CANCEL_FAILED in kinds) and not sent.limited:
+        refused = any(
+            event.kind is OrderEventKind.CANCEL_FAILED and event.reason is not EndReason.RATE_LIMITED
+            for event in sent.events
+            if event.client_id in sent.job.cancels
+        )
+        if sent.lost_cancels or refused:
             self._tell(sent, sent.job.instrument, 1, "cancels were not taken, or nobody knows")
 
     def of_amends(self, sent: Sent) -> None:

@@ -29,18 +29,14 @@ class Job:
 class Sent(Message):
     """A job is done. ``lost_cancels``: orders of whose cancel nobody knows whether it was taken.
 
-    ``amends``: the answers to its amendments, by the port's words.
-
-    Where the exchange (or our own budget) takes nothing for a while, ``limited``; ``until_ns`` is when that ends, None
-    where it did not say.
+    ``amends``: the answers to its amendments, by the port's words. What a limit of the exchange, or our own, kept
+    back says so in its event, and until when.
     """
 
     job: Job
     events: tuple[OrderEvent, ...]
     lost_cancels: tuple[str, ...] = ()
     amends: tuple[OrderEvent, ...] = ()
-    limited: bool = False
-    until_ns: int | None = None
 
 
 @attrs.frozen(kw_only=True)

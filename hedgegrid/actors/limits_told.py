@@ -37,9 +37,8 @@ class LimitsTold:
     def note_sent(self, sent: Sent) -> None:
         """Pause where what was sent met a limit, until the time that was named for it."""
         kept = [one for one in (*sent.events, *sent.amends) if one.reason is EndReason.RATE_LIMITED]
-        if sent.limited or kept:
-            ends_ns = [one.until_ns for one in kept] + [sent.until_ns or 0]
-            self.raise_limited(sent, max(ends_ns) or None)
+        if kept:
+            self.raise_limited(sent, max(one.until_ns for one in kept) or None)
 
     def raise_limited(self, cause: Message, until_ns: int | None) -> None:
         """Pause until the exchange takes something again; a later end replaces an earlier one."""

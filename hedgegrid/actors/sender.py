@@ -34,8 +34,6 @@ class _Answer:
     events: list[OrderEvent] = attrs.field(factory=list)
     lost_cancels: list[str] = attrs.field(factory=list)
     amends: list[OrderEvent] = attrs.field(factory=list)
-    limited: bool = False
-    until_ns: int | None = None
 
 
 class Sender:
@@ -140,8 +138,6 @@ class Sender:
             events=tuple(answer.events),
             lost_cancels=tuple(answer.lost_cancels),
             amends=tuple(answer.amends),
-            limited=answer.limited,
-            until_ns=answer.until_ns,
         )
         self._post.send(note, EXECUTOR)
         self.moved_ns = self._clock.now_ns()
@@ -154,7 +150,6 @@ class Sender:
             self._trading.prepare(job.instrument, requests, job.cancels)
         if requests:
             self._table.mark([one.client_id for one in requests], LifeEventKind.SENT, self._trading.venue_ns())
-            self._resolving.sent(job.instrument, ())
         return durable
 
     def _due(self, job: Job, answer: _Answer) -> list[OrderRequest]:
@@ -183,7 +178,7 @@ class Sender:
         alive = [name for name in job.retires if self._table.may_live(name)]
         sent = {request.client_id for request in requests}
         kept_back = [one.request for one in job.approved if one.request.client_id not in sent]
-        bare = {one.leg for one in kept_back if one.kind is Kind.MARKET and one.purpose is not Purpose.ENTRY}
+        bare = {one.leg for one in kept_back if one.kind is Kind.MARKET}
         kept = [name for name in alive if bare and (parts := parse_client_id(name)) is not None and parts.leg in bare]
         if kept:
             self._table.mark(kept, LifeEventKind.CANCEL_SENT, self._trading.venue_ns())
@@ -223,7 +218,6 @@ class Sender:
         try:
             await within(self._clock, self._limit_ns, self._trading.cancel(job.instrument, job.cancels))
         except (Transient, Rejected) as error:
-            self._note_limit(error, answer)
             answer.events.extend(not_cancelled_event(name, error) for name in job.cancels)
         except OutcomeUnknown:
             answer.lost_cancels.extend(job.cancels)
@@ -243,7 +237,6 @@ class Sender:
         try:
             answers = await within(self._clock, self._limit_ns, self._trading.place(job.instrument, requests, retires))
         except (Transient, Rejected) as error:
-            self._note_limit(error, answer)
             reason, until_ns = _why(error)
             answer.events.extend(refused_event(one, reason, str(error), until_ns) for one in requests)
             answer.events.extend(not_cancelled_event(name, error) for name in retires)
@@ -267,7 +260,6 @@ class Sender:
         try:
             answers = await within(self._clock, self._limit_ns, self._trading.amend(job.instrument, requests))
         except (Transient, Rejected) as error:
-            self._note_limit(error, answer)
             reason, until_ns = _why(error)
             answer.amends.extend(refused_event(one, reason, str(error), until_ns) for one in requests)
         except OutcomeUnknown as error:
@@ -277,12 +269,6 @@ class Sender:
         else:
             assert len(answers) == len(requests), "one answer a request"
             answer.amends.extend(answers)
-
-    @staticmethod
-    def _note_limit(error: Exception, answer: _Answer) -> None:
-        if isinstance(error, Transient) and error.until_ns is not None:
-            answer.limited = True
-            answer.until_ns = max(error.until_ns, answer.until_ns or 0)
 
 
 def _why(error: HedgegridError) -> tuple[EndReason, int]:

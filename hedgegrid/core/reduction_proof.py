@@ -15,16 +15,14 @@ from hedgegrid.model.order import Kind, OrderRequest, Purpose
 
 
 def needs_proof(request: OrderRequest) -> bool:
-    """Tell whether an order is a take-profit or a market reduction."""
-    return request.purpose is Purpose.TAKE_PROFIT or (
-        request.kind is Kind.MARKET and request.purpose is not Purpose.ENTRY
-    )
+    """Tell whether an order is a take-profit or a market reduction; no entry goes at the market."""
+    return request.purpose is Purpose.TAKE_PROFIT or request.kind is Kind.MARKET
 
 
 def is_proven(request: OrderRequest, held_lots: int, out: Iterable[OrderRecord]) -> bool:
     """Tell whether an exit closes no more than the ``held_lots`` of its leg, with what of its class is ``out`` already.
 
-    Those are the orders that the exchange has or may have.
+    Those are the other orders that the exchange has or may have.
     """
     profit = request.purpose is Purpose.TAKE_PROFIT
     out_lots = sum(
@@ -32,7 +30,6 @@ def is_proven(request: OrderRequest, held_lots: int, out: Iterable[OrderRecord])
         for record in out
         if record.leg is request.leg
         and record.instrument == request.instrument
-        and record.client_id != request.client_id
         and (record.purpose is Purpose.TAKE_PROFIT if profit else _is_market(record))
     )
     return request.qty_lots + out_lots <= held_lots

@@ -250,6 +250,8 @@ class Wire:
             signed = lots if order.request.purpose is Purpose.ENTRY else -lots
             price_e8 = event.fill.price_ticks * self.units_e8[event.fill.instrument]
             self.told_wallet_e8 += side.told.move(event.fill.leg, signed, price_e8)
+            # With its last fill an order has ended, and with it the amendment that was still under way.
+            order.ended |= order.told_lots == order.filled_lots == order.qty_lots
         if event.kind is OrderEventKind.AMENDED:
             order.told_qty_lots, order.unsettled_lots = order.told_lots + event.qty_lots, 0
         if event.kind in (OrderEventKind.CANCELLED, OrderEventKind.REJECTED, OrderEventKind.EXPIRED):

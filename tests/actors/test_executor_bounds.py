@@ -13,10 +13,11 @@ from hedgegrid.errors import Rejected, Transient
 from hedgegrid.messages.events import EndReason
 from hedgegrid.messages.events import OrderEventKind as K
 from hedgegrid.model.order import Leg, OrderRequest, Purpose
-from tests.actors.desk import Desk, desk
-from tests.actors.fake_venue import HANG, NOT_TAKEN, told
+from tests.actors.desk import REAL, SECOND, Desk, desk
+from tests.actors.fake_venue import HANG, LOSE, NOT_TAKEN, told
 from tests.actors.test_executor_pause import placed
 from tests.actors.test_executor_proof import at_market, refused, waits
+from tests.actors.test_executor_sending import limited
 from tests.journal.life import BTC
 
 SLOW_S = 4
@@ -63,6 +64,30 @@ async def test_a_retirement_that_is_not_taken_is_looked_up_or_told(fault: str | 
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("retires", [True, False], ids=["retired", "cancelled"])
+async def test_a_cancel_whose_answer_is_lost_is_looked_at_at_once(retires: bool, tmp_path: Path) -> None:
+    """However long the stream may be silent: what nobody knows is asked of the exchange, and its end is found."""
+    patient = attrs.evolve(REAL, answer_wait_ns=600 * SECOND, poll_ns=600 * SECOND)
+    async with desk(tmp_path, patient) as at:
+        stop = await resting_stop(at)
+        at.venue.faults["place" if retires else "cancel"] = deque([LOSE])
+        at.approve(cancels=() if retires else (stop,), retires=(stop,) if retires else ())
+        await at.wait(30)
+        assert at.state(stop) == "cancelled"
+
+
+@pytest.mark.asyncio
+async def test_a_retirement_of_which_the_stream_does_not_speak_is_looked_up(tmp_path: Path) -> None:
+    """As after an order: where the word does not come in its time, the exchange is asked."""
+    async with desk(tmp_path, attrs.evolve(REAL, poll_ns=600 * SECOND)) as at:
+        stop = await resting_stop(at)
+        await at.wait(60)
+        at.approve(retires=(stop,))
+        await at.wait(30)
+        assert at.state(stop) == "cancelled"
+
+
+@pytest.mark.asyncio
 async def test_only_a_market_reduction_of_its_leg_that_is_kept_back_keeps_a_stop(tmp_path: Path) -> None:
     """A take-profit takes no stop's place, and one leg's reduction not the other leg's stops: those are retired."""
     async with desk(tmp_path) as at:
@@ -81,6 +106,35 @@ async def test_only_a_market_reduction_of_its_leg_that_is_kept_back_keeps_a_stop
         await at.wait(SLOW_S)
         assert market.client_id not in placed(at)
         assert at.venue.called("place")[-1] == (BTC, (), (short,))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("cancel_s", "place_s"), [(60, 30), (30, 60)])
+async def test_of_two_limits_met_at_once_the_longer_counts(cancel_s: int, place_s: int, tmp_path: Path) -> None:
+    """A batch's cancel and its order are both kept back: the pause lasts until the last of them may go."""
+    async with desk(tmp_path) as at:
+        old = at.request(level=3)
+        await at.resting(old)
+        now_ns = at.clock.now_ns()
+        at.venue.faults["cancel"] = deque([limited(now_ns + cancel_s * SECOND)] * 9)
+        at.venue.faults["place"] = deque([limited(now_ns + place_s * SECOND)])
+        at.approve(at.request(), cancels=(old.client_id,))
+        await at.wait(59)
+        assert at.reasons("rate_limited") == ["raised"]
+
+
+@pytest.mark.asyncio
+async def test_an_amendment_that_meets_a_limit_pauses(tmp_path: Path) -> None:
+    """It is a request as any other: what the exchange takes none of is not asked for again and again."""
+    async with desk(tmp_path) as at:
+        entry = at.request()
+        await at.resting(entry)
+        at.venue.faults["amend"] = deque([limited(at.clock.now_ns() + 60 * SECOND)])
+        at.approve(amends=(attrs.evolve(entry, qty_lots=20),))
+        await at.wait(59)
+        assert at.reasons("rate_limited") == ["raised"]
+        await at.wait(2)
+        assert at.reasons("rate_limited") == ["raised", "gone"]
 
 
 # --- the last moment ------------------------------------------------------------------------------------------------
@@ -147,6 +201,7 @@ async def test_what_was_made_ready_and_is_kept_back_is_let_go_of(tmp_path: Path)
         await at.rest()
         assert entry.client_id not in placed(at)
         assert not any(at.venue.ready.values())
+        assert at.executor._sender.queued == set(), "nor is it among what waits"
 
 
 @pytest.mark.asyncio

@@ -76,6 +76,7 @@ async def test_a_market_reduction_that_is_kept_back_takes_no_stop_with_it(purpos
         assert stop.client_id in at.venue.orders
         assert refused(at, stop.client_id)[-1] == (K.CANCEL_FAILED, EndReason.NOT_SENT)
         assert at.state(stop.client_id) == "working"
+        assert at.incidents() == [], "all of it is in the order of things"
 
 
 @pytest.mark.asyncio

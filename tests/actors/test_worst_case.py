@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from hedgegrid.model.order import Purpose
+from hedgegrid.model.order import Leg, Purpose
 from tests.actors.gate_machine import GateMachine, Tally
 from tests.actors.gate_terms import TIGHT
 from tests.actors.planted import BUGS, SHORT_OF
@@ -64,6 +64,19 @@ def test_no_approved_order_breaks_a_cap_and_none_leaves_while_paused(monkeypatch
     assert GateMachine.tally.approved[Purpose.ENTRY] > 1_000
     assert min(GateMachine.tally.approved[purpose] for purpose in (Purpose.TAKE_PROFIT, Purpose.STOP)) > 5
     assert GateMachine.tally.refused.keys() >= SEEN
+
+
+def test_an_order_that_fills_whole_under_its_amendment_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draw that was found: such an order was read as alive after a restart, and nobody would ever end it."""
+    monkeypatch.setattr(GateMachine, "short_of", "max_leverage")
+    machine = GateMachine()
+    machine.start(foreign_first=False)
+    machine._want("BTC/USDT:USDT", Leg.SHORT, [(1, 30, 3)])
+    (order,) = machine.desk.wire.orders
+    machine.desk.amend(order, 4)
+    machine.fill(places=[0, 0, 0], lots=1, hear=True)
+    machine.restart(foreign_first=False, reads=False, asked=False)
+    machine.teardown()
 
 
 @pytest.mark.parametrize("bug", list(BUGS))
