@@ -19,6 +19,7 @@ from hedgegrid.actors.executor_parts import ExecutorSettings
 from hedgegrid.actors.feed import Feed, SourceTimes
 from hedgegrid.actors.flattening import with_word
 from hedgegrid.actors.funding import RATE_GRACE_NS, Funding
+from hedgegrid.actors.grid_memory import room_for_actions
 from hedgegrid.actors.journal_writer import JournalWriter
 from hedgegrid.actors.mailboxes import mailbox_maker
 from hedgegrid.actors.order_names import Numbering
@@ -198,6 +199,7 @@ class House:
         self.times = SourceTimes()
         self.sent = SentTally()
         self.pulse, self.pace = Pulse(), Pace()
+        self._actions = room_for_actions()
         self._rate_grace_ns = RATE_GRACE_NS if world.streamed else 0
         self.mailbox = mailbox_maker(self.activity)
         bound = Bound(settle=self.settle, quiet=self.quiet, left=self.left, activity=self.activity, report=self.report)
@@ -387,6 +389,7 @@ class House:
                 account=self.config.account.name, epoch=self.journal.epoch, first=index, stride=INSTRUMENTS_MAX
             ),
             params=attrs.evolve(grid_params(grid, one, self.config.risk), funding_grace_ns=self._rate_grace_ns),
+            actions=self._actions,
             unlinked=self._race_limits(),
             amends=self.world.trading.amends,
         )
@@ -411,7 +414,14 @@ class House:
 
     def report(self, words: str, figures: Mapping[str, str]) -> None:
         """Put a problem of the exchange's connections into the journal."""
-        self.post.publish(Incident(**self.post.head(), actor="venue", text=words, figures=figures))
+        self.announce(Incident(**self.post.head(), actor="venue", text=words, figures=figures))
+
+    def announce(self, message: Message, *to: str) -> None:
+        """Publish what no actor says; a journal that cannot take it ends the run, and its teller goes on."""
+        try:
+            self.post.publish(message, *to)
+        except Fatal as error:
+            self.sinks.fail(str(error))
 
     def quiet(self) -> bool:
         """Tell whether nobody has anything left to do at this moment."""

@@ -17,32 +17,28 @@ import attrs
 from loguru import logger
 from rich.console import Console
 
-from hedgegrid.actors.post import EXECUTOR, FUNDING, RISK
+from hedgegrid.actors.post import EXECUTOR, RISK
 from hedgegrid.alerts import open_alerting
 from hedgegrid.app import House, Reach, at_once, open_house
 from hedgegrid.config.schema import AccountConfig
 from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Fatal, Transient, Unreachable
 from hedgegrid.guarding import Guard, tell_last_life
+from hedgegrid.incoming import bring
 from hedgegrid.journal.journal import ERRAND_DONE
 from hedgegrid.leaving import cancel_entries, tell_what_is_left
 from hedgegrid.messages.commands import ClearReason, Flatten, Halt, RaiseReason, Resume, StandDown
 from hedgegrid.messages.events import (
-    AccountChanged,
     ActorRestarted,
-    FundingPaid,
     Incident,
-    Liquidated,
     MarketEnded,
-    StreamGap,
-    VenueReport,
 )
 from hedgegrid.ops.control import FlattenStage
 from hedgegrid.ops.notify import Notifier
 from hedgegrid.ops.summary import RunExtras
 from hedgegrid.ops.terminal import StatusPrinter
 from hedgegrid.ops.view import AccountView
-from hedgegrid.ports import PrivateEvent, VenueBatch
+from hedgegrid.ports import PrivateEvent
 from hedgegrid.reaching import Reaching, reaching_of
 from hedgegrid.runtime.ending import Ending
 from hedgegrid.runtime.interpreter import real_time, settle_memory
@@ -226,11 +222,23 @@ class Life:
     def _beside(self, console: Console) -> list[asyncio.Task[None]]:
         """Start what goes on beside the actors: the display, the kill switch's file, and the guard."""
         guard = Guard(self.house, fail=self.fail, notifier=self._notifier)
-        return [
+        others = [
             asyncio.create_task(self._show(console), name="status"),
             asyncio.create_task(self._watch_kill_file(), name="kill file"),
             asyncio.create_task(guard.run(), name="guard"),
         ]
+        for task in others:
+            task.add_done_callback(self._on_other_ended)
+        return others
+
+    def _on_other_ended(self, task: asyncio.Task[None]) -> None:
+        """An account that nobody guards any more is not traded on; without its status line it is."""
+        error = None if task.cancelled() else task.exception()
+        if error is None or self._closing:
+            return
+        logger.opt(exception=error).error("the {} has failed", task.get_name())
+        if task.get_name() != "status":
+            self.fail(f"the {task.get_name()} has failed: {type(error).__name__}: {error}")
 
     async def _do_what_is_asked(self, tell: Callable[[str], None]) -> None:
         """Trade, or do the one errand that the run is for."""
@@ -401,34 +409,14 @@ class Life:
                 self.fail(str(error))
                 return
             if problem:
-                house.post.publish(Incident(**house.post.head(), actor="run", text=problem, figures={}))
+                house.announce(Incident(**house.post.head(), actor="run", text=problem, figures={}))
             await asyncio.sleep(KILL_LOOK_S)
 
     # --- what nobody else can act on --------------------------------------------------------------------------------
 
     def _on_private(self, event: PrivateEvent) -> None:
         """Bring what the venue says about the account to the actor whose it is."""
-        house = self.house
-        match event:
-            case VenueBatch():
-                report = VenueReport(
-                    **house.post.head(None, event.ts_venue_ns),
-                    instrument=event.instrument,
-                    mark_ticks=event.mark_ticks,
-                    events=event.events,
-                )
-                house.post.send(report, EXECUTOR)
-            case FundingPaid():
-                house.post.send(event, FUNDING)
-            case AccountChanged() | StreamGap():
-                house.post.send(event, EXECUTOR)
-            case Liquidated():
-                told = Liquidated(
-                    **house.post.head(None, event.ts_venue_ns),
-                    equity_e8=event.equity_e8,
-                    maintenance_e8=event.maintenance_e8,
-                )
-                house.post.publish(told, RISK)
+        bring(self.house, event)
 
     def on_liquidated(self) -> None:
         """The account is over."""
@@ -445,7 +433,7 @@ class Life:
             text="a message found no taker",
             figures={"message": type(letter.message).__name__, "reason": letter.reason.value},
         )
-        house.post.publish(incident)
+        house.announce(incident)
 
     def on_overflow(self, name: str, message: object) -> None:
         """A mailbox that must not lose anything is full: pause, and have its actor start anew and hydrate."""
@@ -456,11 +444,11 @@ class Life:
             scope="",
             figures={"actor": name, "message": type(message).__name__},
         )
-        house.post.publish(raised, RISK)
+        house.announce(raised, RISK)
         house.supervisor.kill_child(name, "its mailbox is full")
         # The cause goes with the old mailbox; the pause stands until it has been gone for its time.
         gone = ClearReason(**house.post.head(), reason=Reason.OVERFLOW, scope="", figures={"actor": name})
-        house.post.publish(gone, RISK)
+        house.announce(gone, RISK)
 
     def on_child_error(self, child_id: str, error: BaseException) -> None:
         """A failure that no restart follows."""
@@ -476,7 +464,7 @@ class Life:
         logger.opt(exception=error).warning("{} failed and is restarted (attempt {})", child_id, attempt)
         house = self.house
         told = ActorRestarted(**house.post.head(), actor=child_id, error=type(error).__name__, attempt=attempt)
-        house.post.publish(told)
+        house.announce(told)
 
     def on_unstoppable(self, child_id: str) -> None:
         """End at once: nothing else can stop an actor that ignores its cancellation."""

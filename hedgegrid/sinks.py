@@ -33,6 +33,10 @@ class Sinks(Protocol):
         """End the run at once: an actor outlived its end, and may act on."""
         ...
 
+    def fail(self, why: str) -> None:
+        """Have the run end as failed, in one line."""
+        ...
+
     def on_liquidated(self) -> None:
         """Take the word that the exchange closed everything."""
         ...

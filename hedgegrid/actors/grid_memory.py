@@ -49,10 +49,15 @@ class GridTables:
     used: Counter
 
 
-def fresh_tables(params: GridParams, *, order_no_stride: int, actions: list[Action] | None = None) -> GridTables:
+def room_for_actions() -> list[Action]:
+    """Make the table of what one decision asks for."""
+    return table(Action, ACTIONS_MAX)
+
+
+def fresh_tables(params: GridParams, *, order_no_stride: int, actions: list[Action]) -> GridTables:
     """Make the tables of a grid that has never traded. Room for two generations of entries and a margin.
 
-    ``actions`` of tables that are given up are written over at every decision, and may serve again.
+    ``actions`` are written over at every decision: they serve other tables too.
     """
     levels = params.levels_long + params.levels_short
     return GridTables(
@@ -64,7 +69,7 @@ def fresh_tables(params: GridParams, *, order_no_stride: int, actions: list[Acti
         accounts=table(LegAccount, 2),
         lots=table(Lot, 2 * levels + 16),
         stops=table(StopOrder, 4 * params.max_stop_orders + 8),
-        actions=actions or table(Action, ACTIONS_MAX),
+        actions=actions,
         used=Counter(),
     )
 

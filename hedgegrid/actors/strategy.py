@@ -84,10 +84,13 @@ class Strategy(Actor[StrategyMessage]):
         instrument: str,
         numbering: Numbering,
         params: GridParams,
+        actions: list[Action],
         unlinked: ProtectionLimits | None,
         amends: bool,
     ) -> None:
-        """``unlinked``: how long races of exits may last; None where the exchange links them, so there are none.
+        """``actions``: what one decision asks for; it is read before another begins, so strategies may share it.
+
+        ``unlinked``: how long races of exits may last; None where the exchange links them, so there are none.
 
         ``amends``: an entry that is to have another quantity is amended, not cancelled and added.
         """
@@ -95,7 +98,7 @@ class Strategy(Actor[StrategyMessage]):
         self._post = post
         self._instrument = instrument
         self._first_no = numbering.first
-        self._tables: GridTables = fresh_tables(params, order_no_stride=numbering.stride)
+        self._tables: GridTables = fresh_tables(params, order_no_stride=numbering.stride, actions=actions)
         self._names = OrderNames(instrument, numbering)
         self._amending = Amending(self._names, instrument, can=amends)
         self._words = StrategyWords(post, self.name, instrument)

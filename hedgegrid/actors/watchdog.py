@@ -6,6 +6,7 @@ since market time then stands still.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from hedgegrid.actors.feed import SourceTimes
 from hedgegrid.actors.post import RISK, Post
@@ -19,6 +20,9 @@ from hedgegrid.runtime.mailbox import Mailbox
 from hedgegrid.runtime.router import Router
 
 WatchdogMessage = Wake
+
+LOOKS_A_CADENCE: Final = 8
+"""How often a stale source is looked at in the time in which it should have spoken once."""
 
 
 class Watchdog(Actor[WatchdogMessage]):
@@ -107,15 +111,19 @@ class Watchdog(Actor[WatchdogMessage]):
         )
 
     def _look_again(self, sources: tuple[health.SourceReading, ...]) -> None:
-        """Look when the oldest source would become stale, or soon while one is: not once a second of a year."""
-        now_ns = self.clock.now_ns()
+        """Look when the oldest source would become stale, or soon while one is: not once a second of a year.
+
+        A stale source that speaks once a minute is not looked at once a second either.
+        """
+        now_ns, limits, standing = self.clock.now_ns(), self._limits, self._standing
         due = [
-            now_ns + max(1, health.stale_after_ns(self._limits, source) - health.age_ns(source, now_ns) + 1)
+            now_ns + max(limits.heartbeat_ns, source.cadence_ns // LOOKS_A_CADENCE)
+            if (Reason.FEED_STALE, source.scope) in standing
+            else now_ns + max(1, health.stale_after_ns(limits, source) - health.age_ns(source, now_ns) + 1)
             for source in sources
-            if (Reason.FEED_STALE, source.scope) not in self._standing
         ]
-        if self._standing or 0 in self._cadences_ns.values():
-            due.append(now_ns + self._limits.heartbeat_ns)
+        if 0 in self._cadences_ns.values() or any(reason is not Reason.FEED_STALE for reason, _ in standing):
+            due.append(now_ns + limits.heartbeat_ns)
         self.remind_at(min(due), Wake(**self._post.head()))
 
 

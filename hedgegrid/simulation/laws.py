@@ -55,6 +55,7 @@ class Law(StrEnum):
     JOURNAL_SOUND = "the journal proves itself"
     QUIET_END = "after the calm the account is protected, and traded or paused for a reason that stands"
     LIVES_ON = "the bot ends only where it says why"
+    ERROR_TAKEN = "an error finds somebody who takes it, and the bot comes to rest"
 
 
 @attrs.frozen(kw_only=True)

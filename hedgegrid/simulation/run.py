@@ -7,9 +7,10 @@ what holds then is judged at the end.
 
 import asyncio
 import hashlib
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import attrs
 from loguru import logger
@@ -21,10 +22,10 @@ from hedgegrid.ports import PrivateEvent
 from hedgegrid.simulation.disk import Disk
 from hedgegrid.simulation.harm import Harm
 from hedgegrid.simulation.judge import Judge
-from hedgegrid.simulation.laws import Violation, limits_of
+from hedgegrid.simulation.laws import Law, Violation, limits_of
 from hedgegrid.simulation.life import SeededLife
 from hedgegrid.simulation.life_clock import LifeClock
-from hedgegrid.simulation.loop import LoopClock, SeededLoop
+from hedgegrid.simulation.loop import LoopClock, SeededLoop, StuckError
 from hedgegrid.simulation.mishaps import Countdowns, Mishaps
 from hedgegrid.simulation.rare import Rare
 from hedgegrid.simulation.venue import Venue
@@ -54,6 +55,8 @@ SECOND_S: Final = 60.0
 """How long a second instance is given to leave."""
 HANGS: Final = "ChildKilledError('missed its heartbeats')"
 """How an end names an actor that the guard ended."""
+PLACES: Final = 4
+"""How many of the places that an error came through are told, the innermost last."""
 NOBODY: Final = ("127.0.0.1", 0)
 
 
@@ -114,6 +117,7 @@ class Simulation:
         start_ns = next(iter(tape.steps(0))).ts_ns
         self._end_ns = start_ns + round(plan.hours * NS_PER_HOUR)
         self._loop = SeededLoop(plan.seed, start_ns=start_ns)  # type: ignore[abstract]  # no sockets, no files
+        self._loop.set_exception_handler(self._on_loose)
         self._clock = LoopClock(self._loop)
         self._weather = Weather(
             plan.seed,
@@ -149,6 +153,9 @@ class Simulation:
         try:
             path = self._loop.run_until_complete(self._live_and_die())
             mode = self._judge.ended(path)
+        except StuckError as error:
+            mode = "stuck"
+            self._note_loose(error)
         finally:
             self._loop.close()
         return Result(
@@ -167,6 +174,15 @@ class Simulation:
             words=self._words,
             judgements=self._judgements,
         )
+
+    def _on_loose(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error came out of a callback, or out of a task that nobody asked: the loop goes on, as asyncio's does."""
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            self._note_loose(error)
+
+    def _note_loose(self, error: Exception) -> None:
+        self._judge.case.broken(Law.ERROR_TAKEN, f"boot {self._boots}: {_told(error)}")
 
     # --- lives ------------------------------------------------------------------------------------------------------
 
@@ -363,6 +379,12 @@ def shrunk(config: AccountConfig, plan: Plan, result: Result, folder: Path, trie
         if laws & {one.law for one in found.violations}:
             smallest = found
     return smallest
+
+
+def _told(error: Exception) -> str:
+    """Say in a line what came out of the loop, and where it began."""
+    places = [f"{Path(one.filename).name}:{one.lineno}" for one in traceback.extract_tb(error.__traceback__)]
+    return f"{type(error).__name__}: {error} ({', '.join(places[-PLACES:])})"
 
 
 def _latest_first(strikes: Collection[Strike]) -> list[Strike]:

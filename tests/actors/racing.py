@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from hedgegrid.actors.grid_memory import room_for_actions
 from hedgegrid.actors.order_names import Numbering
 from hedgegrid.actors.post import EXECUTOR, RISK, Post, strategy_name
 from hedgegrid.actors.risk import Risk
@@ -127,6 +128,7 @@ class Ring(PlayedExchange):
             instrument=BTC,
             numbering=Numbering(account="race", epoch=1, first=0, stride=64),
             params=self.params,
+            actions=room_for_actions(),
             amends=False,
             unlinked=LIMITS,
         )

@@ -242,7 +242,7 @@ def test_an_amendment_that_meets_a_limit_pauses_as_an_order_does() -> None:
 class Rung:
     """One entry of ten lots on a rung that is wanted with four."""
 
-    tables: GridTables = attrs.field(factory=lambda: fresh_tables(made.params(), order_no_stride=1))
+    tables: GridTables = attrs.field(factory=lambda: fresh_tables(made.params(), order_no_stride=1, actions=[Action()]))
     names: OrderNames = attrs.field(
         factory=lambda: OrderNames(BTC, Numbering(account="gate", epoch=1, first=0, stride=1))
     )

@@ -35,8 +35,10 @@ async def test_a_second_life_goes_on_where_the_first_ended(tmp_path: Path) -> No
             kept = {row["clientOrderId"] for row in bot.account["orders"]}
         standin.market.move_by_bps("BTCUSDT", -STEP_BPS)
         async with living(standin, tmp_path) as bot:
-            bot.watch.possible()
             assert bot.held_lots("LONG") == 2 * RUNG_LOTS, "a fill while nobody watched"
+            # Before it reads the account it is a program that starts, as slowly as the machine has it.
+            await bot.until(lambda: bool(bot.requests("GET /fapi/v1/userTrades")))
+            bot.watch.possible()
             await bot.until(lambda: bool(bot.requests("POST /fapi/v1/algoOrder")))
             await bot.settled()
             assert kept & {row["clientOrderId"] for row in bot.account["orders"]}, "what rested rests on"

@@ -19,6 +19,7 @@ from hedgegrid.actors.limits_told import LimitsTold
 from hedgegrid.actors.permits import Permits
 from hedgegrid.actors.risk_book import RiskBook
 from hedgegrid.actors.sender import Sender
+from hedgegrid.app import House
 from hedgegrid.core import closing, health, risk
 from hedgegrid.core.client_id import parse_client_id
 from hedgegrid.errors import Fatal, Transient
@@ -357,6 +358,15 @@ def _always_failing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Executor, "_on_report", fail)
 
 
+def _announcing_raises(patch: pytest.MonkeyPatch) -> None:
+    """Who reports beside the actors gets the full disk in the face."""
+
+    def announce(self: Any, message: Any, *to: str) -> None:
+        self.post.publish(message, *to)
+
+    patch.setattr(House, "announce", announce)
+
+
 def _locks_are_free(patch: pytest.MonkeyPatch) -> None:
     """Whoever asks for the account's lock has it."""
     patch.setattr(fcntl, "flock", lambda *_: None)
@@ -450,6 +460,7 @@ PLANTED: dict[Law, tuple[Plant, dict[str, Any], tuple[Fault, ...], float, int]] 
     Law.QUIET_END: (_gaps_never_close, {}, (Fault.STREAM_BREAKS,), 20.0, 2),
     Law.ONE_WRITER: (_locks_are_free, {}, (Fault.SECOND_INSTANCE,), 10.0, 2),
     Law.DISK_LOST: (_writes_are_believed, {}, (Fault.DISK_FAILS, Fault.DISK_FULL), 20.0, 5),
+    Law.ERROR_TAKEN: (_announcing_raises, {}, (Fault.DISK_FULL, Fault.FLOOD), 20.0, 8),
     Law.LIVES_ON: (_always_failing, {}, (Fault.BUSY,), 0.1, 1),
 }
 """By law: the bug, changes of the account, the faults that are on, how often they strike, and within how many seeds."""
