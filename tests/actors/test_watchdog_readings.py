@@ -51,7 +51,12 @@ class Kept:
 
 async def told(times: SourceTimes, *probes: VenueProbe) -> list[Any]:
     """Let the watchdog look at each of these in turn; give what it said."""
-    clock, activity, kept = VirtualClock(NOW_NS), Activity(), Kept()
+    return (await looked(VirtualClock(NOW_NS), times, *probes)).told
+
+
+async def looked(clock: VirtualClock, times: SourceTimes, *probes: VenueProbe, cadence_ns: int = 0) -> Kept:
+    """Let the watchdog look at each of these in turn, at a source that speaks once in ``cadence_ns``."""
+    activity, kept = Activity(), Kept()
     router = Router(on_dead_letter=lambda _: None, on_overflow=lambda *_: None)
     post = Post(router=router, journal=kept, clock=clock, tap=lambda _: None)
     make = mailbox_maker(activity)
@@ -63,7 +68,7 @@ async def told(times: SourceTimes, *probes: VenueProbe) -> list[Any]:
         clock=clock,
         post=post,
         limits=LIMITS,
-        cadences_ns={BTC: 0},
+        cadences_ns={BTC: cadence_ns},
         times=times,
         probe=lambda: seen[0],
         account_poll_ns=POLL_NS,
@@ -71,7 +76,7 @@ async def told(times: SourceTimes, *probes: VenueProbe) -> list[Any]:
     for _ in probes:
         await watchdog.handle(Wake(**post.head()))
         seen = seen[1:] or seen
-    return kept.told
+    return kept
 
 
 def heard(*, event_ns: int = NOW_NS, arrival_ns: int = NOW_NS) -> SourceTimes:
@@ -122,3 +127,16 @@ async def test_what_is_well_is_not_news() -> None:
     """Every figure at its limit, a market that is quiet on sockets that answer: nothing is said."""
     quiet = heard(event_ns=NOW_NS - 30_000, arrival_ns=NOW_NS - 30_000)
     assert await told(quiet, WELL, WELL) == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("cadence_ns", "wait_ns"), [(0, 1_000), (60_000, 7_500), (6_000, 1_000)])
+async def test_what_is_stale_is_looked_at_by_its_own_cadence(cadence_ns: int, wait_ns: int) -> None:
+    """A stream every heartbeat, bars eight times in their length: soon enough, and not once a second of a year."""
+    clock, old_ns = VirtualClock(NOW_NS), NOW_NS - 1_000_000
+    await looked(
+        clock, heard(event_ns=old_ns, arrival_ns=old_ns), attrs.evolve(WELL, account_ns=NOW_NS), cadence_ns=cadence_ns
+    )
+    next_ns = clock.next_timer_ns()
+    assert next_ns is not None
+    assert next_ns - NOW_NS == wait_ns

@@ -460,7 +460,7 @@ PLANTED: dict[Law, tuple[Plant, dict[str, Any], tuple[Fault, ...], float, int]] 
     Law.QUIET_END: (_gaps_never_close, {}, (Fault.STREAM_BREAKS,), 20.0, 2),
     Law.ONE_WRITER: (_locks_are_free, {}, (Fault.SECOND_INSTANCE,), 10.0, 2),
     Law.DISK_LOST: (_writes_are_believed, {}, (Fault.DISK_FAILS, Fault.DISK_FULL), 20.0, 5),
-    Law.ERROR_TAKEN: (_announcing_raises, {}, (Fault.DISK_FULL, Fault.FLOOD), 20.0, 8),
+    Law.ERROR_TAKEN: (_announcing_raises, {}, (Fault.DISK_FULL, Fault.FLOOD), 100.0, 5),
     Law.LIVES_ON: (_always_failing, {}, (Fault.BUSY,), 0.1, 1),
 }
 """By law: the bug, changes of the account, the faults that are on, how often they strike, and within how many seeds."""
