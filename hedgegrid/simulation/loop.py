@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import heapq
 import random
+import weakref
 from asyncio import events
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, TypeVarTuple
@@ -77,6 +78,8 @@ class SeededLoop(asyncio.AbstractEventLoop):
         self._closed = False
         self._debug = False
         self._on_error: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
+        # Weakly: a task that its owner has lost is to be found out, not kept alive by this.
+        self._tasks: weakref.WeakKeyDictionary[asyncio.Task[Any], None] = weakref.WeakKeyDictionary()
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -217,7 +220,13 @@ class SeededLoop(asyncio.AbstractEventLoop):
 
     def create_task(self, coro: Any, **options: Any) -> "asyncio.Task[Any]":  # noqa: ANN401
         """Give a task of this loop."""
-        return asyncio.Task(coro, loop=self, **options)
+        task = asyncio.Task(coro, loop=self, **options)
+        self._tasks[task] = None
+        return task
+
+    def tasks(self) -> "list[asyncio.Task[Any]]":
+        """Give the tasks that have not ended, oldest first: the set that asyncio keeps has no order."""
+        return [task for task in self._tasks if not task.done()]
 
     def run_in_executor(
         self,

@@ -142,7 +142,6 @@ class Simulation:
         self._judge.case.commits = lambda: self._disk.commits
         self._judge.case.disk_failed = lambda: self._disk.failed_ns is not None
         self._dead = asyncio.Event()
-        self._deaf: list[asyncio.Task[None]] = []
         self._trace = hashlib.sha256()
         self._boots = 0
         self._orders = self._words = self._judgements = 0
@@ -198,11 +197,11 @@ class Simulation:
             self._disk.turn()
             await self._live_once(walking)
         await walking
-        await asyncio.gather(*self._deaf, return_exceptions=True)
         return self._disk.left
 
     async def _live_once(self, walking: "asyncio.Task[None]") -> None:
-        """Let the bot live until it dies, or until the market ends and it is stopped."""
+        """Let the bot live until it dies, or until the market ends and it is stopped; nothing of it lives on."""
+        before = set(self._loop.tasks())
         self._boots += 1
         self._dead = dead = asyncio.Event()
         life_clock = LifeClock(self._loop, self._clock_is_off())
@@ -240,7 +239,9 @@ class Simulation:
             self._judge_end(life, living)
         self._judge.case.rare[Rare.TORN_AND_STARTED] += torn and wire.account_ns is not None
         life.released.set()
-        self._deaf += life.deaf
+        while left := [task for task in self._loop.tasks() if task not in before]:
+            # A dead process does nothing more: neither its actors nor whoever stood beside it.
+            await bury(*left)
         self._judge.died(self._disk.left, crashed=dead.is_set())
 
     def _crash(self, where: str) -> None:
@@ -353,18 +354,19 @@ class Simulation:
         self._judge.word(word)
 
 
-async def bury(living: "asyncio.Task[None]") -> None:
-    """Cancel a life whose wire is cut, until it ends: whatever it still asks for on its way out has no answer."""
+async def bury(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel tasks of a life whose wire is cut, until they end: whatever they still ask for has no answer."""
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle | None = None
 
     def cancel() -> None:
         nonlocal timer
-        living.cancel()
+        for task in tasks:
+            task.cancel()
         timer = loop.call_later(LAST_WORDS_S, cancel)
 
     cancel()
-    await asyncio.gather(living, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
     if timer is not None:
         timer.cancel()
 

@@ -1,9 +1,14 @@
-"""A life that died ends, whatever it still asks for on its way out: a run of the simulation always comes to its end."""
+"""A life that died ends, whatever it still asks for on its way out, and nothing of it lives on."""
 
 import asyncio
+from pathlib import Path
+
+import pytest
 
 from hedgegrid.simulation.loop import SeededLoop
-from hedgegrid.simulation.run import bury
+from hedgegrid.simulation.run import Simulation, bury
+from hedgegrid.simulation.weather import Fault
+from tests.simulation.storm import storm
 
 
 def test_a_dead_life_that_waits_for_an_answer_on_its_way_out_is_buried() -> None:
@@ -33,3 +38,19 @@ def test_a_dead_life_that_waits_for_an_answer_on_its_way_out_is_buried() -> None
     finally:
         loop.close()
     assert ways_out == ["reads", "is over"]
+
+
+def test_nothing_of_a_dead_life_lives_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects what is found in the next life: actors of a dead process went on for hours, and were then lost."""
+    left: list[list[str]] = []
+    live_once = Simulation._live_once
+
+    async def watched(run: Simulation, walking: "asyncio.Task[None]") -> None:
+        before = asyncio.all_tasks()
+        await live_once(run, walking)
+        left.append(sorted(task.get_name() for task in asyncio.all_tasks() - before))
+
+    monkeypatch.setattr(Simulation, "_live_once", watched)
+    result = storm(tmp_path, 3, Fault.CANCEL_SWALLOWED, hours=0.5, force=10.0)
+    assert result.boots > 1, "a seed whose first life dies of an actor that does not end"
+    assert left == [[]] * result.boots
