@@ -66,5 +66,6 @@ def call(method: str, path: str, params: dict[str, str], **changes: Any) -> Call
         api_key=KEY,
         transport="rest",
         received_ms=START_MS,
+        arrived_ns=0,
     )
     return attrs.evolve(made, **changes)

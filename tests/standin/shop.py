@@ -113,7 +113,7 @@ class Stand:
 
     async def frame(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """Answer a frame of the websocket API."""
-        return await ws_api(self.gateway, self.faults, self.observe, request)
+        return await ws_api(self.gateway, self.faults, self.observe, request, 0)
 
     def observe(self, call: Call, answer: Answer | None) -> None:
         """Keep what was asked and answered."""

@@ -8,7 +8,9 @@ Three kinds of work, each done by both, in turns, at stand-ins of one seed:
 - "recentre": the grid moves with each bar, so each bar's decision is two cancels and two orders (the bot also lays its
   two closing stops anew, which the script does not). Both cancel first, and wait for no answer before they place.
 
-Measured is the first order of a decision: the request that carries both entries, or by websocket the first of two.
+Measured is the first order of a decision: the request that carries both entries, or by websocket the first of two. It
+has come when the stand-in has read it from its connection, not when its turn is: in "recentre" the cancels are dealt
+with first, and the bot's streams are told of them.
 Beside it stands the first request of any kind (in "recentre" the bot's is a cancel, since cancels go first). Each order
 channel, REST and the websocket API, is a race of its own: script and bot send over the same kind of connection. They
 take turns within a round, and who begins changes from round to round.

@@ -1,7 +1,8 @@
 """What went over the wire, with the monotonic time of each: requests, answers, events that matter, faults, sockets.
 
-Invariants: an entry's ``mono_ns`` is the machine's monotonic clock at the moment of receipt or just before the send,
-so two entries of one log can be subtracted; the memory and the files are bounded; no signature and no key is written.
+Invariants: an entry's ``mono_ns`` is the machine's monotonic clock at the moment of receipt, as it is read from its
+connection, or just before the send, so two entries of one log can be subtracted; the memory and the files are bounded;
+no signature and no key is written.
 """
 
 import time
@@ -59,9 +60,21 @@ class RequestLog:
 
     def note(self, kind: str, name: str, **facts: object) -> Entry:
         """Add an entry that happens now. OSError where the file cannot be written."""
+        return self._add(kind, name, time.monotonic_ns(), facts)
+
+    def came(self, name: str, at_ns: int, facts: Mapping[str, object]) -> Entry:
+        """Add a request that came at ``at_ns`` of the monotonic clock. OSError as ``note`` has it."""
+        return self._add("request", name, at_ns, facts)
+
+    def _add(self, kind: str, name: str, at_ns: int, facts: Mapping[str, object]) -> Entry:
         self._seq += 1
         entry = Entry(
-            seq=self._seq, mono_ns=time.monotonic_ns(), wall_ns=time.time_ns(), kind=kind, name=name, facts=facts
+            seq=self._seq,
+            mono_ns=at_ns,
+            wall_ns=time.time_ns(),
+            kind=kind,
+            name=name,
+            facts=facts,
         )
         self.entries.append(entry)
         self.counts[(kind, name)] = self.counts.get((kind, name), 0) + 1

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
+from tools.standin.arrivals import arrived_ns
 from tools.standin.gateway import Gateway
 from tools.standin.wire import Answer, Call
 
@@ -76,6 +77,7 @@ def add_rest(app: web.Application, gateway: Gateway, faults: Faults, observe: Ob
             api_key=request.headers.get("X-MBX-APIKEY", ""),
             transport="rest",
             received_ms=gateway.now_ms(),
+            arrived_ns=arrived_ns(request),
         )
         return await _written(request, await answered(gateway, faults, observe, call))
 
@@ -108,9 +110,11 @@ def _hang_up(request: web.Request) -> None:
         request.transport.close()
 
 
-async def ws_api(gateway: Gateway, faults: Faults, observe: Observe, request: dict[str, Any]) -> dict[str, Any] | None:
-    """Answer one frame of /ws-fapi/v1; None where a fault keeps the answer."""
-    call = ws_call(request, gateway.now_ms())
+async def ws_api(
+    gateway: Gateway, faults: Faults, observe: Observe, request: dict[str, Any], frame_ns: int
+) -> dict[str, Any] | None:
+    """Answer one frame of /ws-fapi/v1, which came at ``frame_ns``; None where a fault keeps the answer."""
+    call = ws_call(request, gateway.now_ms(), frame_ns)
     if call is None:
         error = {"code": -1000, "msg": f"Unknown method '{request.get('method')}'"}
         return {"id": request.get("id"), "status": _BAD_REQUEST, "error": error}
@@ -127,7 +131,7 @@ async def ws_api(gateway: Gateway, faults: Faults, observe: Observe, request: di
     return reply
 
 
-def ws_call(request: dict[str, Any], now_ms: int) -> Call | None:
+def ws_call(request: dict[str, Any], now_ms: int, frame_ns: int) -> Call | None:
     """Give the call that a frame of the websocket API stands for; None for a method that is not known.
 
     Its signature covers the other parameters, sorted by name and unescaped.
@@ -146,4 +150,5 @@ def ws_call(request: dict[str, Any], now_ms: int) -> Call | None:
         api_key=texts.get("apiKey", ""),
         transport="ws",
         received_ms=now_ms,
+        arrived_ns=frame_ns,
     )

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from hedgegrid.units import CASH_SCALE
 from tools.standin.acts import Acts, switch_value
+from tools.standin.arrivals import listen
 from tools.standin.control import Control
 from tools.standin.exchange import Exchange
 from tools.standin.exchange_clock import ExchangeClock
@@ -113,6 +114,7 @@ class Standin:
         )
         self._open_doors(options)
         self._runner: web.AppRunner | None = None
+        self._doors: asyncio.Server | None = None
         self._market_task: asyncio.Task[None] | None = None
 
     def _open_doors(self, options: StandinOptions) -> None:
@@ -164,9 +166,8 @@ class Standin:
         """Listen, let the market run, and arm the first faults. OSError where the port is taken."""
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, LOOPBACK, self.options.port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        self._doors = await listen(self._runner, LOOPBACK, self.options.port)
+        self.port = self._doors.sockets[0].getsockname()[1]
         for text in self.options.faults:
             self.faults.arm(text)
         self._market_task = asyncio.create_task(self._run(), name="stand-in market")
@@ -181,6 +182,8 @@ class Standin:
         if self._market_task is not None:
             self._market_task.cancel()
             await asyncio.gather(self._market_task, return_exceptions=True)
+        if self._doors is not None:
+            self._doors.close()
         for listener in tuple(self.hub.listeners.values()):
             listener.closing.set()
         if self._runner is not None:
@@ -198,8 +201,8 @@ class Standin:
             self.listen_keys.tick(self.clock.now_ms())
             await asyncio.sleep(0.1)
 
-    async def _order_frame(self, text: str) -> str | None:
-        """Answer a frame of the websocket API."""
+    async def _order_frame(self, text: str, frame_ns: int) -> str | None:
+        """Answer a frame of the websocket API, which came at ``frame_ns``."""
         try:
             request = msgspec.json.decode(text, type=dict[str, Any])
         except msgspec.DecodeError:
@@ -207,7 +210,7 @@ class Standin:
             return msgspec.json.encode({"id": None, "status": 400, "error": error}).decode()
         if str(request.get("method", "")).startswith("session."):
             return msgspec.json.encode(self._session(request)).decode()
-        answer = await ws_api(self.gateway, self.wire_faults, self._observe, request)
+        answer = await ws_api(self.gateway, self.wire_faults, self._observe, request, frame_ns)
         return None if answer is None else msgspec.json.encode(answer).decode()
 
     def _session(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -223,7 +226,7 @@ class Standin:
         """Log a request as it comes in, and its answer as it goes out."""
         if answer is None:
             params = without_secrets(call.params)
-            self.log.note("request", call.name, transport=call.transport, params=params)
+            self.log.came(call.name, call.arrived_ns, {"transport": call.transport, "params": params})
             return
         facts: dict[str, object] = {"status": answer.status, "transport": call.transport}
         if isinstance(answer.payload, dict):

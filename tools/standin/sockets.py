@@ -10,11 +10,13 @@ import contextlib
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import attrs
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from tools.standin.arrivals import arrived_ns
 from tools.standin.hub import Hub, Listener, Path
 from tools.standin.request_log import RequestLog
 from tools.standin.stream_texts import json_text
@@ -51,7 +53,10 @@ class Pace:
 
 
 class Sockets:
-    """Serves the websocket addresses; ``order_frame`` answers a frame of the websocket API (None: no answer)."""
+    """Serves the websocket addresses.
+
+    ``order_frame`` answers a frame of the websocket API, by when it came; None: it is not answered.
+    """
 
     def __init__(
         self,
@@ -59,7 +64,7 @@ class Sockets:
         hub: Hub,
         log: RequestLog,
         rules: SocketRules,
-        order_frame: Callable[[str], Awaitable[str | None]],
+        order_frame: Callable[[str, int], Awaitable[str | None]],
     ) -> None:
         self.rules = rules
         self._order_frame = order_frame
@@ -101,7 +106,7 @@ class Sockets:
             asyncio.create_task(self._keep(listener, response), name="stand-in socket keeper"),
         ]
         try:
-            await self._read(listener, response)
+            await self._read(listener, response, partial(arrived_ns, request))
         finally:
             for task in tasks:
                 task.cancel()
@@ -143,8 +148,8 @@ class Sockets:
                 await response.close(code=WSCloseCode.POLICY_VIOLATION, message=b"pong timeout")
                 return
 
-    async def _read(self, listener: Listener, response: web.WebSocketResponse) -> None:
-        """Answer what comes in, until the socket closes."""
+    async def _read(self, listener: Listener, response: web.WebSocketResponse, came_ns: Callable[[], int]) -> None:
+        """Answer what comes in, until the socket closes; ``came_ns``: when the newest of it was read."""
         loop = asyncio.get_running_loop()
         is_orders = listener.path is Path.ORDERS
         pace = Pace(ORDERS_PER_S_MAX if is_orders else self.rules.incoming_max_per_s, loop.time)
@@ -162,13 +167,13 @@ class Sockets:
                     with contextlib.suppress(ConnectionError):
                         await response.pong(message.data)
                 elif message.type is WSMsgType.TEXT and is_orders:
-                    answering.create_task(self._answer_order(listener, message.data))
+                    answering.create_task(self._answer_order(listener, message.data, came_ns()))
                 elif message.type is WSMsgType.TEXT:
                     listener.offer(json_text(self._reply(listener, message.data)))
 
-    async def _answer_order(self, listener: Listener, text: str) -> None:
+    async def _answer_order(self, listener: Listener, text: str, frame_ns: int) -> None:
         """Answer one frame of the websocket API, in its own time."""
-        answer = await self._order_frame(text)
+        answer = await self._order_frame(text, frame_ns)
         if answer is not None:
             listener.offer(answer)
 

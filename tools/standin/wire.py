@@ -23,6 +23,8 @@ class Call:
     api_key: str
     transport: Literal["rest", "ws"]
     received_ms: int
+    arrived_ns: int
+    """When its last bytes were read, by the machine's monotonic clock."""
 
     @cached_property
     def params(self) -> dict[str, str]:
