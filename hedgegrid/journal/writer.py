@@ -9,7 +9,6 @@ import contextlib
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -25,6 +24,8 @@ GROUP_MAX: Final = 64
 OPENED_MAX: Final = 64
 """Rows of a batch that go into their transaction where it is handed over; the rows of larger ones go in the thread."""
 LOCK_WAIT_MS: Final = 5_000
+ASIDE_S: Final = 500e-6
+"""How long a caller waits at most until the thread has come to the disk: it is a tenth of this where a core is free."""
 STOP_TIMEOUT_S: Final = 30.0
 """How long a stop waits for the disk."""
 
@@ -141,8 +142,8 @@ class ThreadWriter:
 
     While the thread has nothing to do, a small batch's statements run where ``begin`` is called: they only fill pages
     in memory, and a thread would contend with its caller for the interpreter at every row. What waits for the disk is
-    the commit, and that is the thread's: the caller steps aside once, so that it begins now and not when the caller
-    has nothing left to do.
+    the commit, and that is the thread's: the caller steps aside until it begins, so that the thread need not wait for
+    the interpreter in between; what the caller does next has all of the disk's time.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, committed_row: int) -> None:
@@ -151,6 +152,9 @@ class ThreadWriter:
         self._path = path
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._handed = self._finished = 0
+        self._at_the_disk = threading.Lock()
+        """Held but for when a commit has begun of which the caller has not taken note."""
+        self._at_the_disk.acquire()
         self.failure = ""
         self.committed_row = committed_row
         _wait_for_lock(connection, 0)
@@ -172,8 +176,10 @@ class ThreadWriter:
         opened = idle and sum(len(rows) for _, rows in batch.writes) <= OPENED_MAX and self._open(batch)
         if self.failure:
             return None
+        self._at_the_disk.acquire(blocking=False)
         self._hand(_Job(batch=batch, done=done, opened=opened))
-        time.sleep(0)  # lets the interpreter go for as long as the thread takes to reach the disk, and no longer
+        if opened:
+            self._at_the_disk.acquire(timeout=ASIDE_S)
         return done
 
     def _open(self, batch: Batch) -> bool:
@@ -231,6 +237,8 @@ class ThreadWriter:
         try:
             if jobs[0].opened:
                 fill(self._connection, batches[1:])
+                if self._at_the_disk.locked():
+                    self._at_the_disk.release()
                 make_durable(self._connection)
             elif any(batch.writes for batch in batches):
                 _wait_for_lock(self._connection, LOCK_WAIT_MS)

@@ -1,13 +1,16 @@
 """A disk that is full: the journal fails once, in one line, and stays failed."""
 
 import asyncio
+import sqlite3
 import threading
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from hedgegrid.errors import Fatal
+from hedgegrid.journal import writer
 from hedgegrid.journal.journal import SqliteJournal
 from hedgegrid.journal.reader import connect
 from hedgegrid.journal.verify import verify
@@ -111,6 +114,38 @@ async def test_a_file_that_somebody_holds_is_waited_for_beside_the_loop(tmp_path
     journal.close("done")
     report = verify(tmp_path / "a.db")
     assert report.ok, report.text()
+
+
+@pytest.mark.asyncio
+async def test_whoever_commits_goes_on_when_the_disk_was_reached_and_not_much_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread comes to the disk undisturbed; one that is held up holds up nobody, and what follows is as before."""
+    journal = opened(tmp_path / "a.db", threaded=True)
+    life, said, free = Life(1), list[str](), threading.Event()
+    caller, fill = threading.current_thread(), writer.fill
+
+    def watched(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
+        fill(connection, batches)
+        if threading.current_thread() is not caller:
+            assert free.wait(10.0)
+            said.append("at the disk")
+
+    monkeypatch.setattr(writer, "fill", watched)
+    monkeypatch.setattr(writer, "ASIDE_S", 0.002)
+    journal.append(life.sample())
+    waiting = journal.commit()
+    said.append("held up")
+    free.set()
+    await waiting
+    monkeypatch.setattr(writer, "ASIDE_S", 60.0)
+    for _ in range(2):
+        journal.append(life.sample())
+        waiting = journal.commit()
+        said.append("goes on")
+        await waiting
+    assert said == ["held up", "at the disk", *["at the disk", "goes on"] * 2]
+    journal.close("done")
 
 
 @pytest.mark.asyncio
