@@ -16,9 +16,9 @@ def delay_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have whatever is read wait for its turn: the loop is busy with something else by then."""
     read = web.RequestHandler.data_received
 
-    def busy(self: web.RequestHandler, data: bytes) -> None:
+    def busy(self: web.RequestHandler, piece: bytes) -> None:
         asyncio.get_running_loop().call_soon(time.sleep, TURN_S)
-        read(self, data)
+        read(self, piece)
 
     monkeypatch.setattr(web.RequestHandler, "data_received", busy)
 

@@ -19,15 +19,15 @@ class Stamped(web.RequestHandler):
 
     __slots__ = ("read_ns",)
 
-    def __init__(self, manager: web.Server, **settings: Any) -> None:  # noqa: ANN401 - aiohttp's own settings
-        """Belong to ``manager``."""
-        super().__init__(manager, **settings)
+    def __init__(self, server: web.Server, **settings: Any) -> None:  # noqa: ANN401 - aiohttp's own settings
+        """Belong to ``server``."""
+        super().__init__(server, **settings)
         self.read_ns = time.monotonic_ns()
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, piece: bytes) -> None:
         """Take note of the time, then do what aiohttp does."""
         self.read_ns = time.monotonic_ns()
-        super().data_received(data)
+        super().data_received(piece)
 
 
 async def listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
