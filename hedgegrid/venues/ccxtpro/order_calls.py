@@ -5,6 +5,7 @@ a signature is given out once, for the very request that it was made for, and no
 """
 
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import Any, Final
 
 import attrs
@@ -87,7 +88,8 @@ class Plan:
 
     def fits(self, orders: Sequence[OrderRequest], listed: ListedInstrument, *, by_socket: bool) -> bool:
         """Tell whether it was made for these orders, rules and channel."""
-        return self.listed is listed and self.by_socket == by_socket and self.orders == tuple(orders)
+        same = len(self.orders) == len(orders) and all(map(is_, self.orders, orders))
+        return same and self.listed is listed and self.by_socket == by_socket
 
 
 def planned(parts: Sequence[Part], *, by_socket: bool) -> tuple[OrderCall, ...]:

@@ -9,11 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hedgegrid.errors import Fatal
 from hedgegrid.venues.ccxtpro.endpoints import endpoints
 from hedgegrid.venues.ccxtpro.lean_ccxt import BinanceUsdm
-from hedgegrid.venues.ccxtpro.wire import LostError, NotSentError, PublicWire, TradingWire
+from hedgegrid.venues.ccxtpro.wire import LostError, NotSentError, PublicWire, TradingWire, _Exchange
 from tests.venues.ccxtpro.loopback import loopback
 
 SECRET = "s3cret-s3cret"
@@ -104,6 +106,16 @@ async def test_fields_are_written_as_ccxt_writes_them() -> None:
         wire._exchange.rawencode = plain  # type: ignore[method-assign]
         assert (wire.prepared("fapiPrivatePostBatchOrders", batch).body, wire.signed({**ORDER, "flag": False})) == ours
         await wire.close()
+
+
+PIECES = st.text(st.sampled_from("aZ09_.~-&=% +,/é[]\"'"), max_size=6)
+
+
+@given(fields=st.dictionaries(PIECES, PIECES | st.integers() | st.booleans() | st.none() | st.floats(), max_size=4))
+def test_fields_are_escaped_as_ccxt_escapes_them(fields: dict[str, Any]) -> None:
+    """Protects the signature: whatever the fields hold, the shorter way gives ccxt's own bytes."""
+    assert _Exchange.urlencode(fields) == BinanceUsdm.urlencode(fields)
+    assert _Exchange.urlencode(fields, True) == BinanceUsdm.urlencode(fields, True)
 
 
 @pytest.mark.asyncio
