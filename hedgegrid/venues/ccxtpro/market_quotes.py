@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 
 from hedgegrid.model.market import MarketUpdate
-from hedgegrid.runtime.clock import Clock
+from hedgegrid.runtime.clock import Clock, TimerHandle
 from hedgegrid.units import NS_PER_MS, NS_PER_S, PPM
 from hedgegrid.venues.ccxtpro.parse_market import BestQuote, MarkSeen, parse_public
 from hedgegrid.venues.ccxtpro.parse_rules import ListedInstrument
@@ -64,7 +64,7 @@ class QuoteBoard:
         self._quote_silence_ns, self._quotes_stand = quote_silence_ns, quotes_stand
         self._seen = {symbol: _Seen() for symbol in rules}
         self._waiting: dict[str, dict[str, Any]] = {}
-        self._flush_set = False
+        self._timer: TimerHandle | None = None
         self._flushed_ns = 0
         self._intervals_ns = {symbol: one.instrument.funding_interval_ns for symbol, one in rules.items()}
         self.dropped: Counter[str] = Counter()
@@ -73,13 +73,14 @@ class QuoteBoard:
     def quote(self, symbol: str, event: dict[str, Any]) -> None:
         """Take a bookTicker event; the one that waits is replaced."""
         self._waiting[symbol] = event
-        if not self._flush_set:
-            self._flush_set = True
-            self._clock.call_at(self._flushed_ns + PACE_NS, self.flush)
+        if self._timer is None:
+            self._timer = self._clock.call_at(self._flushed_ns + PACE_NS, self.flush)
 
     def flush(self) -> None:
-        """Hand the waiting quotes over."""
-        waiting, self._waiting, self._flush_set = self._waiting, {}, False
+        """Hand the waiting quotes over; the next ones have their pace from here on."""
+        if self._timer is not None:
+            self._timer.cancel()
+        waiting, self._waiting, self._timer = self._waiting, {}, None
         now_ns = self._flushed_ns = self._clock.now_ns()
         updates: list[MarketUpdate] = []
         for symbol, event in waiting.items():

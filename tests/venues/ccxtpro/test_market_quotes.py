@@ -103,6 +103,23 @@ def test_a_lone_quote_goes_out_at_once_and_a_stream_at_its_pace(watched: Watched
     assert watched.quotes() == [(1_000, 1_001), (1_100, 1_101)]
 
 
+def test_what_is_handed_over_before_its_time_gives_the_next_ones_their_whole_pace(watched: Watched) -> None:
+    """Quotes that came before a bar go with it; those after it do not come between it and the orders it leads to."""
+    watched.board.quote("BTCUSDT", ticker("60000.0", "60000.1"))
+    watched.let(1)
+    watched.board.quote("BTCUSDT", ticker("60000.1", "60000.2"))
+    watched.let(PACE_NS // 2)
+    watched.board.flush()
+    told = watched.quotes()
+    assert len(told) == 2
+    watched.board.quote("BTCUSDT", ticker("60000.2", "60000.3"))
+    watched.let(PACE_NS - 1)
+    assert watched.quotes() == told
+    watched.let(1)
+    assert len(watched.quotes()) == 3
+    assert watched.clock.next_timer_ns() is None
+
+
 def test_a_quote_of_the_same_prices_is_told_again_only_for_its_age(watched: Watched) -> None:
     """Protects the actors from quotes that change quantities alone, and the quote's age from growing."""
     for number in range(20):
