@@ -120,10 +120,7 @@ def _from_files(config: AccountConfig, options: BacktestOptions) -> OpenMarket:
     recorded = recorded_market(options.market_paths, instruments, length_ns, allow_gaps=True)
     whole = _cut(recorded, options, length_ns, warm_up_ns(config))
     findings = [*_findings(whole, instruments, length_ns)]
-    if whole.ticks:
-        market = columns.trades_market(whole.ticks, whole.funding, length_ns)
-    else:
-        market = columns.bars_market(whole.bars, whole.funding, length_ns)
+    stretches, rows, last_ns = _laid_out(whole, length_ns)
     arrays: tuple[BarArrays | TickArrays, ...] = whole.ticks or whole.bars
     series = [series for one in arrays for series in (one.columns())]
     # The loader's own word on a gap is told by the findings too, for the stretch that is walked.
@@ -134,19 +131,32 @@ def _from_files(config: AccountConfig, options: BacktestOptions) -> OpenMarket:
         if not whole.bars or "missing" not in note
     )
     first_ns = min(int(each.ts_ns[0] if isinstance(each, TickArrays) else each.open_ns[0]) for each in arrays)
-    last_ns = market.last_step_ns if whole.ticks else max(int(bars.open_ns[-1]) for bars in whole.bars) + length_ns
     return _open(
         options,
         instruments=instruments,
-        stretches=lambda: iter((market,)),
+        stretches=stretches,
         is_ticks=bool(whole.ticks),
-        rows=market.rows,
+        rows=rows,
         span_ns=(first_ns, last_ns),
         funding=whole.funding,
         findings=tuple(findings),
         notes=(told, _fees(config), *notes),
         identity=content_hash([str(length_ns), *(one.name for one in instruments), *series]),
     )
+
+
+def _laid_out(whole: Recorded, length_ns: int) -> tuple[Callable[[], Iterator[columns.Market]], int, int]:
+    """Give a recorded market as what is walked, how many rows that has, and when it ends."""
+    if whole.ticks:
+        market = columns.trades_market(whole.ticks, whole.funding, length_ns)
+        return lambda: iter((market,)), market.rows, market.last_step_ns
+
+    def bars() -> Iterator[columns.Market]:
+        # At each walk anew, and let go with it: it is quickly done, and of what bars need the largest part.
+        yield columns.bars_market(whole.bars, whole.funding, length_ns)
+
+    last_ns = max(int(each.open_ns[-1]) for each in whole.bars) + length_ns
+    return bars, len(columns.bar_times(whole.bars)), last_ns
 
 
 def _from_store(config: AccountConfig, options: BacktestOptions, root: Path) -> OpenMarket:

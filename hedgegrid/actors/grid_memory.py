@@ -9,7 +9,7 @@ import attrs
 from hedgegrid.core import grid
 from hedgegrid.core.codes import FREE, LONG
 from hedgegrid.core.diff import WORKING, free_slot
-from hedgegrid.core.exits import OPEN, STANDING
+from hedgegrid.core.exits import OPEN
 from hedgegrid.core.ledger import increase, notional_e8
 from hedgegrid.core.records import (
     Action,
@@ -24,6 +24,7 @@ from hedgegrid.core.records import (
     StopOrder,
     table,
 )
+from hedgegrid.core.stop_laying import STANDING
 from hedgegrid.messages.events import Hydrated
 from hedgegrid.model.grid import AdoptedLot, OpenLot
 from hedgegrid.model.order import Kind, OpenOrder, Purpose

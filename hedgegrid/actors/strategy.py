@@ -389,7 +389,7 @@ class Strategy(Actor[StrategyMessage]):
         else:
             pipeline.on_exit_fill(t.params, t.accounts, fill.leg, fill.price_ticks, fill.qty_lots)
             for cover in fill.covers:
-                exits.cut_lot(t.params, t.state, t.rungs, t.lots, cover.lot_id, cover.qty_lots)
+                pipeline.on_exit_cut(t.params, t.state, t.rungs, t.lots, cover.lot_id, cover.qty_lots)
         if event.qty_lots == 0:
             self._names.forget(no)
             if fill.purpose is not Purpose.ENTRY:

@@ -50,13 +50,19 @@ def _settlements(funding: Sequence[FundingArrays], step_ns: IntArray, after_ns: 
     return Settlements(step=step[kept], instrument=owner[kept], ts_ns=ts_ns[kept], rate_e8=rate[kept])  # type: ignore[arg-type]
 
 
+def bar_times(bars: Sequence[BarArrays]) -> IntArray:
+    """Give the opening times at which any instrument has a bar."""
+    opens = bars[0].open_ns
+    if any(not np.array_equal(arrays.open_ns, opens) for arrays in bars):
+        opens = np.unique(np.concatenate([arrays.open_ns for arrays in bars]))
+    return opens
+
+
 def bars_market(
     bars: Sequence[BarArrays], funding: Sequence[FundingArrays], length_ns: int, after_ns: int = -1
 ) -> Market:
     """Make a stretch of bars; settlements up to ``after_ns`` belong to an earlier stretch."""
-    opens = bars[0].open_ns
-    if any(not np.array_equal(arrays.open_ns, opens) for arrays in bars):
-        opens = np.unique(np.concatenate([arrays.open_ns for arrays in bars]))
+    opens = bar_times(bars)
     points = np.zeros((len(bars), len(opens), POINTS), np.int64)
     for index, arrays in enumerate(bars):
         every = len(arrays.open_ns) == len(opens)

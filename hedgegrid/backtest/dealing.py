@@ -147,15 +147,14 @@ def _book_fill(desk: Desk, floor: Floor, k: int, row: VenueEvent, ts_ns: int) ->
     _leave_booked(desk, floor, row.slot, max(0, booked.qty_lots - row.qty_lots))
     order = desk.orders[row.slot]
     if order.state == FREE or order.no != row.no:
-        _leave_booked(desk, floor, row.slot, 0)
-        booked.state = FREE
+        _take_out(desk, floor, row.slot)
         logbook.note_ended(floor, k, row.no, ts_ns, ORDER_FILLED)
 
 
 def _on_cut(desk: Desk, row: VenueEvent) -> None:
     """Tell the strategy that an exit closed part of a lot, and that the exit has ended where nothing is left of it."""
     lots = desk.lots[: desk.lots_used]
-    exits.cut_lot(desk.params, desk.state, desk.rungs[: desk.rungs_used], lots, row.lot_id, row.qty_lots)
+    pipeline.on_exit_cut(desk.params, desk.state, desk.rungs[: desk.rungs_used], lots, row.lot_id, row.qty_lots)
     order = desk.orders[row.slot]
     if order.state == FREE or order.no != row.no:
         exits.forget_exit(desk.state, lots, desk.stops[: desk.stops_used], row.no)
@@ -184,16 +183,22 @@ def _on_word(desk: Desk, floor: Floor, k: int, row: VenueEvent, ts_ns: int) -> N
 
 def _end_booked(desk: Desk, floor: Floor, k: int, row: VenueEvent, ts_ns: int) -> None:
     """Free an order in the gate's book and write its end down."""
-    _leave_booked(desk, floor, row.slot, 0)
-    desk.booked[row.slot].state = FREE
+    _take_out(desk, floor, row.slot)
     logbook.note_ended(floor, k, row.no, ts_ns, logbook.outcome_of(row.reason))
 
 
 def _leave_booked(desk: Desk, floor: Floor, slot: int, qty_lots: int) -> None:
     """Leave ``qty_lots`` of an order in the gate's book."""
     booked = desk.booked[slot]
-    gate_book.count_out(floor.exposures[: 2 * floor.account.instruments], booked, booked.qty_lots - qty_lots)
+    count = floor.account.instruments
+    gate_book.count_out(floor.rules[:count], floor.exposures[: 2 * count], booked, booked.qty_lots - qty_lots)
     booked.qty_lots = qty_lots
+
+
+def _take_out(desk: Desk, floor: Floor, slot: int) -> None:
+    """Take an order that has ended out of the gate's book."""
+    count = floor.account.instruments
+    gate_book.take_out(floor.rules[:count], floor.exposures[: 2 * count], desk.booked[slot])
 
 
 # --- what the strategy wants ------------------------------------------------------------------------------------------
@@ -242,7 +247,7 @@ def _refresh(desk: Desk, floor: Floor, k: int) -> None:
     rule.bid_ticks = market.bid_ticks
     rule.ask_ticks = market.ask_ticks
     rule.quote_ns = market.ts_ns
-    gate_book.recount(floor.rules[:count], floor.exposures[: 2 * count], desk.booked[: desk.orders_used], k)
+    gate_book.mark_anew(floor.rules[:count], floor.exposures[: 2 * count], desk.booked[: desk.orders_used], k)
 
 
 def _weigh_account(desks: list[Desk], floor: Floor) -> None:

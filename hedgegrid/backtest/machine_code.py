@@ -97,11 +97,24 @@ def _code(folder: Path | None, name: str) -> bytes:
     from hedgegrid.backtest.twins import built  # noqa: PLC0415 - the compiler, which kept code does without
 
     symbol, text = built(name)
-    module = llvm.parse_assembly(text)
-    code: bytes = symbol.encode() + b"\n" + _machine().emit_object(module)
+    code: bytes = symbol.encode() + b"\n" + _machine().emit_object(_optimised(text, symbol))
     if path is not None:
         _keep(path, code)
     return code
+
+
+def _optimised(text: str, symbol: str) -> llvm.ModuleRef:
+    """Optimise an entry with all that it calls as one: nobody else calls those, so their arguments may change."""
+    module = llvm.parse_assembly(text)
+    for function in module.functions:
+        if function.name != symbol and not function.is_declaration:
+            function.linkage = llvm.Linkage.internal
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    # As in ``twins``: the loops are over a few dozen wide rows.
+    tuning.loop_vectorization = False
+    builder = llvm.create_pass_builder(_machine(), tuning)
+    builder.getModulePassManager().run(module, builder)
+    return module
 
 
 def _keep(path: Path, code: bytes) -> None:

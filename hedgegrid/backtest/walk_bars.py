@@ -37,6 +37,8 @@ def walk_bars(
             ts_ns = opened_ns + phase * bars.length_ns // POINTS
             if ts_ns >= account.next_timer_ns:
                 permission.fire(desks, floor, ts_ns)
+            if account.instruments == 1 and _pass_by(desks[0], floor, bars, due, row, phase, ts_ns):
+                continue
             _move_bars(desks, floor, bars, row, phase, ts_ns)
             account.ts_ns = ts_ns
             step.after_moves(desks, floor, due, POINTS * row + phase, ts_ns)
@@ -171,6 +173,31 @@ def _rest(desk: Desk, floor: Floor, bars: Bars, row: int, bound: int) -> bool:
     account.points += POINTS
     account.ts_ns = ts_ns
     account.balance_ns = ts_ns
+    _stand_at(desk, price, ts_ns)
+    return True
+
+
+def _pass_by(desk: Desk, floor: Floor, bars: Bars, due: Settlements, row: int, phase: int, ts_ns: int) -> bool:
+    """Walk one point of the only instrument at once where it meets nothing and trips nothing; else do nothing."""
+    account = floor.account
+    price = bars.points[POINTS * row + phase]
+    if ts_ns >= floor.session.next_day_ns or _settles(account, due, row) or valuing.must_flatten(floor):
+        return False
+    if price == 0 or not _is_inside(desk, price, price, ts_ns):
+        return False
+    equity = account.fixed_e8 + desk.pulse.net_units_e8 * price
+    if equity <= max(_bound(floor, desk.pulse.gross_units_e8 * price), floor.session.floor_e8):
+        return False
+    valuing.follow(floor, equity, ts_ns)
+    account.points += 1
+    account.ts_ns = ts_ns
+    account.balance_ns = ts_ns
+    _stand_at(desk, price, ts_ns)
+    return True
+
+
+def _stand_at(desk: Desk, price: int, ts_ns: int) -> None:
+    """Write down where a market stands after a point that met nothing."""
     market = desk.market
     market.ts_ns = ts_ns
     market.price_ticks = price
@@ -178,7 +205,6 @@ def _rest(desk: Desk, floor: Floor, bars: Bars, row: int, bound: int) -> bool:
     market.ask_ticks = price
     market.mark_ticks = price
     desk.pulse.last_ns = ts_ns
-    return True
 
 
 def _calm_bound(desks: list[Desk], floor: Floor, bars: Bars, row: int, last_ns: int) -> int:
@@ -193,6 +219,11 @@ def _calm_bound(desks: list[Desk], floor: Floor, bars: Bars, row: int, last_ns: 
             if not _is_inside(desks[k], low, high, last_ns):
                 return NOT_CALM
         gross += desks[k].pulse.gross_units_e8 * high
+    return _bound(floor, gross)
+
+
+def _bound(floor: Floor, gross: int) -> int:
+    """Give the equity above which a gross notional is far from the margin control and from a liquidation."""
     return (gross // PPM + 1) * floor.account.bound_ppm if floor.account.open_units > 0 else session.NO_FLOOR_E8
 
 
@@ -223,10 +254,4 @@ def _leave_bar(desks: list[Desk], floor: Floor, bars: Bars, row: int, done: int)
         if price == 0:
             continue
         account.points += fresh
-        market = desks[k].market
-        market.ts_ns = ts_ns
-        market.price_ticks = price
-        market.bid_ticks = price
-        market.ask_ticks = price
-        market.mark_ticks = price
-        desks[k].pulse.last_ns = ts_ns
+        _stand_at(desks[k], price, ts_ns)

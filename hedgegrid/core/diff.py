@@ -33,6 +33,7 @@ def apply(
     Give how many entries were let go without one: retries that are not wanted any more.
     """
     state.settled = 0
+    state.freed = 0
     first = used.n
     dropped = 0
     for slot in range(used_end(entries)):
@@ -43,7 +44,7 @@ def apply(
         for i in range(len(rungs)):
             rung = rungs[i]
             if rung.qty_lots > 0 and rung.slot < 0 and rung.crossing == 0:
-                _add(state, rungs, entries, i, out, used)
+                add(state, rungs, entries, i, out, used)
     sort(out, first, used.n)
     return dropped
 
@@ -108,7 +109,7 @@ def _cancel(state: GridState, order: EntryOrder, out: list[Action], used: Counte
     _describe(state, order, out[put(state, out, used, CANCEL, order.no)])
 
 
-def _add(
+def add(
     state: GridState, rungs: list[Rung], entries: list[EntryOrder], index: int, out: list[Action], used: Counter
 ) -> None:
     """Place an order on an empty rung; a full table of entries leaves the rung for the next decision, counted."""

@@ -1,7 +1,8 @@
 """The exits of one instrument where nothing links them: on a real exchange a lot's take-profit and stop race.
 
-It is interpreted alone: the simulated venue links its exits, so no backtest comes here. ``core.exits`` lays stops and
-sends take-profits; this module knows which orders of them the exchange still has, and what a race left behind.
+It is interpreted alone: the simulated venue links its exits, so no backtest comes here. ``core.exits`` sends
+take-profits and ``core.stop_laying`` lays stops; this module knows which orders of them the exchange still has, and
+what a race left behind.
 
 Invariants: an exit is in the book from its sending until the exchange says that it ended; what a fill takes beyond the
 lots that its order covers is cut from the leg's oldest lots (the journal cuts by the same rule), never below zero; an
@@ -11,7 +12,7 @@ exchange refuses is sent again after a growing pause, and a stop ends in a marke
 
 from collections.abc import Iterable, Sequence
 
-from hedgegrid.core import closing, exits
+from hedgegrid.core import closing, exits, stop_laying
 from hedgegrid.core.actions import CANCEL, PLACE, RETIRE, put
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LONG, SHORT, STOP, TAKE_PROFIT
 from hedgegrid.core.exit_book import DOUBLINGS_MAX, ExitBook, ExitOrder
@@ -182,7 +183,7 @@ def _take_back(state: GridState, lots: list[Lot], stops: list[StopOrder], order:
     """Let a stop that was to leave be one of its leg's stops again; a full table leaves it to the next look."""
     for stop in stops:
         if stop.state == FREE:
-            stop.state = exits.STANDING
+            stop.state = stop_laying.STANDING
             stop.no = order.no
             stop.leg = order.leg
             stop.price_ticks = order.price_ticks

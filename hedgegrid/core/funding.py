@@ -60,6 +60,7 @@ def apply(params: GridParams, state: GridState, rungs: list[Rung], ts_ns: int) -
             rung.micro_lots = mul_ppm(rung.micro_lots, ppm)
             if ppm == 0:
                 rung.in_ladder = 0
+                rung.shut = 1
 
 
 def remember_rate(state: GridState, rate_e8: int, next_ns: int, interval_ns: int) -> None:

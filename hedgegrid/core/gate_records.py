@@ -95,9 +95,11 @@ class Beat:
 class Exposure:
     """What one leg of one instrument holds and could come to hold, as the gate counts it, at ``mark_ticks``.
 
-    ``entry_worst_e8``: live, reserved and unknown entries, each at the larger of its limit and the mark.
+    ``entry_worst_e8``: live, reserved and unknown entries, each at the larger of its limit and the mark;
+    ``entry_limits_e8`` the same at their limits, which lie from ``entry_low_ticks`` to ``entry_high_ticks``.
     ``held_e8`` and ``worst_e8`` are its part of ``AccountRisk``, as they were added there.
     ``foreign_lots``: what the leg holds that is not ours; it counts against every limit and backs no reduction.
+    ``best_gone`` is 1 where the order at ``best_own_ticks`` has ended since: no other rests nearer.
     ``newest_no`` is the highest number that was ever booked; ``generation`` the newest one with a booked entry, and
     ``levels`` has a bit for each of its low levels that had one since the last recount.
     """
@@ -106,6 +108,9 @@ class Exposure:
     foreign_lots: int = 0
     entry_lots: int = 0
     entry_worst_e8: int = 0
+    entry_limits_e8: int = 0
+    entry_low_ticks: int = 0
+    entry_high_ticks: int = 0
     held_e8: int = 0
     worst_e8: int = 0
     take_profit_lots: int = 0
@@ -113,6 +118,7 @@ class Exposure:
     market_lots: int = 0
     open_orders: int = 0
     best_own_ticks: int = 0
+    best_gone: int = 0
     newest_no: int = 0
     generation: int = 0
     levels: int = 0

@@ -90,14 +90,21 @@ def build(params: GridParams, state: GridState, rungs: list[Rung]) -> None:
                 scale_micro = _scaled_quote_lots(params, rung.price_ticks, i)
             elif i > 0:
                 scale_micro = mul_ppm(scale_micro, params.qty_scale_ppm)
-            crosses = rung.price_ticks >= state.mid_ticks if leg == LONG else rung.price_ticks <= state.mid_ticks
-            rung.crossing = 1 if crosses else 0
-            busy = rung.open_lots > 0 or crosses
-            rung.in_ladder = 1 if rung.price_ticks > 0 and (rung.slot >= 0 or not busy) else 0
+            note_crossing(state, rung)
+            busy = rung.open_lots > 0 or rung.crossing == 1
+            rung.shut = 0 if rung.price_ticks > 0 else 1
+            rung.in_ladder = 1 if rung.shut == 0 and (rung.slot >= 0 or not busy) else 0
+            rung.counted = 0
             rung.micro_lots = scale_micro
             rung.tp_micro = tp_micro
             rung.trim_lots = 0
             rung.qty_lots = 0
+
+
+def note_crossing(state: GridState, rung: Rung) -> None:
+    """Say of a rung whether its price is at the mid or beyond it."""
+    crosses = rung.price_ticks >= state.mid_ticks if rung.leg == LONG else rung.price_ticks <= state.mid_ticks
+    rung.crossing = 1 if crosses else 0
 
 
 def _scaled_quote_lots(params: GridParams, price_ticks: int, steps: int) -> int:

@@ -40,8 +40,10 @@ def trim(params: GridParams, state: GridState, rungs: list[Rung], entries: list[
                     state.trim_low = max(state.trim_low, left // worth + 1)
             if fits:
                 room = left
+                rung.counted = 1
             else:
                 rung.in_ladder = 0
+                rung.shut = 1
         if worth > 0 and room >= worth * state.mid_ticks:
             state.trim_high = min(state.trim_high, room // worth)
         if leg == LONG:
@@ -86,11 +88,15 @@ def finish(params: GridParams, state: GridState, rungs: list[Rung], vol_factor_p
         rung = rungs[i]
         if rung.in_ladder == 0:
             continue
-        micro = mul_ppm(mul_ppm(rung.micro_lots, vol_factor_ppm), state.throttle_ppm)
-        lots = micro // MICRO
-        small = notional_e8(rung.price_ticks, lots, params.unit_e8) < params.min_notional_e8
-        if lots < params.min_qty_lots or lots <= 0 or small:
+        rung.qty_lots = whole_lots(params, state, rung, vol_factor_ppm)
+        if rung.qty_lots == 0:
             state.below_minimum += 1
             rung.in_ladder = 0
-            continue
-        rung.qty_lots = lots
+            rung.shut = 1
+
+
+def whole_lots(params: GridParams, state: GridState, rung: Rung, vol_factor_ppm: int) -> int:
+    """Give a rung's quantity after volatility and throttle, floored to lots once; 0 where it is under the minimum."""
+    lots = mul_ppm(mul_ppm(rung.micro_lots, vol_factor_ppm), state.throttle_ppm) // MICRO
+    small = notional_e8(rung.price_ticks, lots, params.unit_e8) < params.min_notional_e8
+    return 0 if lots < params.min_qty_lots or lots <= 0 or small else lots

@@ -334,6 +334,8 @@ def _next_met_of_all(
 
 def _other_exit_inside(market: Market, orders: list[VenueOrder], links: list[Link], order: VenueOrder) -> bool:
     """Tell whether another live exit of a lot that this exit closes lies inside the present bar's range."""
+    if order.purpose == TAKE_PROFIT and not _is_far_side_inside(market, orders, order):
+        return False
     for i in range(len(links)):
         if links[i].state == FREE or links[i].no != order.no:
             continue
@@ -347,6 +349,15 @@ def _other_exit_inside(market: Market, orders: list[VenueOrder], links: list[Lin
             if market.bar_low_ticks <= price <= market.bar_high_ticks:
                 return True
     return False
+
+
+def _is_far_side_inside(market: Market, orders: list[VenueOrder], order: VenueOrder) -> bool:
+    """Tell whether the bar reaches anything that a move away from a take-profit meets, such as its lot's stop."""
+    first = market.rising_first if is_buy(order) else market.falling_first
+    if first < 0:
+        return False
+    price = orders[first].price_ticks
+    return price <= market.bar_high_ticks if is_buy(order) else price >= market.bar_low_ticks
 
 
 def _count_ambiguity(market: Market, orders: list[VenueOrder], links: list[Link], order: VenueOrder) -> None:

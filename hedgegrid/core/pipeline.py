@@ -7,7 +7,7 @@ bars alone (a rung that waits for a confirmed cancel, and a post-only retry, go 
 at once on fills.
 """
 
-from hedgegrid.core import closing, diff, exits, funding, grid, inventory, ledger, policy, regime, repeat
+from hedgegrid.core import closing, diff, exits, funding, grid, inventory, ledger, policy, regime, repeat, stop_laying
 from hedgegrid.core.codes import LONG, SHORT
 from hedgegrid.core.records import (
     Action,
@@ -48,7 +48,8 @@ def on_bar(
     if grid.must_recenter(params, state, close_ticks):
         grid.recenter(params, state, ind, rungs)
         state.settled = 0
-    if state.hold_entries == 0 and repeat.holds(params, state, ind, ts_ns):
+    repeats = state.hold_entries == 0 and repeat.holds(params, state, ind, ts_ns)
+    if repeats and (state.freed == 0 or repeat.offer_freed(params, state, rungs, entries, out, used)):
         state.below_minimum += state.repeat_below
         return
     standing = entries[: diff.used_end(entries)]
@@ -166,8 +167,19 @@ def on_entry_fill(
 
 
 def on_exit_fill(params: GridParams, accounts: list[LegAccount], leg: int, price_ticks: int, qty_lots: int) -> None:
-    """Take an exit's fill out of the leg's account; its lots follow, one ``exits.cut_lot`` each."""
+    """Take an exit's fill out of the leg's account; its lots follow, one ``on_exit_cut`` each."""
     ledger.reduce(accounts[leg], leg, qty_lots, ledger.notional_e8(price_ticks, qty_lots, params.unit_e8))
+
+
+def on_exit_cut(
+    params: GridParams, state: GridState, rungs: list[Rung], lots: list[Lot], lot_id: int, qty_lots: int
+) -> None:
+    """Take from a lot what an exit's fill closed of it; the next decision may have to offer no more than its rung."""
+    settled = state.settled
+    lot = exits.cut_lot(params, state, rungs, lots, lot_id, qty_lots)
+    if settled == 1 and lot >= 0 and repeat.outlasts_exit(params, state, rungs, lots[lot]):
+        state.settled = 1
+        state.freed = 1
 
 
 def after_batch(
@@ -190,7 +202,7 @@ def after_batch(
         closing.go_on(params, state, lots, mark_ticks, out, used)
     if state.dirty_long == 1:
         state.dirty_long = 0
-        exits.lay_stops(params, state, accounts[LONG], lots, stops, LONG, mark_ticks, out, used)
+        stop_laying.lay(params, state, accounts[LONG], lots, stops, LONG, mark_ticks, out, used)
     if state.dirty_short == 1:
         state.dirty_short = 0
-        exits.lay_stops(params, state, accounts[SHORT], lots, stops, SHORT, mark_ticks, out, used)
+        stop_laying.lay(params, state, accounts[SHORT], lots, stops, SHORT, mark_ticks, out, used)

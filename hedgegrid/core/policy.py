@@ -36,6 +36,7 @@ def _hold_back(params: GridParams, state: GridState, rungs: list[Rung], leg: int
         rung = rungs[first + i]
         if rung.level > params.counter_levels:
             rung.in_ladder = 0
+            rung.shut = 1
         if params.policy == POLICY_THROTTLED:
             rung.micro_lots = mul_ppm(rung.micro_lots, params.counter_qty_ppm)
         else:

@@ -118,6 +118,7 @@ class GridState:
     itself: at mids from ``repeat_low`` to ``repeat_high`` until ``repeat_until_ns``, with the other ``repeat_*``
     unchanged; ``trim_*`` is what the inventory allows of that, and
     ``trim_room_*`` what it leaves beside a leg's ladder, its position apart (-1: a rung of it did not fit).
+    ``freed`` is 1 where lots have closed since, whose rungs alone are to be offered again.
     """
 
     regime: int = 0
@@ -163,6 +164,7 @@ class GridState:
     repeat_throttle_ppm: int = 0
     repeat_vol_ppm: int = 0
     repeat_below: int = 0
+    freed: int = 0
 
 
 @attrs.define(eq=False)
@@ -171,7 +173,8 @@ class Rung:
 
     ``micro_lots`` is the quantity in millionths of a lot; ``trim_lots`` the whole lots that the inventory limit
     counts; ``qty_lots`` the final quantity (0 = not wanted). ``slot`` is the index of its entry order or -1;
-    ``open_lots`` counts its lots.
+    ``open_lots`` counts its lots. ``shut`` is 1 where the ladder has no place for it, whatever its lots; ``counted``
+    where ``GridState.trim_room_*`` has left room for it.
     """
 
     leg: int = 0
@@ -185,6 +188,8 @@ class Rung:
     crossing: int = 0
     slot: int = -1
     open_lots: int = 0
+    shut: int = 0
+    counted: int = 0
 
 
 @attrs.define(eq=False)

@@ -9,21 +9,24 @@ every answer, refusal and new center, and by every fill but an entry's that ``ou
 only ever saves work: with and without it every order is the same.
 """
 
-from hedgegrid.core import funding, regime
-from hedgegrid.core.codes import FREE, LONG, NEVER_NS
+from hedgegrid.core import diff, funding, grid, inventory, regime
+from hedgegrid.core.actions import sort
+from hedgegrid.core.codes import FREE, LONG, NEVER_NS, POLICY_BOTH
 from hedgegrid.core.diff import WORKING, is_within_tolerance
 from hedgegrid.core.exits import stop_ticks
 from hedgegrid.core.fixed import mul_ppm
 from hedgegrid.core.grid import first_rung, rung_index
 from hedgegrid.core.ledger import notional_e8
-from hedgegrid.core.records import EntryOrder, GridParams, GridState, Indicators, Lot, Rung
+from hedgegrid.core.records import Action, Counter, EntryOrder, GridParams, GridState, Indicators, Lot, Rung
+from hedgegrid.units import MICRO
 
 
 def holds(params: GridParams, state: GridState, ind: Indicators, ts_ns: int) -> bool:
     """Tell whether a decision at the present mid would ask for nothing again."""
     if state.settled == 0 or not state.repeat_low <= state.mid_ticks <= state.repeat_high:
         return False
-    same = state.repeat_regime == state.regime and state.repeat_may_add == state.may_add
+    same = state.repeat_regime == state.regime or params.policy == POLICY_BOTH
+    same = same and state.repeat_may_add == state.may_add
     same = same and state.repeat_rate_known == state.rate_known and state.repeat_throttle_ppm == state.throttle_ppm
     if not same or ts_ns > state.repeat_until_ns:
         return False
@@ -71,13 +74,11 @@ def outlasts(params: GridParams, state: GridState, rungs: list[Rung], lot: Lot) 
     """
     if params.leg_stop == 1 or lot.generation != state.generation or state.overflowed > 0:
         return False
-    room = state.trim_room_long if lot.leg == LONG else state.trim_room_short
-    if room < 0:
+    if state.repeat_may_add == 0:
+        # Where nothing may be added, a leg's close-everything stop goes with the last entry that works.
         return False
-    levels = params.levels_long if lot.leg == LONG else params.levels_short
-    farthest = rungs[first_rung(params, lot.leg) + levels - 1].price_ticks
-    deepest = stop_ticks(lot.leg, farthest, mul_ppm(state.step_micro, params.sl_ppm))
-    if lot.stop_ticks < deepest if lot.leg == LONG else lot.stop_ticks > deepest:
+    room = state.trim_room_long if lot.leg == LONG else state.trim_room_short
+    if room < 0 or _is_deepest(params, state, rungs, lot):
         return False
     rung = rungs[rung_index(params, lot.leg, lot.level)]
     rung.in_ladder = 0
@@ -85,6 +86,93 @@ def outlasts(params: GridParams, state: GridState, rungs: list[Rung], lot: Lot) 
     rung.qty_lots = 0
     held_lots = state.position_long_lots if lot.leg == LONG else state.position_short_lots
     state.repeat_high = min(state.repeat_high, room // notional_e8(1, held_lots, params.unit_e8))
+    return True
+
+
+def outlasts_exit(params: GridParams, state: GridState, rungs: list[Rung], lot: Lot) -> bool:
+    """Tell whether the last decision, settled until now, outlasts that ``lot`` was closed, but for the lot's own rung.
+
+    What the leg holds only became less, so all that fitted still does; ``offer_freed`` looks at the rung. The
+    close-everything stop stays where the ladder wants it.
+    """
+    if params.leg_stop == 1 or lot.qty_lots > 0 or state.overflowed > 0 or state.repeat_may_add == 0:
+        return False
+    room = state.trim_room_long if lot.leg == LONG else state.trim_room_short
+    # What did not fit may fit now.
+    return room >= 0 and not _is_deepest(params, state, rungs, lot)
+
+
+def _is_deepest(params: GridParams, state: GridState, rungs: list[Rung], lot: Lot) -> bool:
+    """Tell whether a lot's stop lies beyond all that its leg's ladder could need, and so moves the backstop."""
+    levels = params.levels_long if lot.leg == LONG else params.levels_short
+    if levels == 0:
+        return True
+    farthest = rungs[first_rung(params, lot.leg) + levels - 1].price_ticks
+    deepest = stop_ticks(lot.leg, farthest, mul_ppm(state.step_micro, params.sl_ppm))
+    asked = lot.group_ticks if lot.group_ticks > 0 else lot.stop_ticks
+    if lot.leg == LONG:
+        return min(lot.stop_ticks, asked) < deepest
+    return max(lot.stop_ticks, asked) > deepest
+
+
+def offer_freed(
+    params: GridParams, state: GridState, rungs: list[Rung], entries: list[EntryOrder], out: list[Action], used: Counter
+) -> bool:
+    """Offer again, at the present mid, what closed lots have set free; all else is as the last decision left it.
+
+    False, and nothing is asked for, where the whole ladder has to be built to know.
+    """
+    state.freed = 0
+    for i in range(len(rungs)):
+        if _is_vacant(rungs[i]) and not _take_in(params, state, rungs[i]):
+            return False
+    first = used.n
+    overflowed = state.overflowed
+    for i in range(len(rungs)):
+        if rungs[i].slot < 0 and rungs[i].qty_lots > 0 and rungs[i].crossing == 0:
+            diff.add(state, rungs, entries, i, out, used)
+    sort(out, first, used.n)
+    state.settled = 1 if state.overflowed == overflowed else 0
+    return True
+
+
+def _is_vacant(rung: Rung) -> bool:
+    """Tell whether a rung is not in the ladder although no order and no lot is there."""
+    return rung.in_ladder == 0 and rung.slot < 0 and rung.open_lots == 0
+
+
+def _take_in(params: GridParams, state: GridState, rung: Rung) -> bool:
+    """Take a vacant rung into the ladder where that has a place for it and it does not cross.
+
+    False where it does not fit, or is under the minimum.
+    """
+    grid.note_crossing(state, rung)
+    if rung.crossing == 1 or rung.shut == 1:
+        _bound_by_crossing(state, rung)
+        return True
+    rung.qty_lots = inventory.whole_lots(params, state, rung, state.repeat_vol_ppm)
+    rung.trim_lots = rung.micro_lots // MICRO
+    if rung.counted == 0 and rung.qty_lots > 0:
+        rung.qty_lots = rung.qty_lots if _has_room(params, state, rung) else 0
+    rung.in_ladder = 1
+    return rung.qty_lots > 0
+
+
+def _has_room(params: GridParams, state: GridState, rung: Rung) -> bool:
+    """Leave room for a rung beside its leg's others and what the leg holds; False where there is not enough."""
+    held_lots = state.position_long_lots if rung.leg == LONG else state.position_short_lots
+    room = state.trim_room_long if rung.leg == LONG else state.trim_room_short
+    worth = notional_e8(1, held_lots, params.unit_e8)
+    room -= notional_e8(rung.price_ticks, rung.trim_lots, params.unit_e8)
+    if room < worth * state.mid_ticks:
+        return False
+    rung.counted = 1
+    if worth > 0:
+        state.repeat_high = min(state.repeat_high, room // worth)
+    if rung.leg == LONG:
+        state.trim_room_long = room
+    else:
+        state.trim_room_short = room
     return True
 
 

@@ -10,7 +10,7 @@ all; a figure that a control needs and nobody has told refuses, it is never take
 
 from hedgegrid.core import var, worst_case
 from hedgegrid.core.codes import BACKSTOP, ENTRY, FREE, LONG, SHORT, STOP, TAKE_PROFIT
-from hedgegrid.core.gate_book import LEVEL_BITS, find
+from hedgegrid.core.gate_book import LEVEL_BITS, best_own_ticks, find
 from hedgegrid.core.gate_records import UNMEASURED, AccountRisk, Booked, Exposure, InstrumentRisk, RiskLimits
 from hedgegrid.core.ledger import maintenance_e8
 from hedgegrid.core.records import MarginTier
@@ -110,7 +110,7 @@ def check(
     if code == PASS:
         code = _check_equity(limits, account, rule, long, short, tiers, order)
     if code == PASS:
-        code = _check_book(limits, account, leg, short if order.leg == LONG else long, booked, order)
+        code = _check_book(limits, account, exposures, leg, booked, order)
     return code
 
 
@@ -204,15 +204,18 @@ def _check_equity(
 
 
 def _check_book(
-    limits: RiskLimits, account: AccountRisk, leg: Exposure, other_leg: Exposure, booked: list[Booked], order: Booked
+    limits: RiskLimits,
+    account: AccountRisk,
+    exposures: list[Exposure],
+    leg: Exposure,
+    booked: list[Booked],
+    order: Booked,
 ) -> int:
     """Refuse an entry that other orders leave no room or no time for, that is already live, or that meets our own."""
     if leg.open_orders >= limits.max_open_orders_per_leg:
         return MAX_OPEN_ORDERS
     if account.orders_in_minute >= limits.max_orders_per_minute:
         return ORDERS_PER_MINUTE
-    # ``best_own_ticks`` of the LONG record is our highest resting buy, of the SHORT record our lowest resting sell.
-    rival = other_leg.best_own_ticks
     if _may_be_booked(leg, order):
         for i in range(len(booked)):
             other = booked[i]
@@ -220,9 +223,17 @@ def _check_book(
             same_rung = other.level == order.level and other.generation == order.generation and other.leg == order.leg
             if same_rung and other.state != FREE and other.purpose == ENTRY and other.instrument == order.instrument:
                 return DUPLICATE
-    if rival > 0 and (order.price_ticks >= rival if order.leg == LONG else order.price_ticks <= rival):
-        return SELF_CROSS
-    return PASS
+    return SELF_CROSS if _meets_own(exposures, booked, order) else PASS
+
+
+def _meets_own(exposures: list[Exposure], booked: list[Booked], order: Booked) -> bool:
+    """Tell whether an entry would meet a resting order of ours; the nearest that ever rested tells most apart."""
+    other_leg = SHORT if order.leg == LONG else LONG
+    nearest = exposures[2 * order.instrument + other_leg].best_own_ticks
+    if nearest == 0 or (order.price_ticks < nearest if order.leg == LONG else order.price_ticks > nearest):
+        return False
+    rival = best_own_ticks(exposures, booked, order.instrument, other_leg)
+    return rival > 0 and (order.price_ticks >= rival if order.leg == LONG else order.price_ticks <= rival)
 
 
 def _may_be_booked(leg: Exposure, order: Booked) -> bool:

@@ -61,7 +61,7 @@ def page(results: Sequence[Result], total: Sum, replay: Replay) -> str:
         f"<p>{total.boots} lives, {total.orders} orders, {total.fills} fills, "
         f"{sum(total.strikes.values())} faults that struck.</p>{sections}</main>"
         f'<script type="application/json" id="rows">{told}</script>'
-        f"<script>{plotly}</script><script>{DRAW}</script></body></html>\n"
+        f"<script>{plotly.decode()}</script><script>{DRAW}</script></body></html>\n"
     )
 
 

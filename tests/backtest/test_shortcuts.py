@@ -95,6 +95,7 @@ def without(shortcut: str, config: AccountConfig, lane: Lane) -> BacktestResult:
     with pytest.MonkeyPatch.context() as patch:
         if shortcut == "calm":
             patch.setattr(walk_bars, "_walk_calm", lambda *_: 0)
+            patch.setattr(walk_bars, "_pass_by", lambda *_: False)
             patch.setattr(walk_trades, "_skip_calm", lambda *given: given[3])
         else:
             patch.setattr(repeat, "holds", lambda *_: False)
@@ -109,6 +110,21 @@ def test_bars_are_the_same_without_shortcuts(seed: int, tmp_path: Path) -> None:
     plain = backtest(config, lane, driver.interpreted())
     assert differences(plain, without("calm", config, lane)) == []
     assert differences(plain, without("repeat", config, lane)) == []
+
+
+def test_single_points_of_a_lively_bar_are_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shortcut that is never taken would be compared with nothing: most points of bars with fills meet nothing."""
+    passes, taken = walk_bars._pass_by, list[bool]()
+
+    def noted(*given: Any) -> bool:
+        taken.append(passes(*given))
+        return taken[-1]
+
+    monkeypatch.setattr(walk_bars, "_pass_by", noted)
+    lane = Lane(bars=(made_bars(walk(4, 200)),), funding=(made_funding(()),))
+    result = backtest(settings(tmp_path), lane, driver.interpreted())
+    assert len(result.fills) > 5
+    assert 0.3 < sum(taken) / len(taken) < 1
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -35,6 +35,7 @@ from hedgegrid.core import (
     repeat,
     risk,
     session,
+    stop_laying,
     var,
     venue_tables,
     worst_case,
@@ -64,6 +65,7 @@ PLAIN = SimpleNamespace(
     matching=matching,
     risk=risk,
     session=session,
+    stop_laying=stop_laying,
     gate_book=gate_book,
     order_rate=order_rate,
     var=var,
@@ -327,7 +329,7 @@ class Desk:
         if row.kind == venue_tables.FILLED:
             self._tell_fill(row, ts_ns)
         elif row.kind == venue_tables.CUT:
-            core.exits.cut_lot(p, s, self.rungs, self.lots, int(row.lot_id), int(row.qty_lots))
+            core.pipeline.on_exit_cut(p, s, self.rungs, self.lots, int(row.lot_id), int(row.qty_lots))
             if core.venue_tables.find(self.orders, no) < 0:
                 core.exits.forget_exit(s, self.lots, self.stops, no)
         elif row.kind in (venue_tables.CANCELLED, venue_tables.CANCEL_FAILED):

@@ -242,10 +242,9 @@ def judge(seed: int, core: SimpleNamespace, tables: Tables) -> tuple[list[int], 
             codes.append(-1)
         slot = int(core.gate_book.find(booked, dice.randint(1, no)))
         if slot >= 0:
-            core.gate_book.count_out(exposures, booked[slot], int(booked[slot].qty_lots))
-            booked[slot].state = 0
+            core.gate_book.take_out(rules, exposures, booked[slot])
             codes += [-2 - int(leg.take_profit_lots + leg.stop_lots + leg.market_lots) for leg in exposures]
-            core.gate_book.recount(rules, exposures, booked, int(booked[slot].instrument))
+            core.gate_book.mark_anew(rules, exposures, booked, int(booked[slot].instrument))
         nets = dice.randint(-(10**9), 10**9), dice.randint(-(10**9), 10**9) * 10 ** dice.randint(0, 9)
         margin = int(account.far_margin_e8)
         codes.append(int(core.worst_case.liquidation_distance_ppm(int(account.equity_e8), margin, *nets)))

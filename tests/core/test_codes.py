@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hedgegrid.backtest.twins import HOT_MODULES
-from hedgegrid.core import codes, diff, exits, gate_records, records, venue_tables
+from hedgegrid.core import codes, diff, exits, gate_records, records, stop_laying, venue_tables
 from hedgegrid.model.order import Kind, Leg, Purpose, Side
 
 ALLOWED = ("hedgegrid.core", "hedgegrid.units", "math", "typing")
@@ -42,7 +42,7 @@ def test_codes_of_one_family_differ() -> None:
         (codes.FREE, diff.WORKING, diff.CANCELLING, diff.RETRYING),
         (codes.FREE, venue_tables.PENDING, venue_tables.LIVE),
         (codes.FREE, exits.OPEN),
-        (codes.FREE, exits.STANDING),
+        (codes.FREE, stop_laying.STANDING),
     ]
     for family in families:
         assert len(set(family)) == len(family)

@@ -73,6 +73,9 @@ def plain(orders: Sequence[Booked], leg: int, mark: int, unit_e8: int) -> Exposu
     return Exposure(
         entry_lots=lots[ENTRY],
         entry_worst_e8=sum(max(order.price_ticks, mark) * order.qty_lots * unit_e8 for order in entries),
+        entry_limits_e8=sum(order.price_ticks * order.qty_lots * unit_e8 for order in entries),
+        entry_low_ticks=min((order.price_ticks for order in entries), default=0),
+        entry_high_ticks=max((order.price_ticks for order in entries), default=0),
         take_profit_lots=lots[TAKE_PROFIT],
         stop_lots=laid,
         market_lots=lots[FLATTEN] + lots[STOP] - laid,

@@ -22,7 +22,7 @@ from hedgegrid.core.codes import (
     STOP,
     TAKE_PROFIT,
 )
-from hedgegrid.core.gate_records import Booked, Exposure
+from hedgegrid.core.gate_records import Booked, Exposure, InstrumentRisk
 from hedgegrid.core.venue_tables import LIVE, PENDING
 from tests.core.pit import Pit
 from tests.core.test_exits import Leg
@@ -108,6 +108,24 @@ def test_the_lists_give_the_fills_that_looking_at_every_order_gives(
     assert sum(len(fills) for run in runs for fills in run) > 400
 
 
+def test_a_bar_out_of_reach_of_the_stops_is_not_ambiguous(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a take-profit's rival could have filled is looked up only where the bar reaches an order on its side."""
+
+    def counted() -> list[int]:
+        return [[pit.market.ambiguous_bars for pit, _ in wander(seed)][-1] for seed in range(40)]
+
+    saved, near, looked = counted(), matching._is_far_side_inside, list[bool]()
+
+    def noted(*given: Any) -> bool:
+        looked.append(near(*given))
+        return True
+
+    monkeypatch.setattr(matching, "_is_far_side_inside", noted)
+    assert counted() == saved
+    assert sum(saved) > 20
+    assert 0 < sum(looked) < len(looked)
+
+
 def test_an_ended_order_leaves_no_request_on_its_way() -> None:
     """A table without pending orders and cancels has nothing due, whatever was due before."""
     pit = Pit()
@@ -158,30 +176,50 @@ def test_duplicates_are_found_as_by_looking_at_every_order(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_is_counted_out_leaves_the_sums_of_the_book(seed: int) -> None:
-    """Reductions are booked, shrink and end: what each class of a leg comes to is what its booked orders come to."""
+    """Orders are booked, shrink and end, and the mark moves: a leg comes to what its booked orders come to."""
     dice, gate = Random(seed), Gate()
-    sums = ("take_profit_lots", "stop_lots", "market_lots")
+    level_of = iter(range(10**6))
+    tables = gate.rules, gate.exposures, gate.booked
+    searched = 0
     for no in range(1, 300):
-        purpose = dice.choice([ENTRY, TAKE_PROFIT, STOP, FLATTEN, BACKSTOP])
-        price, qty_lots = dice.choice([0, 1_000]) if purpose == STOP else 1_000, dice.randint(1, 9)
-        made = Booked(no=no, leg=dice.choice([LONG, SHORT]), purpose=purpose, price_ticks=price, qty_lots=qty_lots)
+        leg, purpose = dice.choice([LONG, SHORT]), dice.choice([ENTRY, ENTRY, TAKE_PROFIT, STOP, FLATTEN, BACKSTOP])
+        price, qty_lots = 1_000 + dice.randint(-9, 9), dice.randint(1, 9)
+        if purpose == STOP and dice.random() < 0.5:
+            price = 0
+        rung = next(level_of) % 50 if purpose == ENTRY else -1
+        made = Booked(no=no, leg=leg, purpose=purpose, price_ticks=price, qty_lots=qty_lots, level=rung, generation=3)
         gate_book.book(gate.rules[0], gate.exposures, gate.booked, made)
         standing = [one for one in gate.booked if one.state != FREE]
         if len(standing) > 12 or dice.random() < 0.4:
             gone = dice.choice(standing)
-            left = dice.choice([0, dice.randint(0, gone.qty_lots)])
-            gate_book.count_out(gate.exposures, gone, gone.qty_lots - left)
-            gone.qty_lots, gone.state = left, gone.state if left else FREE
-        kept = [[getattr(gate.exposures[leg], name) for name in sums] for leg in (LONG, SHORT)]
-        gate_book.recount(gate.rules, gate.exposures, gate.booked, 0)
-        assert kept == [[getattr(gate.exposures[leg], name) for name in sums] for leg in (LONG, SHORT)]
+            left = dice.randint(0, gone.qty_lots)
+            gate_book.count_out(gate.rules, gate.exposures, gone, gone.qty_lots - left)
+            gone.qty_lots = left
+            if dice.random() < 0.9:
+                gate_book.take_out(gate.rules, gate.exposures, gone)
+        gate.rules[0].mark_ticks = 1_000 + dice.randint(-15, 15)
+        gate_book.mark_anew(*tables, 0)
+        kept = [come_to(gate, leg) for leg in (LONG, SHORT)]
+        searched += sum(gate.exposures[leg].best_gone for leg in (LONG, SHORT))
+        if dice.random() < 0.5:
+            best = [gate_book.best_own_ticks(gate.exposures, gate.booked, 0, leg) for leg in (LONG, SHORT)]
+            gate_book.recount(*tables, 0)
+            assert best == [gate.exposures[leg].best_own_ticks for leg in (LONG, SHORT)]
+            assert kept == [come_to(gate, leg) for leg in (LONG, SHORT)]
+    assert searched > 5, "no best was ever lost"
+
+
+def come_to(gate: Gate, leg: int) -> dict[str, int]:
+    """What a leg's orders come to, apart from the bounds that may be wider than they are."""
+    wide = {"entry_low_ticks", "entry_high_ticks", "best_own_ticks", "best_gone", "generation"}
+    return {name: figure for name, figure in attrs.asdict(gate.exposures[leg]).items() if name not in wide}
 
 
 def test_what_is_counted_out_is_of_its_own_instrument_down_to_the_last_tick() -> None:
     """A stop at a price of one tick is a stop, and it leaves the sums of the second instrument's leg alone."""
     exposures = [Exposure(stop_lots=9, market_lots=9) for _ in range(6)]
     order = Booked(no=1, instrument=1, leg=SHORT, purpose=STOP, price_ticks=1, qty_lots=4)
-    gate_book.count_out(exposures, order, 4)
+    gate_book.count_out([InstrumentRisk(), InstrumentRisk()], exposures, order, 4)
     assert [one.stop_lots for one in exposures] == [9, 9, 9, 5, 9, 9]
     assert [one.market_lots for one in exposures] == [9] * 6
 

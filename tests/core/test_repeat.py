@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hedgegrid.core import repeat
+from hedgegrid.core import pipeline, repeat
 from hedgegrid.core.codes import (
     FILL_QUEUE,
     FUNDING_HALT,
@@ -28,9 +28,9 @@ from tests.core.scenes import QUARTER, SCENES, Scene, play
 
 TABLES = ("rungs", "entries", "accounts", "lots", "stops", "orders", "links", "cancels", "venue_accounts", "events")
 SINGLES = ("state", "ind", "market")
-OWN = {"settled", "trim_low", "trim_high", "trim_room_long", "trim_room_short", "crossing"}
-"""Fields, beside those named ``repeat_*``, that may differ: how far the last ladder reaches, and which of its busy
-rungs, which are not offered anyway, the mid has crossed since."""
+OWN = {"settled", "trim_low", "trim_high", "trim_room_long", "trim_room_short", "crossing", "freed", "shut", "counted"}
+"""Fields, beside those named ``repeat_*``, that may differ: how far the last ladder reaches and what it has room for,
+and which of its busy rungs, which are not offered anyway, the mid has crossed since."""
 
 Holds = Callable[..., bool]
 
@@ -169,6 +169,7 @@ def speak_up(desk: Desk, dice: Random, ts_ns: int) -> None:
 @settings(max_examples=150)
 @given(st.integers(0, 10**9))
 @example(67_856)
+@example(1_733)
 def test_any_run_is_the_same_with_every_decision_made(seed: int) -> None:
     """Any settings, on a market quiet enough for decisions to be left out and lively enough to meet every bound."""
     saved, whole, _ = both(lambda: live(seed))
@@ -316,3 +317,39 @@ def test_it_holds_on_most_bars_of_a_quiet_market(params: dict[str, Any]) -> None
     saved, whole, held = both(run)
     assert differences(seen(saved), seen(whole)) == []
     assert len(held) >= 190
+
+
+def test_a_closed_lot_costs_no_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rung fills and its lot takes profit, again and again: its rung alone is offered again, at the next decision."""
+    built: list[int] = []
+    build = pipeline.build_ladder
+
+    def noted(*given: Any) -> None:
+        built.append(given[-1])
+        build(*given)
+
+    monkeypatch.setattr(pipeline, "build_ladder", noted)
+    desk = Desk(PLAIN, as_lists, made.params(hysteresis_bps=1e9), made.rules())
+    bars = [*still(6), *([(10_000, 10_010, 9_940, 10_000), (10_000, 10_060, 9_990, 10_000)] * 10)]
+    for number, bar in enumerate(bars):
+        desk.walk_bar(number, bar, BAR_NS)
+    assert len(desk.fills) >= 20
+    assert max(built) < 6 * BAR_NS
+
+
+def test_what_did_not_fit_is_looked_at_once_a_lot_is_closed() -> None:
+    """A rung that the inventory left out fits after a take-profit: the whole ladder is built, and it is offered."""
+
+    def run() -> Desk:
+        limit = {"max_inventory_e8": 22 * 10**8, "levels_short": 0}
+        desk = Desk(PLAIN, as_lists, made.params(hysteresis_bps=1e9, **limit), made.rules())
+        for number, bar in enumerate(
+            [*still(6), *([(10_000, 10_010, 9_940, 10_000), (10_000, 10_060, 9_990, 10_000)] * 4)]
+        ):
+            desk.walk_bar(number, bar, BAR_NS)
+        return desk
+
+    saved, whole, held = both(run)
+    assert differences(seen(saved), seen(whole)) == []
+    assert len(saved.fills) > 4
+    assert held

@@ -36,7 +36,8 @@ SHADES_MOST: Final = 200
 """Pauses that are drawn behind the plots."""
 _RAISED, _CLEARED = PAUSE_CHANGES.index("raised"), PAUSE_CHANGES.index("cleared")
 _TINTS: Final = 10
-_STAND_IN: Final = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
+_PLOTLY: Final = "$plotly"
+_STAND_IN: Final = re.compile(rb'getElementById\("([0-9a-f]{64})"\)')
 
 
 def write_report(
@@ -72,30 +73,29 @@ def write_report(
         part.unlink(missing_ok=True)
 
 
-def build(story: Story, title: str, code_version: str, plotly: str) -> bytes:
-    """Build the page around plotly's script."""
+def build(story: Story, title: str, code_version: str, plotly: bytes) -> bytes:
+    """Build the page around plotly's script, which stays the bytes that it is: as text it takes several times more."""
     result, figures = story.result, story.measures.figures
     quote = quote_name(result)
     sections = list(all_sections(story))
     style = style_sheet()
     script = "\n".join(_asset(name) for name in SCRIPTS)
-    template = Template(_asset("page.html"))
-    page = template.substitute(
-        policy=escape(policy_of((plotly, script), (style, ""))),
-        title=escape(title),
-        stand_ins=stand_ins_of(plotly),
-        style=style,
-        verdict=verdict(result),
-        headline=headline(result, figures, quote),
-        facts=facts(result, code_version),
-        contents="".join(f'<li><a href="#{one.anchor}">{one.short}</a></li>' for one in sections),
-        sections=_key_figures(figures, quote) + "".join(one.html() for one in sections[1:]),
-        version=escape(code_version),
-        rows=_rows(story),
-        plotly=plotly,
-        script=script,
-    )
-    return page.encode()
+    words = {
+        "policy": escape(policy_of((plotly, script), (style, ""))),
+        "title": escape(title),
+        "stand_ins": stand_ins_of(plotly),
+        "style": style,
+        "verdict": verdict(result),
+        "headline": headline(result, figures, quote),
+        "facts": facts(result, code_version),
+        "contents": "".join(f'<li><a href="#{one.anchor}">{one.short}</a></li>' for one in sections),
+        "sections": _key_figures(figures, quote) + "".join(one.html() for one in sections[1:]),
+        "version": escape(code_version),
+        "rows": _rows(story),
+        "script": script,
+    }
+    before, after = (Template(part).substitute(words).encode() for part in _asset("page.html").split(_PLOTLY))
+    return before + plotly + after
 
 
 def _key_figures(figures: Figures, quote: str) -> str:
@@ -107,7 +107,7 @@ def _key_figures(figures: Figures, quote: str) -> str:
     )
 
 
-def plotly_script() -> str:
+def plotly_script() -> bytes:
     """Give the text of plotly's script, from the installed package, which is not imported for it (it is heavy)."""
     found = importlib.util.find_spec("plotly")
     places: Iterable[str] = (found.submodule_search_locations or ()) if found is not None else ()
@@ -115,15 +115,15 @@ def plotly_script() -> str:
         script = Path(place) / "package_data" / "plotly.min.js"
         if script.is_file():
             # "</script" would end the element; inside a script's text and patterns the backslash changes nothing.
-            return script.read_text(encoding="utf-8").replace("</script", "<\\/script").replace("<!--", "<\\!--")
+            return script.read_bytes().replace(b"</script", b"<\\/script").replace(b"<!--", b"<\\!--")
     message = "report.html needs the package plotly with its plotly.min.js: install the project's requirements"
     raise Fatal(message)
 
 
-def stand_ins_of(plotly: str) -> str:
+def stand_ins_of(plotly: bytes) -> str:
     """Build elements that keep plotly from writing styles of maps into the page: it looks for their ids first."""
     ids = sorted(set(_STAND_IN.findall(plotly)))
-    return "".join(f'<meta name="stand-in" id="{one}">\n' for one in ids)
+    return "".join(f'<meta name="stand-in" id="{one.decode()}">\n' for one in ids)
 
 
 def _asset(name: str) -> str:
@@ -143,7 +143,7 @@ def style_sheet() -> str:
     return schemes + _asset("report.css").replace("$tints", "\n".join(tints))
 
 
-def policy_of(scripts: Iterable[str], styles: Iterable[str]) -> str:
+def policy_of(scripts: Iterable[str | bytes], styles: Iterable[str]) -> str:
     """Write the policy: nothing but these scripts and styles, and images that stand in the page itself."""
     scripts_allowed = " ".join(_hash(text) for text in scripts)
     styles_allowed = " ".join(_hash(text) for text in styles)
@@ -153,9 +153,10 @@ def policy_of(scripts: Iterable[str], styles: Iterable[str]) -> str:
     )
 
 
-def _hash(text: str) -> str:
+def _hash(text: str | bytes) -> str:
     """Give a text's hash as a policy names it."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    encoded = text.encode() if isinstance(text, str) else text
+    return f"'sha256-{base64.b64encode(hashlib.sha256(encoded).digest()).decode()}'"
 
 
 def _rows(story: Story) -> str:
