@@ -276,6 +276,16 @@ class Wire:
         side = self.sides[name, leg]
         return side.lots + side.foreign_lots
 
+    def kept_lots(self, name: str, leg: Leg) -> int:
+        """What a leg holds where no exit has closed anything unheard: it stands against the other leg in a net."""
+        side = self.sides[name, leg]
+        unheard = sum(
+            order.filled_lots - order.told_lots
+            for order in self.orders
+            if order.request.purpose is Purpose.ENTRY and (order.request.instrument, order.request.leg) == (name, leg)
+        )
+        return max(side.lots, side.told.lots + unheard) + side.foreign_lots
+
     def entry_lots(self, name: str, leg: Leg) -> int:
         """What a leg could come to hold beside that."""
         ours = sum(order.left_lots for order in self.live(name, leg, Purpose.ENTRY))
@@ -290,17 +300,19 @@ class Wire:
     def figures(self, caps: Caps) -> dict[str, tuple[int, int]]:
         """What the account comes to with all that may still fill, each figure beside its cap."""
         held = {leg: sum(self.held_lots(name, leg) * self._worth_e8(name) for name in self.units_e8) for leg in Leg}
-        worst = {leg: held[leg] + sum(self.entries_e8(name, leg) for name in self.units_e8) for leg in Leg}
-        net_e8 = max(abs(worst[Leg.LONG] - held[Leg.SHORT]), abs(worst[Leg.SHORT] - held[Leg.LONG]))
+        entries = {leg: sum(self.entries_e8(name, leg) for name in self.units_e8) for leg in Leg}
+        worst = {leg: held[leg] + entries[leg] for leg in Leg}
+        kept = {leg: sum(self.kept_lots(name, leg) * self._worth_e8(name) for name in self.units_e8) for leg in Leg}
+        apart = {leg: kept[leg] + entries[leg] - kept[Leg(1 - leg)] for leg in Leg}
         figures = {f"notional of {leg.name}": (worst[leg], caps.leg_e8) for leg in Leg}
         figures["gross notional"] = (sum(worst.values()), caps.gross_e8)
-        figures["net notional"] = (net_e8, caps.net_e8)
+        figures["net notional"] = (max(map(abs, apart.values())), caps.net_e8)
         for (name, leg), side in self.sides.items():
             lots = self.held_lots(name, leg) + self.entry_lots(name, leg)
             figures[f"position of {name} {leg.name}"] = (lots, caps.position_lots)
             orders = sum(1 for _ in self.live(name, leg, *Purpose)) + len(side.foreign_orders)
             figures[f"open orders of {name} {leg.name}"] = (orders, caps.open_orders)
-        return figures | self._of_equity(caps, held, worst)
+        return figures | self._of_equity(caps, apart, worst)
 
     def equity_e8(self) -> int:
         """The wallet and what all legs have gained, others' too, by what the bot was told: nobody can know more."""
@@ -311,8 +323,8 @@ class Wire:
             gained += worth_e8 - cost_e8 if leg is Leg.LONG else cost_e8 - worth_e8
         return self.told_wallet_e8 + gained
 
-    def _of_equity(self, caps: Caps, held: dict[Leg, int], worst: dict[Leg, int]) -> dict[str, tuple[int, int]]:
-        """The figures that have equity for their cap, each times a million."""
+    def _of_equity(self, caps: Caps, apart: dict[Leg, int], worst: dict[Leg, int]) -> dict[str, tuple[int, int]]:
+        """The figures that have equity for their cap, each times a million; ``apart``: by how much a leg may lead."""
         equity_e8, gross_e8 = self.equity_e8(), sum(worst.values())
         by_name = {name: {leg: self._leg_e8(name, leg) for leg in Leg} for name in self.units_e8}
         figures = {
@@ -323,24 +335,24 @@ class Wire:
         figures["margin ratio"] = (margin_e8 * PPM, equity_e8 * caps.margin_ppm)
         # By how much equity misses what must be held once all marks have moved so far against the account.
         for way, sign, lost in (
-            ("a fall", -1, worst[Leg.LONG] - held[Leg.SHORT]),
-            ("a rise", 1, worst[Leg.SHORT] - held[Leg.LONG]),
+            ("a fall", -1, apart[Leg.LONG]),
+            ("a rise", 1, apart[Leg.SHORT]),
         ):
             moved = [sum(legs.values()) * (PPM + sign * caps.distance_ppm) // PPM for legs in by_name.values()]
             needed_e8 = sum(self.terms.maintenance_e8(max(0, one)) for one in moved)
             missed = (needed_e8 - equity_e8) * PPM + lost * caps.distance_ppm
             figures[f"liquidation after {way}"] = (missed, 2 * len(moved) * PPM)
-        nets = sum(abs(self._net_e8(name, legs)) for name, legs in by_name.items())
+        nets = sum(self._net_e8(name) for name in by_name)
         figures["value at risk"] = (round(nets * self.terms.loss_ratio * PPM), equity_e8 * caps.var_ppm)
         return figures
 
     def _leg_e8(self, name: str, leg: Leg) -> int:
         return self.held_lots(name, leg) * self._worth_e8(name) + self.entries_e8(name, leg)
 
-    def _net_e8(self, name: str, worst: dict[Leg, int]) -> int:
+    def _net_e8(self, name: str) -> int:
         """The larger difference of an instrument's legs that the entries of one side alone could leave."""
-        held = {leg: self.held_lots(name, leg) * self._worth_e8(name) for leg in Leg}
-        return max(abs(worst[Leg.LONG] - held[Leg.SHORT]), abs(worst[Leg.SHORT] - held[Leg.LONG]))
+        kept = {leg: self.kept_lots(name, leg) * self._worth_e8(name) for leg in Leg}
+        return max(abs(kept[leg] + self.entries_e8(name, leg) - kept[Leg(1 - leg)]) for leg in Leg)
 
     def _worth_e8(self, name: str) -> int:
         """The worth of one lot at the mark."""

@@ -10,9 +10,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from hedgegrid.model.order import Leg, Purpose
 from tests.actors.gate_machine import GateMachine, Tally
-from tests.actors.gate_terms import TIGHT
+from tests.actors.gate_terms import NAMES, TIGHT
 from tests.actors.planted import BUGS, SHORT_OF
 
+BTC, ETH = NAMES
 SEEN = {
     "permission",
     "approval_ttl_ms",
@@ -71,11 +72,30 @@ def test_an_order_that_fills_whole_under_its_amendment_has_ended(monkeypatch: py
     monkeypatch.setattr(GateMachine, "short_of", "max_leverage")
     machine = GateMachine()
     machine.start(foreign_first=False)
-    machine._want("BTC/USDT:USDT", Leg.SHORT, [(1, 30, 3)])
+    machine._want(BTC, Leg.SHORT, [(1, 30, 3)])
     (order,) = machine.desk.wire.orders
     machine.desk.amend(order, 4)
     machine.fill(places=[0, 0, 0], lots=1, hear=True)
     machine.restart(foreign_first=False, reads=False, asked=False)
+    machine.teardown()
+
+
+def test_an_exit_that_filled_unheard_is_no_fault_of_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draw that was found: legs that nobody can know to have parted; an entry of the time is judged by what is known.
+
+    The exits of a leg add nothing to a net and take nothing off it, so a net may grow by one of which nobody has heard.
+    """
+    monkeypatch.setattr(GateMachine, "short_of", "var")
+    machine = GateMachine()
+    machine.start(foreign_first=False)
+    machine.prices(moves=(100, -250), both=True, name=ETH, leg=Leg.LONG, lots=(1,) * 12, holds=True)
+    for _ in range(2):
+        machine.hold(name=ETH, leg=Leg.SHORT, lots=4)
+    machine.press(name=BTC, leg=Leg.LONG, distance=1, lots=(6, 6, 6, 3, 2, 1), sweeps=True)
+    machine.exit(place=0, purpose=Purpose.STOP, spare=0, replaces=False)
+    machine.fill(places=[0, 0, 0], lots=1, hear=False)
+    assert machine.desk.wire.sides[ETH, Leg.LONG].lots < machine.desk.wire.sides[ETH, Leg.LONG].told.lots
+    machine.press(name=BTC, leg=Leg.LONG, distance=40, lots=(9, 9, 6, 4, 2, 1, 1), sweeps=True)
     machine.teardown()
 
 
