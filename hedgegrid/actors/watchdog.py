@@ -22,7 +22,7 @@ from hedgegrid.runtime.router import Router
 WatchdogMessage = Wake
 
 LOOKS_A_CADENCE: Final = 8
-"""How often a stale source is looked at in the time in which it should have spoken once."""
+"""How often a cause that stands is looked at in the time in which the quickest source should speak once."""
 
 
 class Watchdog(Actor[WatchdogMessage]):
@@ -111,19 +111,19 @@ class Watchdog(Actor[WatchdogMessage]):
         )
 
     def _look_again(self, sources: tuple[health.SourceReading, ...]) -> None:
-        """Look when the oldest source would become stale, or soon while one is: not once a second of a year.
+        """Look when the oldest source would become stale, or soon while a cause stands: not once a second of a year.
 
-        A stale source that speaks once a minute is not looked at once a second either.
+        Where the quickest source speaks once in seconds, nothing that stands can go sooner.
         """
-        now_ns, limits, standing = self.clock.now_ns(), self._limits, self._standing
+        now_ns, limits = self.clock.now_ns(), self._limits
         due = [
-            now_ns + max(limits.heartbeat_ns, source.cadence_ns // LOOKS_A_CADENCE)
-            if (Reason.FEED_STALE, source.scope) in standing
-            else now_ns + max(1, health.stale_after_ns(limits, source) - health.age_ns(source, now_ns) + 1)
+            now_ns + max(1, health.stale_after_ns(limits, source) - health.age_ns(source, now_ns) + 1)
             for source in sources
+            if (Reason.FEED_STALE, source.scope) not in self._standing
         ]
-        if 0 in self._cadences_ns.values() or any(reason is not Reason.FEED_STALE for reason, _ in standing):
-            due.append(now_ns + limits.heartbeat_ns)
+        quickest_ns = min(source.cadence_ns for source in sources)
+        if self._standing or not quickest_ns:
+            due.append(now_ns + max(limits.heartbeat_ns, quickest_ns // LOOKS_A_CADENCE))
         self.remind_at(min(due), Wake(**self._post.head()))
 
 
