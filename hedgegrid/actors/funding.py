@@ -56,6 +56,8 @@ class Funding(Actor[FundingMessage]):
         self._pause_when_missing = frozenset(pause_when_missing)
         self._next_ns: dict[str, int] = {}
         self._missing: dict[str, int] = {}
+        self._told: set[str] = set()
+        """Instruments whose rate this actor has told."""
 
     async def on_start(self) -> None:
         """Book the settlements that happened while nobody listened."""
@@ -109,12 +111,19 @@ class Funding(Actor[FundingMessage]):
             funding_interval_ns=mark.funding_interval_ns,
         )
         self._post.publish(rate, RISK, strategy_name(mark.instrument))
-        if self._missing.pop(mark.instrument, None) is not None and mark.instrument in self._pause_when_missing:
+        if self._was_missing(mark.instrument) and mark.instrument in self._pause_when_missing:
             gone = ClearReason(
                 **self._post.head(mark), reason=Reason.FUNDING_MISSING, scope=mark.instrument, figures={}
             )
             self._post.publish(gone, RISK)
         self.remind_at(mark.next_funding_ns + self._grace_ns + 1, Wake(**self._post.head(mark)))
+
+    def _was_missing(self, instrument: str) -> bool:
+        """Tell whether this rate ends a want, of this actor's or of what it was before it started anew."""
+        first = instrument not in self._told
+        self._told.add(instrument)
+        missed = self._missing.pop(instrument, None) is not None
+        return missed or (first and self._post.stands(Reason.FUNDING_MISSING, instrument))
 
     def _lose(self, cause: Message, instrument: str, expired_ns: int) -> None:
         """Say once that an instrument's rate is missing or has expired."""

@@ -7,6 +7,7 @@ however many receive it; numbers grow without gaps within a boot.
 from collections.abc import Callable
 from typing import TypedDict
 
+from hedgegrid.core.pause import Reason
 from hedgegrid.messages.events import Message
 from hedgegrid.ports import Journal
 from hedgegrid.runtime.clock import Clock
@@ -34,11 +35,28 @@ class Head(TypedDict):
     ts_recv_ns: int
 
 
+def _nothing(_: Reason, __: str) -> bool:
+    return False
+
+
 class Post:
     """The one way by which a message comes into being and goes out."""
 
-    def __init__(self, *, router: Router, journal: Journal, clock: Clock, tap: Callable[[Message], None]) -> None:
-        """Send through ``router``; hand every published message to ``journal``, then to ``tap`` (the figures)."""
+    def __init__(
+        self,
+        *,
+        router: Router,
+        journal: Journal,
+        clock: Clock,
+        tap: Callable[[Message], None],
+        stands: Callable[[Reason, str], bool] = _nothing,
+    ) -> None:
+        """Send through ``router``; hand every published message to ``journal``, then to ``tap`` (the figures).
+
+        ``stands(reason, scope)``: whether trading pauses for a reason, by what was published. Who raises reasons and
+        starts anew asks: what it raised before may have gone while it was away, and nobody else would say so.
+        """
+        self.stands = stands
         self._router = router
         self._journal = journal
         self._clock = clock

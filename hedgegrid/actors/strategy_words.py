@@ -24,6 +24,7 @@ class StrategyWords:
         self._instrument = instrument
         self._told_grid = (0, 0, 0, 0)
         self._told_overflow = 0
+        self._has_looked = False
         self._warned_ns = 0
 
     def lot(self, cause: Message, lot: Lot | OpenLot) -> None:
@@ -102,8 +103,10 @@ class StrategyWords:
         self._post.publish(raised, RISK)
 
     def room_again(self, cause: Message, state: GridState) -> None:
-        """Say that the tables have room again, a bar after they last had none."""
-        if state.overflowed == 0:
+        """Say that the tables have room again, a bar after they last had none; before this strategy started too."""
+        first, self._has_looked = not self._has_looked, True
+        left_standing = first and self._post.stands(Reason.OVERFLOW, self._instrument)
+        if state.overflowed == 0 and not left_standing:
             return
         state.overflowed = 0
         self._told_overflow = 0

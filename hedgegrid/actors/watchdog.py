@@ -54,11 +54,12 @@ class Watchdog(Actor[WatchdogMessage]):
         self._account_poll_ns = account_poll_ns
         self._since_ns = clock.now_ns()
         self._standing: set[tuple[Reason, str]] = set()
+        self._looked = False
 
     async def on_start(self) -> None:
         """Set the first look."""
         self._since_ns = self.clock.now_ns()
-        self._look_again(self._sources(self._probe()))
+        self.remind_at(self._since_ns + self._limits.heartbeat_ns, Wake(**self._post.head()))
 
     async def handle(self, message: WatchdogMessage) -> None:
         """Look, tell what has come or gone, and set the next look."""
@@ -81,7 +82,16 @@ class Watchdog(Actor[WatchdogMessage]):
                     **self._post.head(message), reason=finding.reason, scope=finding.scope, figures=figures
                 )
                 self._post.publish(gone, RISK)
+        if not self._looked:
+            self._looked = True
+            self._standing |= self._left_standing()
         self._look_again(sources)
+
+    def _left_standing(self) -> set[tuple[Reason, str]]:
+        """Give what a watchdog before this one raised: what is well by now is told to have gone at the next look."""
+        ours = [(Reason.FEED_STALE, scope) for scope in (ACCOUNT, *self._cadences_ns)]
+        ours += [(Reason.LOOP_BLOCKED, ACCOUNT), (Reason.CLOCK_SKEW, ACCOUNT)]
+        return {key for key in ours if self._post.stands(*key)}
 
     def _sources(self, probe: health.VenueProbe) -> tuple[health.SourceReading, ...]:
         account = () if self._account_poll_ns is None else (self._account(probe, self._account_poll_ns),)

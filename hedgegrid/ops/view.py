@@ -30,6 +30,8 @@ ACTIVE: Final = "active"
 """The mode in which no pause reason stands."""
 CLEARED: Final = "cleared"
 """The change in which a reason goes."""
+STARTED: Final = "started"
+"""How a change begins an account's risk anew: what it does not latch is forgotten."""
 STILL_LATCHED: Final = "still_latched"
 """What is told at a start of a reason that has outlived the last life."""
 
@@ -409,6 +411,10 @@ class AccountView:
                 leg.put(leg.qty_lots + taken.lot.qty_lots, leg.cost_e8 + taken.cost_e8, message.ts_recv_ns)
         one.foreign_ns = self.foreign_ns = message.ts_recv_ns
 
+    def stands(self, reason: str, scope: str) -> bool:
+        """Tell whether trading pauses for a reason ("" as ``scope``: the whole account), by what was published."""
+        return (reason, scope) in self.reasons
+
     def _permission_changed(self, message: events.PermissionChanged) -> None:
         if self.throttle_ns is None:
             self.throttle_ns = message.ts_recv_ns
@@ -416,7 +422,7 @@ class AccountView:
             self.mode_since_ns = message.ts_recv_ns
         self.mode, self.mode_ns = message.after, message.ts_recv_ns
         standing = (message.reason, message.scope)
-        if message.after == ACTIVE:
+        if message.after == ACTIVE or message.change == STARTED:
             self.reasons.clear()
         elif message.change == CLEARED:
             self.reasons.pop(standing, None)

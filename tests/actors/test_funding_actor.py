@@ -10,8 +10,10 @@ import pytest
 from hedgegrid.actors.funding import AGAIN_NS, RATE_GRACE_NS, Funding
 from hedgegrid.actors.mailboxes import mailbox_maker
 from hedgegrid.actors.post import FUNDING, RISK, Post
+from hedgegrid.core.pause import Reason
 from hedgegrid.errors import Transient
-from hedgegrid.messages.events import BarClosed, FundingPaid
+from hedgegrid.messages.commands import ClearReason
+from hedgegrid.messages.events import BarClosed, FundingPaid, MarkPrice
 from hedgegrid.model.market import Bar
 from hedgegrid.runtime.activity import Activity
 from hedgegrid.runtime.clock import VirtualClock
@@ -41,6 +43,12 @@ class Exchange:
 async def started(exchange: Any) -> VirtualClock:
     """Start the actor at an exchange; give the clock with its reminders."""
     clock = VirtualClock(NOW_NS)
+    await starting(exchange, clock, Kept())
+    return clock
+
+
+async def starting(exchange: Any, clock: VirtualClock, kept: Kept, *standing: tuple[Reason, str]) -> Funding:
+    """Start the actor; ``standing``: what pauses already. Every instrument's missing rate is a pause."""
     make = mailbox_maker(Activity())
     router = Router(on_dead_letter=lambda _: None, on_overflow=lambda *_: None)
     router.register(make(RISK))
@@ -48,15 +56,15 @@ async def started(exchange: Any) -> VirtualClock:
         mailbox=make(FUNDING),
         router=router,
         clock=clock,
-        post=Post(router=router, journal=Kept(), clock=clock, tap=lambda _: None),
+        post=Post(router=router, journal=kept, clock=clock, tap=lambda _: None, stands=lambda *one: one in standing),
         trading=exchange,
         instruments=tuple(SETTLED_NS),
         settled_ns=SETTLED_NS.__getitem__,
         grace_ns=RATE_GRACE_NS,
-        pause_when_missing=(),
+        pause_when_missing=tuple(SETTLED_NS),
     )
     await actor.on_start()
-    return clock
+    return actor
 
 
 @pytest.mark.asyncio
@@ -89,3 +97,19 @@ def test_risk_books_a_settlement_before_it_samples_a_bar_of_the_past() -> None:
     mailbox.put(older)
     mailbox.put(paid)
     assert [mailbox.get_nowait(), mailbox.get_nowait()] == [paid, older]
+
+
+@pytest.mark.asyncio
+async def test_a_pause_for_a_rate_does_not_outlive_who_raised_it() -> None:
+    """The rate came back while the actor started anew: its first rate ends the pause, of that instrument alone."""
+    clock, kept = VirtualClock(NOW_NS), Kept()
+    btc, eth = SETTLED_NS
+    actor = await starting(Exchange(), clock, kept, (Reason.FUNDING_MISSING, btc))
+    head: Any = {"seq": 1, "cause_seq": 0, "ts_venue_ns": NOW_NS, "ts_recv_ns": NOW_NS}
+    for name in (btc, eth, btc):
+        mark = MarkPrice(
+            **head, instrument=name, mark_ticks=1, rate_e8=1, next_funding_ns=NOW_NS + 9, funding_interval_ns=9
+        )
+        await actor.handle(mark)
+    gone = [one for one in kept.told if isinstance(one, ClearReason)]
+    assert [(one.reason, one.scope) for one in gone] == [(Reason.FUNDING_MISSING, btc)]

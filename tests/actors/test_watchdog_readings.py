@@ -3,6 +3,7 @@
 Invariant: what is asked is what risk hears; a reading that nobody looks at any more would leave its case silent.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import attrs
@@ -54,11 +55,20 @@ async def told(times: SourceTimes, *probes: VenueProbe) -> list[Any]:
     return (await looked(VirtualClock(NOW_NS), times, *probes)).told
 
 
-async def looked(clock: VirtualClock, times: SourceTimes, *probes: VenueProbe, cadence_ns: int = 0) -> Kept:
-    """Let the watchdog look at each of these in turn, at a source that speaks once in ``cadence_ns``."""
+async def looked(
+    clock: VirtualClock,
+    times: SourceTimes,
+    *probes: VenueProbe,
+    cadence_ns: int = 0,
+    standing: Collection[tuple[Reason, str]] = (),
+) -> Kept:
+    """Let the watchdog look at each of these in turn, at a source that speaks once in ``cadence_ns``.
+
+    ``standing``: what pauses already when it starts.
+    """
     activity, kept = Activity(), Kept()
     router = Router(on_dead_letter=lambda _: None, on_overflow=lambda *_: None)
-    post = Post(router=router, journal=kept, clock=clock, tap=lambda _: None)
+    post = Post(router=router, journal=kept, clock=clock, tap=lambda _: None, stands=lambda *one: one in standing)
     make = mailbox_maker(activity)
     router.register(make(RISK))
     seen = list(probes)
@@ -140,3 +150,29 @@ async def test_what_stands_is_looked_at_as_often_as_it_can_go(cadence_ns: int, w
     next_ns = clock.next_timer_ns()
     assert next_ns is not None
     assert next_ns - NOW_NS == wait_ns
+
+
+LEFT: Final = [
+    (Reason.FEED_STALE, BTC),
+    (Reason.FEED_STALE, ACCOUNT),
+    (Reason.LOOP_BLOCKED, ACCOUNT),
+    (Reason.CLOCK_SKEW, ACCOUNT),
+]
+
+
+@pytest.mark.asyncio
+async def test_what_the_watchdog_before_it_raised_is_taken_back() -> None:
+    """Each of its pauses ends with its cause, though who raised it is no more; others' pauses are others'."""
+    others = (Reason.FUNDING_MISSING, BTC)
+    kept = await looked(VirtualClock(NOW_NS), heard(), WELL, WELL, WELL, standing=[*LEFT, others])
+    assert [type(one) for one in kept.told] == [ClearReason] * len(LEFT)
+    assert {(one.reason, one.scope) for one in kept.told if isinstance(one, ClearReason)} == set(LEFT)
+
+
+@pytest.mark.asyncio
+async def test_what_is_still_bad_at_its_start_is_raised_again() -> None:
+    """What is told to stand may be about to go with an actor that starts anew: the danger is said once more."""
+    kept = await looked(
+        VirtualClock(NOW_NS), heard(arrival_ns=NOW_NS - 30_001), WELL, WELL, standing=[(Reason.FEED_STALE, BTC)]
+    )
+    assert [type(one) for one in kept.told] == [RaiseReason]
