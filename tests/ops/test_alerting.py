@@ -18,6 +18,7 @@ from hedgegrid.messages.events import (
     PermissionChanged,
 )
 from hedgegrid.model.order import Leg
+from hedgegrid.ops import alerting
 from hedgegrid.ops.alert_events import EVENTS, Alert, AlertWords, Severity
 from hedgegrid.ops.alert_services import QUIET, Services
 from hedgegrid.ops.alerting import PER_MINUTE, QUEUE_MAX, SAME_S, Alerting
@@ -35,6 +36,12 @@ ADDRESSES = {
     "gotify": "gotify://localhost/token",
     "gotifys": "gotifys://localhost/token",
 }
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has much else to do is no service that hangs: the last alerts may take their time."""
+    monkeypatch.setattr(alerting, "END_S", 60.0)
 
 
 class Told:
