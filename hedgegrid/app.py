@@ -193,10 +193,8 @@ class House:
         # Virtual time keeps to the loop's passes: there the order of who is ready is what is examined.
         relay = None if options.speed is None else Relay()
         self.router = Router(on_dead_letter=sinks.on_dead_letter, on_overflow=sinks.on_overflow, relay=relay)
-        self.view = AccountView(config.account.name, self.instruments, throttle_ppm=journal.throttle_ppm())
-        self.post = Post(
-            router=self.router, journal=journal, clock=self.clock, tap=self.view.observe, stands=self.view.stands
-        )
+        self.view = view = AccountView(config.account.name, self.instruments, throttle_ppm=journal.throttle_ppm())
+        self.post = Post(router=self.router, journal=journal, clock=self.clock, tap=view.observe, stands=view.stands)
         self.memory = JournalMemory(journal, [one.name for one in self.instruments], order_no_stride=INSTRUMENTS_MAX)
         self.times = SourceTimes()
         self.sent = SentTally()
