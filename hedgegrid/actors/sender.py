@@ -148,8 +148,9 @@ class Sender:
         requests = [one.request for one in job.approved]
         if requests or job.cancels:
             self._trading.prepare(job.instrument, requests, job.cancels)
-        if requests:
-            self._table.mark([one.client_id for one in requests], LifeEventKind.SENT, self._trading.venue_ns())
+        now_ns = self._trading.venue_ns()
+        self._table.mark([one.client_id for one in requests], LifeEventKind.SENT, now_ns)
+        self._table.mark(job.cancels, LifeEventKind.CANCEL_SENT, now_ns)
         return durable
 
     def _due(self, job: Job, answer: _Answer) -> list[OrderRequest]:
@@ -213,7 +214,6 @@ class Sender:
 
     async def _cancel(self, job: Job, answer: _Answer) -> None:
         """Ask for cancels; what was not taken is told, what nobody knows is looked at."""
-        self._table.mark(job.cancels, LifeEventKind.CANCEL_SENT, self._trading.venue_ns())
         self._resolving.sent(job.instrument, job.cancels)
         try:
             await within(self._clock, self._limit_ns, self._trading.cancel(job.instrument, job.cancels))
