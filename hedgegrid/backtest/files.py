@@ -55,7 +55,7 @@ def write_folder(
                     for writer in writers:
                         writer.write_table(piece)
             written += [f"{name}.{kind}" for kind in kinds]
-        give_back()
+            give_back()
         for name, write in (further or {}).items():
             if name in written or Path(name).name != name:
                 raise Fatal(f"{name} cannot be a further file of the output: it is taken, or no plain name")

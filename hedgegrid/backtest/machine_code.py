@@ -1,8 +1,9 @@
-"""The driver's machine code: built once by the compiler, kept as an object file, and loaded without the compiler.
+"""The driver's machine code: built once by the compiler, kept as a block, and loaded without the compiler.
 
 Importing numba, setting up its types and reading its own cache takes most of a second; what it built needs none of
-that. An entry is one function of the driver with all that it calls, in numba's calling convention: a status, where the
-result goes, where an error would be told, then every argument taken apart (``_words``).
+that, and a block (``code_block``) not even LLVM; where none can be made, the object file is kept. An entry is one
+function of the driver with all that it calls, in numba's calling convention: a status, where the result goes, where an
+error would be told, then every argument taken apart (``_words``).
 
 Invariants: what is loaded was built from these sources, by this compiler, for this processor (the file's name says
 so); a file is written whole or not at all; machine code that reports an error ends the backtest.
@@ -10,6 +11,7 @@ so); a file is written whole or not at all; machine code that reports an error e
 
 import ctypes
 import hashlib
+import platform
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -17,13 +19,15 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
-import llvmlite.binding as llvm
 import numpy as np
 
+from hedgegrid.backtest import code_block
 from hedgegrid.backtest.hot_path import source_hash
 from hedgegrid.errors import Fatal
 
-SUFFIX: Final = ".o"
+SUFFIX: Final = ".code"
+BLOCK, OBJECT = b"block", b"object"
+"""Kinds of code that is kept: the first word of its first line; the rest is the block's head, or the entry's symbol."""
 NOTHING_RETURNED: Final = -2
 """Numba's status of a function that gives None."""
 
@@ -31,25 +35,38 @@ Entry = Callable[..., int]
 
 
 @cache
-def _machine() -> llvm.TargetMachine:
-    """Give the processor that code is built for and run on: this one, as numba chooses it."""
+def _llvm() -> Any:  # noqa: ANN401 - a module without types
+    """Give LLVM, ready for this processor."""
+    import llvmlite.binding as llvm  # noqa: PLC0415 - 45 MiB that kept blocks do without
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    return llvm
+
+
+@cache
+def _machine(kind: bytes) -> Any:  # noqa: ANN401 - as above
+    """Give the processor that code is built for and run on: this one, as numba chooses it.
+
+    A block is one piece, so distances within it are short; object files are loaded anywhere.
+    """
+    llvm = _llvm()
     target = llvm.Target.from_default_triple()
+    absolute = "static" if target.name.startswith("x86") else "default"
     return target.create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
         opt=3,
-        reloc="static" if target.name.startswith("x86") else "default",
-        codemodel="jitdefault",
-        jit=True,
+        reloc="pic" if kind == BLOCK else absolute,
+        codemodel="small" if kind == BLOCK else "jitdefault",
+        jit=kind == OBJECT,
     )
 
 
 @cache
-def _engine() -> llvm.ExecutionEngine:
-    """Give the engine that holds all machine code of this process, as long as it lives; it owns its processor."""
-    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+def _engine() -> Any:  # noqa: ANN401 - as above
+    """Give the engine that holds all object files of this process, as long as it lives; it owns its processor."""
+    return _llvm().create_mcjit_compiler(_llvm().parse_assembly(""), _machine(OBJECT))
 
 
 @cache
@@ -58,11 +75,21 @@ def _identity() -> str:
     digest = hashlib.sha256()
     for package in ("numba", "llvmlite", "numpy"):
         digest.update(version(package).encode())
-    machine = (llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
-    digest.update("\n".join(machine).encode())
+    digest.update(f"{platform.system()} {platform.machine()} {_processor()}".encode())
     digest.update(source_hash().encode())
-    digest.update(Path(__file__).read_bytes())
+    for path in (__file__, code_block.__file__):
+        digest.update(Path(path).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _processor() -> str:
+    """Say what the processor is and can do: as the kernel tells it, or LLVM."""
+    told = Path("/proc/cpuinfo")
+    if not told.exists():
+        return f"{_llvm().get_host_cpu_name()} {_llvm().get_host_cpu_features().flatten()}"
+    first, _, _ = told.read_text().partition("\n\n")
+    names = ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU", "Features", "isa")
+    return "\n".join(line for line in first.splitlines() if line.startswith(names))
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -90,21 +117,30 @@ def entry(folder: Path | None, name: str) -> Entry:
 
 
 def _code(folder: Path | None, name: str) -> bytes:
-    """Give an entry's symbol, a line end, and its object file: kept, or built now."""
+    """Give an entry's code, kept or built now: its kind and where it begins, a line end, and the code itself."""
     path = None if folder is None else _file(folder, name)
     if path is not None and path.exists():
         return path.read_bytes()
     from hedgegrid.backtest.twins import built  # noqa: PLC0415 - the compiler, which kept code does without
 
     symbol, text = built(name)
-    code: bytes = symbol.encode() + b"\n" + _machine().emit_object(_optimised(text, symbol))
+    code = _linked(text, symbol)
     if path is not None:
         _keep(path, code)
     return code
 
 
-def _optimised(text: str, symbol: str) -> llvm.ModuleRef:
+def _linked(text: str, symbol: str) -> bytes:
+    """Make code of an entry's text: a block, or an object file where none can be made."""
+    block = code_block.linked(_machine(BLOCK).emit_object(_optimised(text, symbol)), symbol)
+    if block is not None:
+        return b"%s %s\n%s" % (BLOCK, block.head(), block.code)
+    return b"%s %s\n%s" % (OBJECT, symbol.encode(), _machine(OBJECT).emit_object(_optimised(text, symbol)))
+
+
+def _optimised(text: str, symbol: str) -> Any:  # noqa: ANN401 - as above
     """Optimise an entry with all that it calls as one: nobody else calls those, so their arguments may change."""
+    llvm = _llvm()
     module = llvm.parse_assembly(text)
     for function in module.functions:
         if function.name != symbol and not function.is_declaration:
@@ -112,7 +148,7 @@ def _optimised(text: str, symbol: str) -> llvm.ModuleRef:
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     # As in ``twins``: the loops are over a few dozen wide rows.
     tuning.loop_vectorization = False
-    builder = llvm.create_pass_builder(_machine(), tuning)
+    builder = llvm.create_pass_builder(_machine(BLOCK), tuning)
     builder.getModulePassManager().run(module, builder)
     return module
 
@@ -127,12 +163,15 @@ def _keep(path: Path, code: bytes) -> None:
 
 def _loaded(code: bytes, name: str) -> Entry:
     """Bring machine code into this process."""
-    symbol, _, object_file = code.partition(b"\n")
-    engine = _engine()
-    engine.add_object_file(llvm.ObjectFileRef.from_data(object_file))
-    engine.finalize_object()
-    address = engine.get_function_address(symbol.decode())
-
+    head, _, rest = code.partition(b"\n")
+    kind, _, where = head.partition(b" ")
+    if kind == BLOCK:
+        address = code_block.brought_in(code_block.CodeBlock.read(where, rest))
+    else:
+        engine = _engine()
+        engine.add_object_file(_llvm().ObjectFileRef.from_data(rest))
+        engine.finalize_object()
+        address = engine.get_function_address(where.decode())
     function = ctypes.CFUNCTYPE(ctypes.c_int32)(address)
 
     def call(*given: Any) -> int:  # noqa: ANN401 - as above

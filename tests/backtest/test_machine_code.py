@@ -1,38 +1,68 @@
 """Machine code that is kept: whole files, loaded without the compiler, and an error of it is told."""
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from hedgegrid.backtest import desk, machine_code, twins
+from hedgegrid.backtest import code_block, desk, machine_code, twins
 from hedgegrid.backtest.desk import Account, Floor
 from hedgegrid.errors import Fatal
 
 FLOORS = [Floor(account=Account(high_e8=10**10, low_e8=9 * 10**9))]
 
 
-def code_of(body: str) -> bytes:
+def code_of(body: str, name: str = "made", further: str = "") -> bytes:
     """Build a made entry ``made(result, error, number)``."""
-    text = f"define i32 @made(ptr %result, ptr %error, i64 %number) {{ {body} }}"
-    built: bytes = machine_code._machine().emit_object(llvm.parse_assembly(text))
-    return b"made\n" + built
+    text = f"{further}\ndefine i32 @{name}(ptr %result, ptr %error, i64 %number) {{ {body} }}"
+    return machine_code._linked(text, name)
 
 
-def test_an_entry_gives_its_result() -> None:
-    """The number that the code writes down comes back."""
-    call = machine_code._loaded(code_of("store i64 %number, ptr %result ret i32 0"), "made")
-    assert call(-7) == -7
+@pytest.fixture(params=[machine_code.BLOCK, machine_code.OBJECT], ids=["block", "object"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The kind of code that is kept: a block where one can be made, else an object file."""
+    kind: bytes = request.param
+    if kind == machine_code.OBJECT:
+        monkeypatch.setattr(code_block, "linked", lambda *_: None)
+    elif (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        pytest.skip("blocks are made of ELF files for x86-64")
+    return kind
 
 
-def test_an_error_of_machine_code_ends_the_backtest() -> None:
+def test_an_entry_gives_its_result(kind: bytes) -> None:
+    """The number that the code writes down comes back, also through another function and a table of its own."""
+    table = """@seven = internal global i64 -7
+        @nine = internal global i64 9
+        @table = internal global [2 x ptr] [ptr @seven, ptr @nine]"""
+    at_place = """define linkonce_odr i64 @at_place(i64 %place) noinline {
+        %at = getelementptr [2 x ptr], ptr @table, i64 0, i64 %place
+        %found = load volatile ptr, ptr %at
+        %value = load volatile i64, ptr %found
+        ret i64 %value }"""
+    body = "%value = call i64 @at_place(i64 %number) store i64 %value, ptr %result ret i32 0"
+    code = code_of(body, f"gives_{kind.decode()}", table + "\n" + at_place)
+    assert code.startswith(kind + b" ")
+    assert (b":" in code.partition(b"\n")[0]) == (kind == machine_code.BLOCK), "the table holds addresses"
+    call = machine_code._loaded(code, "made")
+    assert [call(place) for place in range(2)] == [-7, 9]
+
+
+def test_an_error_of_machine_code_ends_the_backtest(kind: bytes) -> None:
     """A status that is no success is never taken for a result."""
-    call = machine_code._loaded(code_of("ret i32 1").replace(b"made", b"fail"), "made")
+    call = machine_code._loaded(code_of("ret i32 1", f"fails_{kind.decode()}"), "made")
     with pytest.raises(Fatal, match="made failed with status 1"):
         call(1)
+
+
+def test_code_that_needs_others_is_no_block() -> None:
+    """What is called outside of it would be called at a distance that nobody knows."""
+    outside = "declare i64 @elsewhere(i64)"
+    body = "%value = call i64 @elsewhere(i64 %number) store i64 %value, ptr %result ret i32 0"
+    assert code_of(body, "needs", outside).startswith(machine_code.OBJECT)
+    assert code_block.linked(b"\xfe\xed\xfa\xcf" + bytes(200), "made") is None
 
 
 def test_arguments_are_taken_apart_as_the_calling_convention_does() -> None:
@@ -65,7 +95,8 @@ def test_code_is_built_once_and_loaded_without_the_compiler(tmp_path: Path, monk
         "from hedgegrid.backtest.desk import Account, Floor\n"
         "account = desk.as_array([Floor(account=Account(high_e8=10**10, low_e8=9 * 10**9))])[0].account\n"
         "machine_code.entry(Path(sys.argv[1]), 'close_episode')(account, 1)\n"
-        "print(int(account.worst_ppm), 'numba' in sys.modules)"
+        "print(int(account.worst_ppm), 'numba' in sys.modules, 'llvmlite' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", script, str(cache)], check=True, capture_output=True, text=True)
-    assert told.stdout.split() == ["100000", "False"]
+    is_block = (sys.platform, platform.machine()) == ("linux", "x86_64")
+    assert told.stdout.split() == ["100000", "False", str(not is_block)]

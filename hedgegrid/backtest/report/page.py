@@ -28,6 +28,7 @@ from hedgegrid.backtest.report.price_picture import price_picture
 from hedgegrid.backtest.report.sections import Story, all_sections
 from hedgegrid.backtest.report.wording import escape, plot_text
 from hedgegrid.backtest.result import BacktestResult
+from hedgegrid.backtest.spare_memory import give_back
 from hedgegrid.errors import Fatal
 
 ASSETS: Final = resources.files("hedgegrid.backtest.report") / "assets"
@@ -161,34 +162,44 @@ def _hash(text: str | bytes) -> str:
 
 def _rows(story: Story) -> str:
     """Write the rows of all pictures as JSON that cannot end its element."""
-    result, measures = story.result, story.measures
-    instruments = range(len(result.instruments))
-    share = len(result.instruments)
-    trips = measures.trips
-    mine = [trips["instrument"] == index for index in instruments]
-    own = [take(trips, rows) for rows in mine]
-    moves = [story.moves(rows) for rows in mine]
-    plots: dict[str, list[Spec]] = {
-        "price": [price_picture(result, index) for index in instruments],
-        "equity": [account_pictures.equity_picture(result, measures)],
-        "inventory": [account_pictures.inventory_picture(result, index, measures.held) for index in instruments],
-        "costs": [account_pictures.costs_picture(result, measures.figures)],
-        "profit": [trip_pictures.profit_picture(rows) for rows in own],
-        "holding": [trip_pictures.holding_picture(rows) for rows in own],
-        "excursions": [
-            trip_pictures.excursion_picture(take(trips, rows), moved, share)
-            for rows, moved in zip(mine, moves, strict=True)
-        ],
-        "distance": [account_pictures.distance_picture(result, measures.figures.liquidation_distance)],
-    }
+    result = story.result
     page: dict[str, Any] = {
         "palettes": {"light": palette.LIGHT, "dark": palette.DARK},
         "span": [result.start_ns // NS_PER_MS, max(result.end_ns // NS_PER_MS, result.start_ns // NS_PER_MS + 1)],
         "instruments": [plot_text(one.name) for one in result.instruments],
         "pauses": pause_spans(result),
-        "plots": plots,
+        "plots": _plots(story),
     }
     return msgspec.json.encode(page).decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _plots(story: Story) -> dict[str, list[Spec]]:
+    """Draw every picture; what one needs while it is drawn is given back before the next."""
+    result, measures = story.result, story.measures
+    instruments = range(len(result.instruments))
+    trips = measures.trips
+    mine = [trips["instrument"] == index for index in instruments]
+    own = [take(trips, rows) for rows in mine]
+    drawn: dict[str, Iterable[Spec]] = {
+        "price": (price_picture(result, index) for index in instruments),
+        "equity": (account_pictures.equity_picture(result, measures) for _ in range(1)),
+        "inventory": (account_pictures.inventory_picture(result, index, measures.held) for index in instruments),
+        "costs": (account_pictures.costs_picture(result, measures.figures) for _ in range(1)),
+        "profit": (trip_pictures.profit_picture(rows) for rows in own),
+        "holding": (trip_pictures.holding_picture(rows) for rows in own),
+        "excursions": (
+            trip_pictures.excursion_picture(rows, story.moves(which), len(instruments))
+            for rows, which in zip(own, mine, strict=True)
+        ),
+        "distance": (
+            account_pictures.distance_picture(result, measures.figures.liquidation_distance) for _ in range(1)
+        ),
+    }
+    plots: dict[str, list[Spec]] = {}
+    for name, pictures in drawn.items():
+        plots[name] = list(pictures)
+        give_back()
+    return plots
 
 
 def pause_spans(result: BacktestResult) -> list[dict[str, int]]:
