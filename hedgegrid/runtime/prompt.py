@@ -32,8 +32,6 @@ class Prompt:
 
     def settle(self) -> None:
         """Have the waiter go on, now; nothing where it is settled, or nobody waits any more."""
-        if self._done:
-            return
         self._done = True
         waiter, self._waiter = self._waiter, None
         if waiter is None:
