@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from hedgegrid.errors import Rejected, Transient
-from hedgegrid.messages.events import EndReason
+from hedgegrid.messages.events import EndReason, ExchangeErred
 from hedgegrid.messages.events import OrderEventKind as K
 from hedgegrid.model.order import Leg, OrderRequest, Purpose
 from tests.actors.desk import REAL, SECOND, Desk, desk
@@ -116,11 +116,29 @@ async def test_of_two_limits_met_at_once_the_longer_counts(cancel_s: int, place_
         old = at.request(level=3)
         await at.resting(old)
         now_ns = at.clock.now_ns()
-        at.venue.faults["cancel"] = deque([limited(now_ns + cancel_s * SECOND)] * 9)
+        at.venue.faults["cancel"] = deque([limited(now_ns + cancel_s * SECOND)])
         at.venue.faults["place"] = deque([limited(now_ns + place_s * SECOND)])
         at.approve(at.request(), cancels=(old.client_id,))
         await at.wait(59)
         assert at.reasons("rate_limited") == ["raised"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("fault", "errors"), [(Transient("busy"), 1), (LOSE, 1), ("limit", 0)], ids=["busy", "lost", "limited"]
+)
+async def test_a_cancel_that_fails_is_an_error_of_the_exchange_but_for_its_limits(
+    fault: str | Exception, errors: int, tmp_path: Path
+) -> None:
+    """For the circuit breaker: what was refused or lost counts once, what a limit kept back does not."""
+    async with desk(tmp_path) as at:
+        old = at.request(level=3)
+        await at.resting(old)
+        until_ns = at.clock.now_ns() + 60 * SECOND
+        at.venue.faults["cancel"] = deque([limited(until_ns) if fault == "limit" else fault])
+        at.approve(cancels=(old.client_id,))
+        await at.rest()
+        assert sum(one.errors for one in at.heard(ExchangeErred)) == errors
 
 
 @pytest.mark.asyncio

@@ -369,3 +369,18 @@ async def test_all_requests_of_a_call_are_on_their_way_together() -> None:
         one.venue.answers[ALGO] = comes
         answers = await one.trading.place(BTC, [request(), request(Purpose.STOP, sequence=2)], [])
         assert [answer.kind for answer in answers] == [ACCEPTED, ACCEPTED]
+
+
+@pytest.mark.asyncio
+async def test_orders_that_are_kept_back_give_their_connection_back() -> None:
+    """Made ready and then not wanted: the line that was held for them is for the next, and nothing was sent."""
+    async with house(started=False) as one:
+        await place_one(one)
+        lines = one.session.wire._lines
+        await until(lambda: len(lines._resting) == 1)
+        (line,) = lines._resting
+        one.trading.prepare(BTC, [request(sequence=2)], ())
+        assert line not in lines._resting, "it is held"
+        one.trading.prepare(BTC, (), ())
+        assert line in lines._resting
+        assert len(one.sent(ORDER)) == 1
