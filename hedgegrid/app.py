@@ -226,6 +226,7 @@ class House:
             self.view,
             now_ns=self.clock.now_ns,
             read_runtime=self.reading,
+            mode=config.account.mode,
             control=self.operator,
             control_token=None if ops.control_token is None else ops.control_token.resolve().reveal(),
             read_token=None if ops.read_token is None else ops.read_token.resolve().reveal(),

@@ -36,16 +36,19 @@ def open_client(account: "AccountConfig", *, control: bool) -> "ApiClient":
 
 def client_of(account: "AccountConfig", *, control: bool) -> "ApiClient":
     """Make the client of an account. Raises Fatal where the token cannot be had."""
+    from hedgegrid.config.secrets import SecretError
     from hedgegrid.config.values import split_listen
-    from hedgegrid.ops.client import ApiClient
+    from hedgegrid.ops.client import ApiClient, identity
 
-    ops = account.ops
-    reads = not control and (ops.read_token is not None or ops.control_token is None)
-    reference = ops.read_token if reads else ops.control_token
+    ops, named = account.ops, identity(account.account.name, account.account.mode)
+    # Without a token of its own reading needs none.
+    setting, reference = ("control_token", ops.control_token) if control else ("read_token", ops.read_token)
     try:
         token = None if reference is None else reference.resolve().reveal()
-        setting = "read_token" if reads else "control_token"
-        return ApiClient(split_listen(ops.listen), token=token, setting=setting, ca_file=ops.tls_cert)
+        return ApiClient(split_listen(ops.listen), account=named, token=token, setting=setting, ca_file=ops.tls_cert)
+    except SecretError as error:
+        also = "; `hedgegrid kill` needs none" if control else ""
+        raise Fatal(f"{error}: [ops] {setting} asks for it{also}") from error
     except OSError as error:
         raise Fatal(str(error)) from error
 
@@ -55,29 +58,31 @@ def ask(config: Path | None, path: str, body: dict[str, object] | None = None) -
     return ask_with(open_client(load_account(config, {}), control=body is not None), path, body)
 
 
-def ask_with(client: "ApiClient", path: str, body: dict[str, object] | None) -> Any:  # noqa: ANN401 - JSON
-    """Read a route, or post to it. Ends the command where nobody answers."""
+def ask_with(
+    client: "ApiClient", path: str, body: dict[str, object] | None, dead: str = "is the account running?"
+) -> Any:  # noqa: ANN401 - JSON
+    """Read a route, or post to it. Ends the command where nobody answers; ``dead`` says what then helps."""
     from hedgegrid.ops.client import NoAnswerError
 
     try:
         return client.get(path) if body is None else client.post(path, body)
     except NoAnswerError as error:
-        fail(f"{error}; is the account running?", EXIT_BAD_INPUT)
+        fail(f"{error}; {dead}", EXIT_BAD_INPUT)
     except Fatal as error:
         fail(str(error), EXIT_BAD_INPUT)
 
 
 def ask_until(
-    config: Path | None, path: str, body: dict[str, object], done: Callable[[Told], bool]
+    config: Path | None, path: str, body: dict[str, object], done: Callable[[Told], bool], *, dead: str
 ) -> tuple[Told, bool]:
     """Ask a running account for something and wait, in bounds, for its word that it is done; give that, and whether.
 
-    Ends the command where nobody answers.
+    Ends the command where nobody answers; ``dead`` says what helps where the account does not run.
     """
     from hedgegrid.ops.client import NoAnswerError
 
     client = open_client(load_account(config, {}), control=True)
-    ask_with(client, path, body)
+    ask_with(client, path, body, dead)
     until_s = time.monotonic() + CONFIRM_S
     while True:
         try:

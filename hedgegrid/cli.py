@@ -183,7 +183,7 @@ def run(**given: Any) -> None:  # noqa: ANN401 - click checked every option
 @click.option("--exchange", "exchange_url", help="With --online: another server that speaks the exchange's wire.")
 def check(config: Path, online: bool, exchange_url: str | None) -> None:  # noqa: FBT001 - a flag of the command
     """Check a config: print the settings in effect, secrets masked, and warn where settings work against each other."""
-    from hedgegrid.config.advice import advice
+    from hedgegrid.config.advice import advice, unset_secrets
     from hedgegrid.config.coverage import not_enforced
     from hedgegrid.config.params import grid_params, instrument_of
     from hedgegrid.config.render import render_effective
@@ -198,7 +198,7 @@ def check(config: Path, online: bool, exchange_url: str | None) -> None:  # noqa
     except (Fatal, ValueError) as error:
         fail(str(error), EXIT_BAD_INPUT)
     click.echo(render_effective(account))
-    for one in advice(account):
+    for one in (*advice(account), *unset_secrets(account)):
         click.echo(f"warning: {one.path}: {one.message}", err=True)
     for one in not_enforced(account):
         click.echo(f"{one.path}: {one.message}", err=True)

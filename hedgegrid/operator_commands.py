@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from hedgegrid.asking import LOOK_S, Told, ask, ask_until, client_of, entries_in, open_client, reasons_in, unheard
+from hedgegrid.asking import LOOK_S, ask, ask_until, client_of, entries_in, open_client, reasons_in, unheard
 from hedgegrid.errors import Fatal
 from hedgegrid.running import EXIT_BAD_INPUT, EXIT_FAILED, at_another_server, code_of, fail, live, load_account
 
@@ -77,7 +77,13 @@ def pause(config: Path | None) -> None:
 
     Entries that rest already stay and may fill; `cancel-entries` takes them away.
     """
-    _, done = ask_until(config, "/api/v1/pause", {}, lambda told: "operator" in reasons_in(told))
+    _, done = ask_until(
+        config,
+        "/api/v1/pause",
+        {},
+        lambda told: "operator" in reasons_in(told),
+        dead="where the account does not run, `hedgegrid kill` keeps its next start from trading",
+    )
     if not done:
         unheard("pause")
     click.echo("paused: nothing that increases a leg is sent until `hedgegrid resume`; entries that rest may fill")
@@ -97,6 +103,7 @@ def resume(config: Path | None, new_peak: bool) -> None:  # noqa: FBT001 - a fla
         "/api/v1/resume",
         {"new_peak": new_peak},
         lambda told: told["mode"] != "halted" and not lifts & reasons_in(told),
+        dead="where the account does not run, `hedgegrid run --resume` starts it and lifts them",
     )
     left = reasons_in(told)
     if not done and not left:
@@ -116,7 +123,11 @@ def throttle(factor: float, config: Path | None) -> None:
     """Scale the quantity of a running account's new entries by FACTOR, 0 to 1, over restarts too, until it is 1."""
     ppm = round(factor * 1_000_000)
     _, done = ask_until(
-        config, "/api/v1/throttle", {"factor": factor}, lambda told: round(told["throttle"] * 1e6) == ppm
+        config,
+        "/api/v1/throttle",
+        {"factor": factor},
+        lambda told: round(told["throttle"] * 1e6) == ppm,
+        dead="is the account running?",
     )
     if not done:
         unheard(f"throttle {factor:g}")
@@ -150,7 +161,13 @@ def cancel_entries(
     from hedgegrid.ops.phrases import counted
 
     if not dead:
-        told, done = ask_until(config, "/api/v1/cancel-entries", {}, lambda told: entries_in(told) == 0)
+        told, done = ask_until(
+            config,
+            "/api/v1/cancel-entries",
+            {},
+            lambda told: entries_in(told) == 0,
+            dead="add --dead for an account that does not run",
+        )
         if not told:
             unheard("cancel-entries")
         more = "; a running grid places them again at its next bar: `pause` first" if told["mode"] == "active" else ""
@@ -288,10 +305,10 @@ def _lives_elsewhere(account: "AccountConfig") -> bool:
     from hedgegrid.ops.client import NoAnswerError
 
     try:
-        told: Told = client_of(account, control=False).get("/api/v1/status")
+        client_of(account, control=False).get("/api/v1/status")
     except NoAnswerError:
         return False
-    return bool(told["account"] == account.account.name)
+    return True
 
 
 def _kill_running(account: "AccountConfig", path: Path, timeout_s: float | None) -> None:

@@ -11,8 +11,10 @@ from statistics import NormalDist
 
 import attrs
 
+from hedgegrid.config.fields import Section, settings_of
 from hedgegrid.config.grid import GridConfig, LadderConfig
 from hedgegrid.config.schema import AccountConfig
+from hedgegrid.config.secrets import SecretError, SecretRef
 from hedgegrid.config.values import plain
 
 _BPS = Decimal(10_000)
@@ -46,6 +48,21 @@ def advice(config: AccountConfig) -> tuple[Advice, ...]:
         *_order_rate(config),
         *_leftovers(config),
     )
+
+
+def unset_secrets(config: AccountConfig) -> tuple[Advice, ...]:
+    """Every secret that is referred to and cannot be had where this is asked: a run from here would be refused."""
+    found: list[Advice] = []
+    for section in settings_of(type(config)):
+        inner = getattr(config, section.name)
+        for one in settings_of(type(inner)) if isinstance(inner, Section) else ():
+            reference = getattr(inner, one.name)
+            if isinstance(reference, SecretRef):
+                try:
+                    reference.resolve()
+                except SecretError as error:
+                    found.append(Advice(path=f"{section.key}.{one.key}", message=f"{error}: a run needs it"))
+    return tuple(found)
 
 
 def _under(path: str, each: Advice) -> Advice:

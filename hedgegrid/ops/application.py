@@ -29,6 +29,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from loguru import logger
 
 from hedgegrid import __version__
+from hedgegrid.ops.client import ACCOUNT_HEADER
 from hedgegrid.ops.health import Health
 from hedgegrid.ops.metrics import CONTENT_TYPE
 
@@ -81,14 +82,18 @@ class Tokens:
     control: str | None = attrs.field(default=None, repr=False)
 
 
-def guarded(app: ASGIApp, *, hosts: frozenset[str] | None, tokens: Tokens) -> ASGIApp:
-    """Answer in place of ``app`` where Host or Origin is none of ``hosts`` (None: any), or the token is not given."""
+def guarded(app: ASGIApp, *, hosts: frozenset[str] | None, tokens: Tokens, account: str) -> ASGIApp:
+    """Answer in place of ``app`` where Host or Origin is none of ``hosts`` (None: any), or the token is not given.
+
+    Who names an account means no other than ``account``: accounts of one machine take each other's ports.
+    """
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         given = list(scope["headers"])
         fault = (
             _host_fault(given, hosts)
             or _origin_fault(given, hosts)
+            or _account_fault(given, account)
             or _token_fault(given, tokens, scope["method"] if scope["type"] == ScopeType.HTTP else "")
         )
         if fault is None:
@@ -126,6 +131,14 @@ def _origin_fault(headers: _Headers, hosts: frozenset[str] | None) -> _Fault | N
         host = None
     if host is None or host.lower() not in hosts:
         return HTTPStatus.FORBIDDEN, "the Origin header names another host"
+    return None
+
+
+def _account_fault(headers: _Headers, account: str) -> _Fault | None:
+    """Refuse what is meant for another account, before its token is looked at: which one this is stays untold."""
+    named = [value for name, value in headers if name == ACCOUNT_HEADER.encode()]
+    if named and named != [account.encode()]:
+        return HTTPStatus.MISDIRECTED_REQUEST, "another account listens here"
     return None
 
 

@@ -15,11 +15,18 @@ from hedgegrid.errors import Fatal
 
 TIMEOUT_S: Final = 5.0
 ANSWER_BYTES_MAX: Final = 4_000_000
+ACCOUNT_HEADER: Final = "x-hedgegrid-account"
+"""What says which account a request is for: a server of another one does not take it."""
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a wildcard is reached from here
 
 
 class NoAnswerError(Exception):
-    """Nobody listens there: the account does not run, or elsewhere."""
+    """Nobody listens there, or another account does: the account does not run, or elsewhere."""
+
+
+def identity(name: str, mode: str) -> str:
+    """Say which account it is: a practice account may bear the name of the real one."""
+    return f"{name} ({mode})"
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -30,17 +37,21 @@ class _NoRedirect(HTTPRedirectHandler):
 class ApiClient:
     """Speaks to one account."""
 
-    def __init__(self, listen: tuple[str, int], *, token: str | None, setting: str, ca_file: str | None = None) -> None:
+    def __init__(
+        self, listen: tuple[str, int], *, account: str, token: str | None, setting: str, ca_file: str | None = None
+    ) -> None:
         """Speak to ``listen``; ``token`` is the bearer token, ``ca_file`` the certificate that the server shows.
 
-        ``setting`` is the one that the token is from, or would be.
+        ``account`` is the one that is meant, by its ``identity``; ``setting`` the one that the token is from, or would
+        be.
         """
         host, port = listen
         self._setting = setting
         host = _WILDCARDS.get(host, host)
         named = f"[{host}]" if ":" in host else host
         self.origin = f"{'http' if ca_file is None else 'https'}://{named}:{port}"
-        self._headers = {"accept": "application/json"}
+        self._account = account
+        self._headers = {"accept": "application/json", ACCOUNT_HEADER: account}
         if token is not None:
             self._headers["authorization"] = f"Bearer {token}"
         handlers: list[Any] = [ProxyHandler({}), _NoRedirect()]
@@ -67,7 +78,10 @@ class ApiClient:
             with self._opener.open(request, timeout=TIMEOUT_S) as answer:
                 return json.loads(answer.read(ANSWER_BYTES_MAX))
         except HTTPError as error:
-            raise Fatal(_refusal(self.origin, self._setting, error)) from None
+            with error:
+                if error.code == HTTPStatus.MISDIRECTED_REQUEST:
+                    raise NoAnswerError(f"{self.origin} is another account's, not that of {self._account}") from None
+                raise Fatal(_refusal(self.origin, self._setting, error)) from None
         except (URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             raise NoAnswerError(f"{self.origin} does not answer: {reason}") from None

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from hedgegrid.errors import Fatal
+from hedgegrid.ops.client import identity
 from hedgegrid.ops.control import Control
 from hedgegrid.ops.health import Health, health
 from hedgegrid.ops.metrics import registry, render
@@ -40,6 +41,7 @@ class HttpServer:
         *,
         now_ns: Callable[[], int],
         read_runtime: Callable[[], RuntimeReading],
+        mode: str,
         control: Control | None = None,
         read_token: str | None = None,
         control_token: str | None = None,
@@ -47,13 +49,15 @@ class HttpServer:
     ) -> None:
         """Make a server that does not listen.
 
-        ``now_ns`` is the clock of the view's times; ``control`` the running account (None: nothing but figures);
-        ``read_token`` is the bearer token that reading needs (None: none), ``control_token`` the one that controls
-        need, and that reads too (None: no controls); ``tls`` the paths of certificate and key.
+        ``now_ns`` is the clock of the view's times; ``mode`` the account's (sim, paper, testnet, live); ``control`` the
+        running account (None: nothing but figures); ``read_token`` is the bearer token that reading needs (None: none),
+        ``control_token`` the one that controls need, and that reads too (None: no controls); ``tls`` the paths of
+        certificate and key.
         """
         self._view = view
         self._now_ns = now_ns
         self._read_runtime = read_runtime
+        self._mode = mode
         self._control = control
         self._read_token = read_token
         self._control_token = control_token
@@ -132,7 +136,10 @@ class HttpServer:
         # A wildcard address has no name of its own; a rebound name fails at its certificate and its token instead.
         hosts = None if _is_wildcard(host) else frozenset((*LOOPBACK_NAMES, host.lower()))
         try:
-            return serving(guarded(app, hosts=hosts, tokens=tokens), tls=self._tls)
+            return serving(
+                guarded(app, hosts=hosts, tokens=tokens, account=identity(self._view.account, self._mode)),
+                tls=self._tls,
+            )
         except OSError as fault:  # ssl.SSLError is one
             raise Fatal(f"[ops] tls_cert and tls_key: {fault}: give a PEM certificate and its private key") from fault
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hedgegrid.config import coverage
-from hedgegrid.config.advice import advice
+from hedgegrid.config.advice import advice, unset_secrets
 from hedgegrid.config.catalogue import fields
 from hedgegrid.config.coverage import NOT_ENFORCED, not_enforced
 from hedgegrid.config.load import load, loads
@@ -240,3 +240,15 @@ def test_figures_do_not_follow_the_process_rounding() -> None:
     with localcontext() as context:
         context.rounding = ROUND_HALF_UP
         assert any("below one rung of 3.12" in each.message for each in advice(config_with(dict(trap))))
+
+
+def test_secrets_that_are_not_there_are_named(full: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` says what a start from here would be refused for: the setting and where its secret is not, no value."""
+    config = loads(full, "f")
+    monkeypatch.setenv("BINANCE_KEY", "s3cret-value")
+    told = {one.path: one.message for one in unset_secrets(config)}
+    assert "venue.api_key" not in told
+    assert told["ops.control_token"].startswith("file secrets/control: ")
+    monkeypatch.delenv("BINANCE_KEY")
+    told = {one.path: one.message for one in unset_secrets(config)}
+    assert told["venue.api_key"] == "environment variable BINANCE_KEY is not set: a run needs it"

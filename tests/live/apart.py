@@ -25,6 +25,7 @@ from tools.standin.serving import Standin, running_standin
 
 T = TypeVar("T")
 BOUND_S: Final = 20.0
+PROTECTED: Final = "SELECT count(*) FROM tape WHERE kind = 'LotProtected'"
 START_S: Final = 10.0
 
 
@@ -114,12 +115,13 @@ class Bot:
             await asyncio.sleep(LOOK_S)
 
     async def hold(self) -> None:
-        """Wait for the ladders, fill one rung, and wait until its stop and its take-profit stand."""
+        """Wait for the ladders, fill one rung, and wait until its stop and its take-profit stand, and the bot knows."""
         await self.until(lambda: len(self.there.entries()) == 4)
         self.there.move(-OVER_A_RUNG_BPS)
         await self.until(lambda: self.there.held_lots("LONG") > 0)
         await self.until(lambda: len(self.there.exits()) >= 4 and len(self.there.entries()) == 3)
         await self.until(lambda: query(self.journal, DOUBTFUL) == [(0,)])
+        await self.until(lambda: query(self.journal, PROTECTED) != [(0,)])
 
     def mode(self) -> str:
         """Give the permission that the journal tells last."""

@@ -83,6 +83,7 @@ async def served(
     server = HttpServer(
         account.view,
         now_ns=lambda: account.now_ns,
+        mode="sim",
         read_runtime=lambda: RuntimeReading(account=account.books),
         control=asked,
         read_token=read,

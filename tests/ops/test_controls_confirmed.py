@@ -51,6 +51,11 @@ class Obeying(Asked):
         assert factor_ppm == 250_000
         self._soon()
 
+    def flatten(self, legs: tuple[str, ...]) -> None:
+        """Do it soon."""
+        assert legs
+        self._soon()
+
     def cancel_entries(self) -> None:
         """Do it soon."""
         self._soon()
@@ -65,22 +70,31 @@ def account_at_work() -> Account:
     return account
 
 
-async def commanded(tmp_path: Path, account: Account, does: Callable[[Account], None], *words: str) -> Result:
-    """Run a command against the account."""
+async def commanded(
+    tmp_path: Path,
+    account: Account,
+    does: Callable[[Account], None],
+    *words: str,
+    name: str = "demo",
+    mode: str = "testnet",
+) -> Result:
+    """Run a command of the config of the account ``name`` in its ``mode``; who listens is demo, on testnet."""
     server = HttpServer(
         account.view,
         now_ns=lambda: account.now_ns,
+        mode="testnet",
         read_runtime=lambda: RuntimeReading(account=account.books),
         control=Obeying(account, does),
         control_token=CONTROL,
     )
     await server.start(HOST, 0)
-    for name in ("key", "secret"):
-        secret(tmp_path / name, "of-the-exchange")
+    for one in ("key", "secret"):
+        secret(tmp_path / one, "of-the-exchange")
     config = tmp_path / "account.toml"
     rest = "http://127.0.0.1:1"
     tokens = tokens_in(tmp_path, read=None)
-    config.write_text(config_text(tmp_path, rest=rest, ws="ws://127.0.0.1:1", tokens=tokens, port=server.port))
+    text = config_text(tmp_path, rest=rest, ws="ws://127.0.0.1:1", tokens=tokens, port=server.port, mode=mode)
+    config.write_text(text.replace('name = "live"', f'name = "{name}"'))
     try:
         return await asyncio.to_thread(CliRunner().invoke, commands, [*words, "--config", str(config)])
     finally:
@@ -157,6 +171,44 @@ async def test_a_control_says_what_came_of_it(
     before(account)
     result = await commanded(tmp_path, account, does, *words)
     assert (result.exit_code, result.stdout.strip()) == (code, said), result.output
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("name", "mode"), [("other", "testnet"), ("demo", "paper")])
+@pytest.mark.parametrize(
+    ("words", "helps"),
+    [
+        (("status",), "is the account running?"),
+        (("risk",), "is the account running?"),
+        (("pause",), "`hedgegrid kill` keeps its next start from trading"),
+        (("resume",), "`hedgegrid run --resume` starts it"),
+        (("throttle", "0.25"), "is the account running?"),
+        (("cancel-entries",), "add --dead for an account that does not run"),
+    ],
+    ids=lambda one: one[0] if isinstance(one, tuple) else "",
+)
+async def test_another_account_at_the_port_is_not_acted_on(
+    tmp_path: Path, name: str, mode: str, words: tuple[str, ...], helps: str
+) -> None:
+    """Accounts of one machine take each other's ports, with the same token: a word for one reaches no other."""
+    acted: list[Account] = []
+    result = await commanded(tmp_path, account_at_work(), acted.append, *words, name=name, mode=mode)
+    await asyncio.sleep(2 * LATER_S)
+    assert (result.exit_code, acted) == (2, [])
+    assert f"is another account's, not that of {name} ({mode})" in result.output
+    assert helps in result.output
+
+
+@pytest.mark.asyncio
+async def test_a_flatten_never_takes_another_account_s_word(tmp_path: Path) -> None:
+    """Whoever listens there is left alone, and FLAT is said only of the account that was named."""
+    acted: list[Account] = []
+    result = await commanded(
+        tmp_path, account_at_work(), acted.append, "flatten", "--wait", "--timeout", "1", name="other"
+    )
+    assert (result.exit_code, acted) == (1, [])
+    assert "is another account's, not that of other (testnet): acting for it under its lock" in result.output
+    assert "FLAT:" not in result.output
 
 
 @pytest.mark.asyncio

@@ -50,6 +50,7 @@ async def serving(
         account.view,
         now_ns=lambda: account.now_ns,
         read_runtime=lambda: attrs.evolve(read_runtime(), account=account.books),
+        mode="sim",
         read_token=read_token,
         tls=tls,
     )
@@ -221,7 +222,7 @@ async def test_a_port_in_use_is_one_clear_error() -> None:
     """The second run on a machine is told what to change; the first is not disturbed."""
     account = account_at_work()
     async with serving(account) as first:
-        second = HttpServer(account.view, now_ns=lambda: 0, read_runtime=RuntimeReading)
+        second = HttpServer(account.view, now_ns=lambda: 0, read_runtime=RuntimeReading, mode="sim")
         with pytest.raises(
             Fatal, match=rf"port {first.port} is in use: change \[ops\] listen or stop the other process"
         ):
@@ -236,7 +237,7 @@ async def test_the_port_is_free_after_a_stop() -> None:
     async with serving(account_at_work()) as first:
         port = first.port
         assert (await fetch(port, "/metrics"))[0] == 200
-    again = HttpServer(Account().view, now_ns=lambda: 0, read_runtime=RuntimeReading)
+    again = HttpServer(Account().view, now_ns=lambda: 0, mode="sim", read_runtime=RuntimeReading)
     await again.start(HOST, port)
     assert (await fetch(port, "/metrics"))[0] == 200
     await again.stop()
@@ -250,7 +251,7 @@ async def test_an_address_that_others_reach_needs_tls_and_a_token(host: str) -> 
     """Positions and pauses are nobody else's business: neither alone is enough, and no socket is opened."""
     view = account_at_work().view
     for token, tls in ((None, None), ("token", None), (None, TLS)):
-        server = HttpServer(view, now_ns=lambda: 0, read_runtime=RuntimeReading, read_token=token, tls=tls)
+        server = HttpServer(view, now_ns=lambda: 0, mode="sim", read_runtime=RuntimeReading, read_token=token, tls=tls)
         with pytest.raises(Fatal, match=r"set tls_cert, tls_key and read_token, or listen on 127\.0\.0\.1"):
             await server.start(host, 0)
         with pytest.raises(RuntimeError):
@@ -262,7 +263,7 @@ async def test_a_wildcard_address_with_tls_and_token_is_served() -> None:
     """In a container one listens everywhere; the name is then whatever the certificate says."""
     account = account_at_work()
     server = HttpServer(
-        account.view, now_ns=lambda: account.now_ns, read_runtime=RuntimeReading, read_token="t", tls=TLS
+        account.view, now_ns=lambda: account.now_ns, mode="sim", read_runtime=RuntimeReading, read_token="t", tls=TLS
     )
     await server.start("0.0.0.0", 0)  # noqa: S104 - what is tested
     context = ssl.create_default_context(cafile=TLS[0])
@@ -280,7 +281,7 @@ async def test_bad_certificates_are_one_clear_error(tmp_path: Path) -> None:
     no_key = tmp_path / "key.pem"
     no_key.write_text("no key")
     for tls in ((TLS[0], str(tmp_path / "absent.pem")), (TLS[0], str(no_key))):
-        server = HttpServer(Account().view, now_ns=lambda: 0, read_runtime=RuntimeReading, tls=tls)
+        server = HttpServer(Account().view, now_ns=lambda: 0, mode="sim", read_runtime=RuntimeReading, tls=tls)
         with pytest.raises(Fatal, match="tls_cert and tls_key"):
             await server.start(HOST, 0)
 
@@ -311,7 +312,7 @@ async def test_slow_clients_hold_nobody_up() -> None:
 @pytest.mark.asyncio
 async def test_stop_with_an_open_connection() -> None:
     """A browser keeps its connection open: the run ends all the same, and stopping twice is harmless."""
-    server = HttpServer(Account().view, now_ns=lambda: 0, read_runtime=RuntimeReading)
+    server = HttpServer(Account().view, now_ns=lambda: 0, mode="sim", read_runtime=RuntimeReading)
     await server.stop()
     await server.start(HOST, 0)
     reader, writer = await asyncio.open_connection(HOST, server.port)

@@ -109,7 +109,7 @@ class Rehearsal:
         """Start once more, stop well, and compare both accounts."""
         self.calm(20.0)
         journal = read_journal(self.journal)
-        state, trades = self._state(), ask(self.origin, "/standin/trades")["trades"]
+        state, trades = self._state(), self.trades()
         self.report.fills, self.report.orders = len(trades), journal.orders
         self.report.open_orders = len(state["orders"]) + len(state["algoOrders"])
         self.report.problems += differences(journal, state, trades)
@@ -121,6 +121,11 @@ class Rehearsal:
             self.report.problems.append(str(error))
 
     # --- the stand-in's own words -----------------------------------------------------------------------------------
+
+    def trades(self) -> list[dict[str, Any]]:
+        """Give what the stand-in has filled."""
+        rows: list[dict[str, Any]] = ask(self.origin, "/standin/trades")["trades"]
+        return rows
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = ask(self.origin, "/standin/state")
