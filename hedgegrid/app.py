@@ -196,8 +196,7 @@ class House:
         self.view = view = AccountView(config.account.name, self.instruments, throttle_ppm=journal.throttle_ppm())
         self.post = Post(router=self.router, journal=journal, clock=self.clock, tap=view.observe, stands=view.stands)
         self.memory = JournalMemory(journal, [one.name for one in self.instruments], order_no_stride=INSTRUMENTS_MAX)
-        self.times = SourceTimes()
-        self.sent = SentTally()
+        self.times, self.sent = SourceTimes(), SentTally()
         self.pulse, self.pace = Pulse(), Pace()
         self._actions = room_for_actions()
         self._rate_grace_ns = RATE_GRACE_NS if world.streamed else 0
