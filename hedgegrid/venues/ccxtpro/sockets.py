@@ -165,6 +165,9 @@ class KeptSocket:
                 await self._hold()
             except Exception as error:  # broad: a fault of the owner's must not leave it deaf; it is told each time
                 self._note(_words(error))
+            if self._task is not asyncio.current_task():
+                # Stopped in the moment in which the connection ended: the group then forgets that it was cancelled.
+                raise asyncio.CancelledError
             held = self._clock.now_ns() - dialled_ns >= HELD_NS
             pause_ns = BACKOFF_MIN_NS if held else pause_ns
             await self._clock.sleep(pause_ns)

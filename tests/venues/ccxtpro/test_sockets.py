@@ -333,3 +333,18 @@ async def test_no_report_tells_the_listen_key(monkeypatch: pytest.MonkeyPatch) -
 
 async def _nothing() -> None:
     """Read nothing again."""
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("passes", range(8))
+async def test_a_stop_ends_it_in_the_very_moment_in_which_its_connection_ends(passes: int) -> None:
+    """A connection that ends just then must not take the stop with it: a bot that ends would dial on, and never end."""
+    async with held("btcusdt@bookTicker") as owner:
+        await until(lambda: owner.ups == 1)
+        owner.kept.rebuild("the listen key expired")
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await owner.kept.stop()
+        assert not owner.kept.connected
+        assert owner.ups == 1
