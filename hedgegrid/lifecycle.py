@@ -28,11 +28,7 @@ from hedgegrid.incoming import bring
 from hedgegrid.journal.journal import ERRAND_DONE
 from hedgegrid.leaving import cancel_entries, tell_what_is_left
 from hedgegrid.messages.commands import ClearReason, Flatten, Halt, RaiseReason, Resume, StandDown
-from hedgegrid.messages.events import (
-    ActorRestarted,
-    Incident,
-    MarketEnded,
-)
+from hedgegrid.messages.events import ActorRestarted, Incident, MarketEnded
 from hedgegrid.ops.control import FlattenStage
 from hedgegrid.ops.notify import Notifier
 from hedgegrid.ops.summary import RunExtras

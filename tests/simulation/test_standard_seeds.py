@@ -36,6 +36,7 @@ STANDARD: tuple[Run, ...] = (
 """Seed, hours, how often faults strike, and which (none named: the seed's own half of all)."""
 FOUND: tuple[Run, ...] = (
     (4, 1.5, 1.0, ()),
+    (5, 2.0, 2.0, tuple(Fault)),
     (1, 1.0, 25.0, (Fault.MODE_REFUSED, Fault.MAINTENANCE, Fault.CLOCK_REFUSED, Fault.REDUCE_ONLY)),
     (2, 1.0, 25.0, (Fault.BANNED, Fault.KEY_REFUSED)),
     (124, 2.0, 1.5, ()),
