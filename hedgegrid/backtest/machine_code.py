@@ -166,7 +166,12 @@ def _loaded(code: bytes, name: str) -> Entry:
     head, _, rest = code.partition(b"\n")
     kind, _, where = head.partition(b" ")
     if kind == BLOCK:
-        address = code_block.brought_in(code_block.CodeBlock.read(where, rest))
+        try:
+            address = code_block.brought_in(code_block.CodeBlock.read(where, rest))
+        except OSError as error:
+            raise Fatal(
+                f"compiled code cannot run here: {error.strerror}: let this process have such memory"
+            ) from error
     else:
         engine = _engine()
         engine.add_object_file(_llvm().ObjectFileRef.from_data(rest))

@@ -57,6 +57,18 @@ def test_an_error_of_machine_code_ends_the_backtest(kind: bytes) -> None:
         call(1)
 
 
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="no block is made here")
+def test_a_system_that_runs_no_new_code_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hardened machine forbids it: one line that says so, and what helps."""
+
+    def forbid(_: object) -> int:
+        raise OSError(13, "memory may not be made executable")
+
+    monkeypatch.setattr(code_block, "brought_in", forbid)
+    with pytest.raises(Fatal, match="compiled code cannot run here: memory may not be made executable: allow it"):
+        machine_code._loaded(code_of("ret i32 0"), "made")
+
+
 def test_code_that_needs_others_is_no_block() -> None:
     """What is called outside of it would be called at a distance that nobody knows."""
     outside = "declare i64 @elsewhere(i64)"
