@@ -169,9 +169,7 @@ def _loaded(code: bytes, name: str) -> Entry:
         try:
             address = code_block.brought_in(code_block.CodeBlock.read(where, rest))
         except OSError as error:
-            raise Fatal(
-                f"compiled code cannot run here: {error.strerror}: let this process have such memory"
-            ) from error
+            raise Fatal(f"compiled code cannot run here: {error.strerror}: allow it to this program") from error
     else:
         engine = _engine()
         engine.add_object_file(_llvm().ObjectFileRef.from_data(rest))
